@@ -1,0 +1,151 @@
+// Package link is what may be asked of a VM: the messages and the client, spoken on both hops
+// (face to supervisor, supervisor to agent).
+//
+// A conversation is one wire stream. The asking side sends a [Request] as a control message, then raw data
+// messages where the operation takes input. The answering side sends data messages and ends with exactly one
+// [Reply]. A stream that ends without a Reply means that the other side died.
+package link
+
+import "encoding/json"
+
+// Version is the protocol's version. Both ends send it in the greeting of a connection (see [Hello]).
+const Version = 1
+
+// Op names an operation.
+type Op string
+
+// The operations. The agent answers those up to OpShutdown; the supervisor answers what concerns the VM as a
+// whole and passes the rest on. An operation that the answering side does not know gets [CodeUnsupported].
+const (
+	OpHello     Op = "hello"     // Empty -> Hello
+	OpConfigure Op = "configure" // Configure -> Configured: once, before any other operation
+	OpExec      Op = "exec"      // Exec, stdin data -> stdout and stderr data, ExecResult
+	OpImport    Op = "import"    // Import, tar data -> ImportResult
+	OpExport    Op = "export"    // Empty -> tar data, Empty: what differs from the base image, OCI whiteouts
+	OpSync      Op = "sync"      // Empty -> Empty: all file systems written out
+	OpShutdown  Op = "shutdown"  // Empty -> Empty, then the guest powers off
+
+	OpStatus  Op = "status"  // Empty -> the VM's record
+	OpStart   Op = "start"   // Empty -> the VM's record
+	OpStop    Op = "stop"    // Empty -> the VM's record
+	OpDelete  Op = "delete"  // Empty -> Empty
+	OpSeeded  Op = "seeded"  // the seed's summary -> the VM's record: creation is complete
+	OpFollow  Op = "follow"  // Follow -> stdout and stderr data as history entries arrive
+	OpNetwork Op = "network" // Empty -> the network's state
+)
+
+// Kinds of message on a stream, in the numbering of package wire.
+const (
+	KindControl = 1 // JSON: a Request or a Reply
+	KindStdin   = 2
+	KindStdout  = 3
+	KindStderr  = 4
+	KindData    = 5 // a tar stream
+)
+
+// Request opens a conversation.
+type Request struct {
+	Op     Op              `json:"op"`
+	Params json.RawMessage `json:"params,omitempty"`
+}
+
+// Reply ends a conversation: Error is nil on success.
+type Reply struct {
+	Result json.RawMessage `json:"result,omitempty"`
+	Error  *Error          `json:"error,omitempty"`
+}
+
+// Code says what kind of failure an [Error] is, for those who have a choice.
+type Code string
+
+// The codes. An unknown one is to be read as CodeInternal.
+const (
+	CodeInternal    Code = "internal"
+	CodeUnsupported Code = "unsupported" // the operation is not known to this side
+	CodeInvalid     Code = "invalid"     // the request makes no sense
+	CodeState       Code = "state"       // not in this state of the VM
+	CodeBadSeed     Code = "bad_seed"    // the imported tree was refused
+	CodeNoSpace     Code = "no_space"    // a disk, the guest's or the host's, is full
+	CodeGuestLost   Code = "guest_lost"  // the guest died while the operation ran
+	CodeUnavailable Code = "unavailable" // no guest can be had
+	CodeLimit       Code = "limit"       // a configured limit is reached
+)
+
+// Error is a failure as it crosses a hop. Message is one sentence in the form of our errors.
+type Error struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Empty is the parameter or result of operations that have none.
+type Empty struct{}
+
+// Hello tells who answers.
+type Hello struct {
+	Version int    `json:"version"`
+	Build   string `json:"build"` // digest or version of the program that answers
+}
+
+// Configure makes a freshly booted, or freshly cloned, guest a machine of its own. It is sent exactly once to
+// each machine before anything runs in it.
+type Configure struct {
+	Hostname  string   `json:"hostname"`
+	MachineID string   `json:"machine_id"` // 32 lower-case hex digits
+	Entropy   []byte   `json:"entropy"`    // at least 32 random bytes, credited to the kernel's generator
+	ClockNS   int64    `json:"clock_ns"`   // wall clock, nanoseconds since 1970 UTC, when the message was sent
+	Env       []string `json:"env"`        // the environment's own variables, over the agent's defaults
+	User      string   `json:"user"`       // who runs commands: name, uid, or either with :group; empty is root
+	WorkDir   string   `json:"work_dir"`   // default working directory, made if missing; empty is /workspace
+	Network   *Network `json:"network,omitempty"`
+}
+
+// Network is the guest's static network configuration.
+type Network struct {
+	MAC     string `json:"mac"`     // of the device to configure
+	Address string `json:"address"` // in CIDR notation
+	Gateway string `json:"gateway"`
+	DNS     string `json:"dns"`
+	MTU     int    `json:"mtu"`
+}
+
+// Configured answers Configure.
+type Configured struct {
+	Kernel string `json:"kernel"` // uname -r
+	BootID string `json:"boot_id"`
+}
+
+// Exec asks for one command. Exactly one of Command and Argv is set.
+type Exec struct {
+	Command   string   `json:"command,omitempty"` // a shell command line, run by /bin/sh -lc
+	Argv      []string `json:"argv,omitempty"`
+	Env       []string `json:"env,omitempty"`      // over the configured variables
+	WorkDir   string   `json:"work_dir,omitempty"` // empty is the configured one
+	TimeoutMS int64    `json:"timeout_ms"`         // 0 is none
+	Stdin     bool     `json:"stdin"`              // stdin messages follow, up to the stream's end
+}
+
+// ExecResult ends an Exec.
+type ExecResult struct {
+	ExitCode   int   `json:"exit_code"` // as a shell gives: 128+n for signal n, 124 for a time-out
+	TimedOut   bool  `json:"timed_out,omitempty"`
+	OOM        bool  `json:"oom,omitempty"`       // the kernel killed something of the command for memory
+	DiskFull   bool  `json:"disk_full,omitempty"` // the guest's disk has no room left
+	DurationMS int64 `json:"duration_ms"`
+	Sequence   int   `json:"sequence,omitempty"` // set by the supervisor
+}
+
+// Import asks for a tree to be written. Tar data follows, up to the stream's end.
+type Import struct {
+	Destination string `json:"destination"` // absolute; made if missing
+	MaxEntries  int64  `json:"max_entries"`
+	MaxBytes    int64  `json:"max_bytes"`
+}
+
+// ImportResult ends an Import.
+type ImportResult struct {
+	Entries int64 `json:"entries"`
+	Bytes   int64 `json:"bytes"`
+}
