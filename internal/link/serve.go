@@ -1,0 +1,176 @@
+package link
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/pyro-mcp/pyro/internal/wire"
+)
+
+// Handler answers one request. The stream carries the operation's data: the Handler must not send control
+// messages, nor close the stream. ctx ends when the asking side is gone. An err that is no *[Error] is sent
+// with [CodeInternal].
+type Handler func(ctx context.Context, req Request, s *wire.Stream) (result any, err error)
+
+// Unsupported is the answer to an operation that is not known.
+func Unsupported(op Op) error {
+	return &Error{Code: CodeUnsupported, Message: fmt.Sprintf("operation %q is not supported", printable(string(op)))}
+}
+
+// Decode reads a request's parameters.
+func Decode[T any](req Request) (T, error) {
+	var params T
+	if len(req.Params) == 0 {
+		return params, nil
+	}
+	if err := json.Unmarshal(req.Params, &params); err != nil {
+		return params, &Error{Code: CodeInvalid, Message: fmt.Sprintf("cannot read the parameters of %q: %v", req.Op, err)}
+	}
+	return params, nil
+}
+
+// Serve answers requests until the connection ends, or ctx does, which closes the connection. It returns when all
+// handlers have.
+func Serve(ctx context.Context, c *wire.Conn, h Handler) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	for {
+		s, err := c.Accept()
+		if err != nil {
+			return err
+		}
+		running.Go(func() { answer(ctx, s, h) })
+	}
+}
+
+// answer holds one conversation.
+func answer(ctx context.Context, s *wire.Stream, h Handler) {
+	defer s.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	m, err := s.Recv()
+	if err != nil {
+		return
+	}
+	var req Request
+	if m.Kind != KindControl {
+		err = &Error{Code: CodeInvalid, Message: "data came before a request"}
+	} else if err = json.Unmarshal(m.Data, &req); err != nil {
+		err = &Error{Code: CodeInvalid, Message: fmt.Sprintf("cannot read the request: %v", err)}
+	}
+	var result any
+	if err == nil {
+		result, err = h(ctx, req, s)
+	}
+	if sendReply(s, makeReply(result, err)) == nil {
+		s.CloseSend()
+	}
+}
+
+func makeReply(result any, err error) Reply {
+	if err == nil {
+		var raw json.RawMessage
+		if raw, err = json.Marshal(result); err == nil {
+			return Reply{Result: raw}
+		}
+	}
+	var known *Error
+	if !errors.As(err, &known) {
+		known = &Error{Code: CodeInternal, Message: err.Error()}
+	}
+	return Reply{Error: known}
+}
+
+func sendReply(s *wire.Stream, r Reply) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	err = s.Send(KindControl, b)
+	if !errors.Is(err, wire.ErrTooLarge) {
+		return err
+	}
+	b, err = json.Marshal(Reply{Error: &Error{Code: CodeInternal, Message: "the answer is too large"}})
+	if err != nil {
+		return err
+	}
+	return s.Send(KindControl, b)
+}
+
+// Forward passes a request, and the messages that follow it on from, to the next hop, and what it answers back.
+// tap, if not nil, sees each message from the next hop before it is passed on. The final reply is returned, not passed
+// on; an error means that there is none, for from or the next hop is gone.
+func Forward(ctx context.Context, from *wire.Stream, req Request, to *Client, tap func(wire.Message)) (Reply, error) {
+	s, err := to.conn.Open()
+	if err != nil {
+		return Reply{}, lost(err)
+	}
+	b, err := json.Marshal(req)
+	if err == nil {
+		err = s.Send(KindControl, b)
+	}
+	if err != nil {
+		s.Close()
+		return Reply{}, lost(err)
+	}
+	var input sync.WaitGroup
+	input.Go(func() { passInput(from, s) })
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer func() {
+		stop()
+		from.CloseRecv()
+		s.Close()
+		input.Wait()
+	}()
+	for {
+		m, err := s.Recv()
+		if err != nil && ctx.Err() != nil {
+			return Reply{}, context.Cause(ctx)
+		}
+		if err != nil {
+			return Reply{}, lost(err)
+		}
+		if m.Kind == KindControl {
+			return parseReply(m.Data)
+		}
+		if tap != nil {
+			tap(m)
+		}
+		if err := from.Send(m.Kind, m.Data); err != nil {
+			return Reply{}, fmt.Errorf("cannot pass output on: %w", err)
+		}
+	}
+}
+
+// passInput passes messages on. Where they stop without their end, so does the next hop's stream.
+func passInput(from, to *wire.Stream) {
+	for {
+		m, err := from.Recv()
+		switch {
+		case err == nil:
+			if to.Send(m.Kind, m.Data) != nil {
+				return
+			}
+		case err == io.EOF:
+			to.CloseSend()
+			return
+		default:
+			to.Close()
+			return
+		}
+	}
+}
