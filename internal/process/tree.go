@@ -30,6 +30,19 @@ func EndTree(root int, within time.Duration) bool {
 
 // Descendants lists the living processes below root, parents first.
 func Descendants(root int) []int {
+	children := family(false)
+	found := children[root]
+	for i := 0; i < len(found); i++ {
+		found = append(found, children[found[i]]...)
+	}
+	return found
+}
+
+// Children lists the processes whose parent is root, zombies too.
+func Children(root int) []int { return family(true)[root] }
+
+// family maps each process to its children.
+func family(zombies bool) map[int][]int {
 	children := map[int][]int{}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -40,28 +53,23 @@ func Descendants(root int) []int {
 		if err != nil {
 			continue
 		}
-		if parent, ok := livingParent(pid); ok {
+		if parent, dead, ok := parentOf(pid); ok && (zombies || !dead) {
 			children[parent] = append(children[parent], pid)
 		}
 	}
-	found := children[root]
-	for i := 0; i < len(found); i++ {
-		found = append(found, children[found[i]]...)
-	}
-	return found
+	return children
 }
 
-// livingParent reads a process's parent; a zombie counts as gone.
-func livingParent(pid int) (int, bool) {
+func parentOf(pid int) (parent int, dead, ok bool) {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return 0, false
+		return 0, false, false
 	}
 	// The name in parentheses may hold anything, further parentheses too.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 2 || bytes.ContainsAny(fields[0], "ZX") {
-		return 0, false
+	if len(fields) < 2 {
+		return 0, false, false
 	}
-	parent, err := strconv.Atoi(string(fields[1]))
-	return parent, err == nil
+	parent, err = strconv.Atoi(string(fields[1]))
+	return parent, bytes.ContainsAny(fields[0], "ZX"), err == nil
 }
