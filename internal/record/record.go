@@ -81,6 +81,7 @@ type VM struct {
 	Complete        bool              `json:"complete"` // creation is finished; an incomplete VM goes with its creator
 	Boot            Boot              `json:"boot"`
 	CacheDir        string            `json:"cache_dir"`
+	HostBootID      string            `json:"host_boot_id"` // of the host's boot that the supervisor ran in
 }
 
 // LastCommand is the newest finished command.
