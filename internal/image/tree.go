@@ -4,11 +4,15 @@
 package image
 
 import (
-	"context"
-	"errors"
+	"archive/tar"
+	"bytes"
+	"fmt"
 	"io"
 	"io/fs"
-	"os"
+	"maps"
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 )
 
@@ -16,7 +20,7 @@ import (
 type Entry struct {
 	Mode     fs.FileMode // type, permissions, set-uid, set-gid and sticky bits
 	UID, GID int
-	ModTime  time.Time
+	ModTime  time.Time         // zero is the epoch
 	Link     string            // target of a symbolic link
 	Data     []byte            // content of a file given to Add; never set by Lookup and Walk
 	Size     int64             // length of the content; set by Lookup and Walk, not read by Add
@@ -27,80 +31,249 @@ type Entry struct {
 }
 
 // Tree is a root file system in memory: names, attributes and where each file's content lies. It is not safe for
-// concurrent use.
-type Tree struct{}
+// concurrent use. After a failed Apply its content is undefined.
+type Tree struct {
+	root  *node
+	layer int // of the entries that are being laid; see child
+	used  usage
+}
+
+// node is a file of any type. Hard links are names that share one.
+type node struct {
+	mode         fs.FileMode
+	uid, gid     uint32
+	mtime        time.Time
+	link         string
+	major, minor uint32
+	xattrs       map[string]string
+	body         content
+	names        int // how many children of directories are this node
+
+	// Of directories only.
+	kids     map[string]child
+	parent   *node
+	depth    int
+	implicit bool // made for what is in it; its own entry, if one comes, sets the attributes
+}
+
+// child is a name in a directory. The layer that brought the name is what whiteouts ask for; the file behind a hard
+// link may be older than its name.
+type child struct {
+	*node
+	layer int
+}
+
+// content is where a file's bytes lie: length bytes of at, from off. Of a sparse file off is where the headers begin
+// of an entry that ends somewhere before end, and archive/tar expands it.
+type content struct {
+	at     io.ReaderAt
+	off    int64
+	length int64
+	sparse bool
+	end    int64
+}
+
+// maxDepth bounds how deep directories nest, so that walking a tree can recurse.
+const maxDepth = 2048
 
 // NewTree returns a tree that holds an empty root directory.
-func NewTree() *Tree { return &Tree{} }
-
-// Limits bound what the layers of one Tree may bring in all; a zero field stands for its default.
-type Limits struct {
-	MaxEntries int64 // entries, 2,000,000
-	MaxBytes   int64 // sum of the files' logical sizes, 64 GiB
-	MaxPath    int   // bytes in a path, 4096
-	MaxMeta    int64 // bytes of names, link targets and extended attributes kept in memory, 512 MiB
+func NewTree() *Tree {
+	return &Tree{root: newDir(nil)}
 }
 
-// ErrLimit is in the chain of each error about a limit; the error names the limit.
-var ErrLimit = errors.New("over the limit")
-
-// ApplyOptions says by whose rules a layer is laid over the tree.
-type ApplyOptions struct {
-	KeepDirLinks bool // dpkg's rules: a directory entry over a link to a directory keeps the link
-	Whiteouts    bool // OCI whiteouts delete what lower layers brought
-	Devices      bool // keep device nodes, else they are left out
-	Limits       Limits
+func newDir(parent *node) *node {
+	n := &node{mode: fs.ModeDir | 0o755, kids: map[string]child{}, implicit: true, names: 1}
+	n.adopt(parent)
+	return n
 }
 
-var errTODO = errors.New("not written yet")
-
-// Apply lays one uncompressed tar over the tree. The layer must stay readable until the tree was written: content is
-// referenced, not copied.
-func (t *Tree) Apply(ctx context.Context, layer io.ReaderAt, size int64, o ApplyOptions) error {
-	return errTODO
+func (n *node) adopt(parent *node) {
+	n.parent = parent
+	if parent != nil {
+		n.depth = parent.depth + 1
+	}
 }
 
-// Add puts one synthesised entry in place of whatever has that name, and makes the directories above it.
-func (t *Tree) Add(path string, e Entry) error { return errTODO }
+// open returns the bytes as they are now in the layer.
+func (c content) open() (io.Reader, error) {
+	if !c.sparse {
+		return io.NewSectionReader(c.at, c.off, c.length), nil
+	}
+	r := tar.NewReader(io.NewSectionReader(c.at, c.off, c.end-c.off))
+	if _, err := r.Next(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// entry is the public view of n.
+func (n *node) entry() Entry {
+	e := Entry{
+		Mode: n.mode, UID: int(n.uid), GID: int(n.gid), ModTime: n.mtime, Link: n.link, Size: n.body.length,
+		Xattrs: maps.Clone(n.xattrs), Major: n.major, Minor: n.minor, Links: n.names,
+	}
+	if n.mode.IsDir() {
+		e.Links = 2
+		for _, kid := range n.kids {
+			if kid.mode.IsDir() {
+				e.Links++
+			}
+		}
+	}
+	return e
+}
+
+// Add puts one synthesised entry in place of whatever has that name, and makes the directories above it. A directory
+// that is there already keeps its content and gets the entry's attributes.
+func (t *Tree) Add(path string, e Entry) error {
+	n, err := fromEntry(e)
+	if err == nil {
+		err = t.add(path, n)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot add %q to the image: %w", path, err)
+	}
+	return nil
+}
+
+func (t *Tree) add(path string, n *node) error {
+	dir, base, err := t.place(path)
+	if err != nil {
+		return err
+	}
+	if base == "" {
+		return t.setRoot(n)
+	}
+	return t.put(dir, base, n)
+}
+
+func fromEntry(e Entry) (*node, error) {
+	uid, gid, err := owner(e.UID, e.GID)
+	if err != nil {
+		return nil, err
+	}
+	n := &node{mode: e.Mode, uid: uid, gid: gid, mtime: e.ModTime, xattrs: maps.Clone(e.Xattrs)}
+	for name := range n.xattrs {
+		if _, _, ok := xattrIndex(name); !ok {
+			return nil, fmt.Errorf("the extended attribute %q has no place in an image", name)
+		}
+	}
+	switch e.Mode.Type() {
+	case 0:
+		n.body = content{at: bytes.NewReader(e.Data), length: int64(len(e.Data))}
+	case fs.ModeDir:
+		n.kids = map[string]child{}
+	case fs.ModeSymlink:
+		n.link = e.Link
+	case fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice:
+		n.major, n.minor = e.Major, e.Minor
+	case fs.ModeNamedPipe:
+	default:
+		return nil, fmt.Errorf("its type %v has no place in an image", e.Mode.Type())
+	}
+	return n, n.check()
+}
 
 // Lookup returns the entry at path; links above it are followed, the last name is not.
-func (t *Tree) Lookup(path string) (Entry, bool) { return Entry{}, false }
+func (t *Tree) Lookup(path string) (Entry, bool) {
+	path = strings.Trim(path, "/")
+	above, base := splitPath(path)
+	dir, err := t.find(above, false)
+	if err != nil {
+		return Entry{}, false
+	}
+	if base == "" || base == "." {
+		return dir.entry(), true
+	}
+	kid, ok := dir.kids[base]
+	if !ok {
+		return Entry{}, false
+	}
+	return kid.entry(), true
+}
 
 // Open returns the content of the file at path, following links inside the tree.
-func (t *Tree) Open(path string) (io.Reader, error) { return nil, errTODO }
+func (t *Tree) Open(path string) (io.Reader, error) {
+	n, err := t.find(path, false)
+	if err == nil && !n.mode.IsRegular() {
+		err = fs.ErrInvalid
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return n.body.open()
+}
 
 // Walk calls f for each entry below the root in the order of names, a directory before what is in it.
-func (t *Tree) Walk(f func(path string, e Entry) error) error { return errTODO }
-
-// EROFSOptions are the parts of an image that do not come from its tree.
-type EROFSOptions struct {
-	UUID      [16]byte
-	BuildTime time.Time
+func (t *Tree) Walk(f func(path string, e Entry) error) error {
+	return walk(t.root, "", f)
 }
 
-// Stats tells what an image holds.
-type Stats struct {
-	Size    int64 // bytes
-	Entries int64 // names, the root included
+func walk(dir *node, prefix string, f func(string, Entry) error) error {
+	for _, name := range slices.Sorted(maps.Keys(dir.kids)) {
+		kid := dir.kids[name]
+		if err := f(prefix+name, kid.entry()); err != nil {
+			return err
+		}
+		if kid.mode.IsDir() {
+			if err := walk(kid.node, prefix+name+"/", f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// WriteEROFS writes the tree as an EROFS image to w, which should be empty.
-func (t *Tree) WriteEROFS(ctx context.Context, w *os.File, o EROFSOptions) (Stats, error) {
-	return Stats{}, errTODO
+// find returns the node at path, following every link as if the root were that of the process. With missing
+// directories made, as above an entry, it fails only where something else than a directory is in the way.
+func (t *Tree) find(path string, make bool) (*node, error) {
+	return t.findFrom(t.root, path, make)
 }
 
-// InitFile is one file, directory or symbolic link (Data is its target) of an initramfs.
-type InitFile struct {
-	Path string
-	Mode fs.FileMode
-	Data []byte
+func (t *Tree) findFrom(n *node, path string, make bool) (*node, error) {
+	if strings.HasPrefix(path, "/") {
+		n = t.root
+	}
+	links := 0
+	for rest := path; rest != ""; {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		if name == "" || name == "." {
+			continue
+		}
+		if !n.mode.IsDir() {
+			return nil, syscall.ENOTDIR
+		}
+		if name == ".." {
+			if n.parent != nil {
+				n = n.parent
+			}
+			continue
+		}
+		kid, ok := n.kids[name]
+		switch {
+		case !ok && !make:
+			return nil, fs.ErrNotExist
+		case !ok:
+			dir := newDir(n)
+			if err := t.attach(n, name, dir); err != nil {
+				return nil, err
+			}
+			n = dir
+		case kid.mode.Type() == fs.ModeSymlink:
+			if links++; links > maxLinks {
+				return nil, syscall.ELOOP
+			}
+			if strings.HasPrefix(kid.link, "/") {
+				n = t.root
+			}
+			rest = kid.link + "/" + rest
+		default:
+			n = kid.node
+		}
+	}
+	return n, nil
 }
 
-// WriteInitramfs writes the files as a newc archive, with their parent directories and /dev/console.
-func WriteInitramfs(w io.Writer, files []InitFile) error { return errTODO }
-
-// WriteScratch makes an empty ext4 of 128 MiB in a new sparse file of the given size (at least that) at path.
-func WriteScratch(path string, size int64) error { return errTODO }
-
-// ExtractKernel returns the ELF kernel that a bzImage carries compressed.
-func ExtractKernel(bzImage []byte) ([]byte, error) { return nil, errTODO }
+// maxLinks is how many links one path may pass, as in the kernel.
+const maxLinks = 40
