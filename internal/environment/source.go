@@ -69,7 +69,7 @@ type PullResult struct {
 
 // PruneRequest says what must stay.
 type PruneRequest struct {
-	InUse []string // digests of images that VMs use
+	InUse []string // digests of images and of kernels that VMs use
 	All   bool     // also the installed environments that no VM uses, and every download
 }
 
