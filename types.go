@@ -25,6 +25,8 @@ type Shape struct {
 	DiskMiB int `json:"disk_mib,omitempty" jsonschema:"size of the writable disk in MiB; it is sparse"`
 	// Metadata is kept with the VM or task and given back by its status.
 	Metadata map[string]string `json:"metadata,omitempty" jsonschema:"kept with the VM and given back by its status"`
+	// Progress, where set, is told of the pull that comes first where the environment is not installed yet.
+	Progress func(PullProgress) `json:"-"`
 }
 
 // Streams are a command's, as it runs. A nil Stdin is an empty one; nil writers leave the output to the result.
@@ -188,8 +190,9 @@ type ExecTaskResult struct {
 // LogsTaskRequest asks for a task's history.
 type LogsTaskRequest struct {
 	TaskID string `json:"task_id" jsonschema:"the task's id"`
-	// Follow, where set, is called with each entry as it is finished, until the context or the task ends.
-	Follow func(LogEntry) `json:"-"`
+	// Follow, where set, is called with what happens after the entries that are returned: output as commands write it, and
+	// their ends. LogsTask then returns when the context ends (without an error) or the task stops.
+	Follow func(LogEvent) `json:"-"`
 }
 
 // LogsTaskResult is a task's history, oldest first.
@@ -208,6 +211,14 @@ type LogEntry struct {
 	Running     bool      `json:"running,omitempty"`
 	Interrupted bool      `json:"interrupted,omitempty"`
 	Output
+}
+
+// LogEvent is what a follower of a task's history sees. Kind is start, stdout, stderr, end or lost (the follower was
+// too slow, output is missing). Entry is the command as known at that moment: finished at its end.
+type LogEvent struct {
+	Kind  string
+	Entry LogEntry
+	Data  []byte
 }
 
 // NetworkInfo is the state of a guest's network. Fields beyond Enabled are empty without one.

@@ -25,12 +25,15 @@ const (
 	OpSync      Op = "sync"      // Empty -> Empty: all file systems written out
 	OpShutdown  Op = "shutdown"  // Empty -> Empty, then the guest powers off
 
+	OpCreate  Op = "create"  // the VM's record as wanted -> as it is: the first request to a new supervisor
+	OpResume  Op = "resume"  // Empty -> the VM's record: the first request to one that takes over a stopped VM
 	OpStatus  Op = "status"  // Empty -> the VM's record
 	OpStart   Op = "start"   // Empty -> the VM's record
 	OpStop    Op = "stop"    // Empty -> the VM's record
 	OpDelete  Op = "delete"  // Empty -> Empty
-	OpSeeded  Op = "seeded"  // the seed's summary -> the VM's record: creation is complete
-	OpFollow  Op = "follow"  // Follow -> stdout and stderr data as history entries arrive
+	OpSeeded  Op = "seeded"  // Seeded -> the VM's record: creation is complete
+	OpFollow  Op = "follow"  // Empty -> Event in each data message, until the VM ends
+	OpWarm    Op = "warm"    // Empty -> Warmed: make a template of this VM's shape
 	OpNetwork Op = "network" // Empty -> the network's state
 )
 
@@ -148,4 +151,30 @@ type Import struct {
 type ImportResult struct {
 	Entries int64 `json:"entries"`
 	Bytes   int64 `json:"bytes"`
+}
+
+// Event is something that happened to a command, for those who follow.
+type Event struct {
+	Kind     EventKind       `json:"kind"`
+	Sequence int             `json:"sequence"`
+	Entry    json.RawMessage `json:"entry,omitempty"` // of EventStart: the history's entry as it begins
+	Data     []byte          `json:"data,omitempty"`  // of EventStdout and EventStderr
+}
+
+// EventKind says what sort of thing happened.
+type EventKind string
+
+// The kinds of event. After EventEnd the history has the finished entry.
+const (
+	EventStart  EventKind = "start"
+	EventStdout EventKind = "stdout"
+	EventStderr EventKind = "stderr"
+	EventEnd    EventKind = "end"
+	EventLost   EventKind = "lost" // the follower was too slow: output is missing here
+)
+
+// Warmed answers OpWarm.
+type Warmed struct {
+	Template string `json:"template"`
+	Bytes    int64  `json:"bytes"`
 }
