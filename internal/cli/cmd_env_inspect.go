@@ -17,7 +17,7 @@ func newEnvInspect(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e, err := with(a, func(p *pyro.Pyro) (pyro.EnvironmentManifest, error) {
 				e, err := p.InspectEnvironment(cmd.Context(), pyro.EnvironmentRequest{Environment: args[0]})
-				return e, a.knownEnvironment(cmd.Context(), p, args[0], err)
+				return e, knownEnvironment(cmd.Context(), p, args[0], err)
 			})
 			if err != nil {
 				return err

@@ -19,8 +19,10 @@ environment or none; what was downloaded is kept for the next pull.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request.Environment = args[0]
 			result, err := with(a, func(p *pyro.Pyro) (pyro.PullEnvironmentResult, error) {
-				result, err := a.pull(cmd.Context(), p, request)
-				return result, a.knownEnvironment(cmd.Context(), p, args[0], err)
+				return withEnvironment(cmd.Context(), a, p, args[0], func(show func(pyro.PullProgress)) (pyro.PullEnvironmentResult, error) {
+					request.Progress = show
+					return p.PullEnvironment(cmd.Context(), request)
+				})
 			})
 			if err != nil {
 				return err

@@ -26,7 +26,8 @@ use sh -c for a shell's command line. Input, output and the exit status are the 
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := pyro.RunInVMRequest{Shape: shape.shape(args[0]), CommandLine: a.commandLine(args[1:], timeout)}
 			result, err := with(a, func(p *pyro.Pyro) (pyro.RunInVMResult, error) {
-				return withEnvironment(cmd.Context(), a, p, args[0], func() (pyro.RunInVMResult, error) {
+				return withEnvironment(cmd.Context(), a, p, args[0], func(show func(pyro.PullProgress)) (pyro.RunInVMResult, error) {
+					request.Progress = show
 					return p.RunInVM(cmd.Context(), request)
 				})
 			})
