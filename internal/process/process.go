@@ -5,8 +5,8 @@ package process
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,50 +19,80 @@ const (
 	ExitNotFound   = 127
 )
 
-// Shell is the argument vector for a shell command line.
-func Shell(command string) []string { return []string{"/bin/sh", "-lc", command} }
-
-// Find looks a command up as a shell would, in the PATH of the environment that the command gets; dir is where it
-// will run. A name with a slash is returned as it is.
-func Find(name string, env []string, dir string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil
+// Argv is the argument vector that a request stands for: its own, or a shell for its command line.
+func Argv(argv []string, commandLine string) []string {
+	if commandLine != "" {
+		return []string{"/bin/sh", "-lc", commandLine}
 	}
-	path := ""
-	for _, each := range env {
-		if value, ok := strings.CutPrefix(each, "PATH="); ok {
-			path = value
-		}
-	}
-	result := error(exec.ErrNotFound)
-	for _, folder := range filepath.SplitList(path) {
-		if !filepath.IsAbs(folder) {
-			folder = filepath.Join(dir, folder)
-		}
-		candidate := filepath.Join(folder, name)
-		info, err := os.Stat(candidate)
-		if err != nil || info.IsDir() {
-			continue
-		}
-		if info.Mode()&0o111 != 0 {
-			return candidate, nil
-		}
-		result = syscall.EACCES
-	}
-	return "", result
+	return argv
 }
 
-// Failure says, in the words of a line for the command's stderr, why it could not be started, and gives the exit status that
-// a shell would.
-func Failure(name string, err error) (code int, message string) {
-	code = ExitNotRunning
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		code, err = ExitNotFound, errors.New("not found in PATH")
-	case errors.Is(err, os.ErrNotExist):
-		code = ExitNotFound
+// Command is what is to be run.
+type Command struct {
+	Argv []string // at least the name
+	Env  []string
+	Dir  string
+}
+
+// Find resolves the program's name as a shell does, in the PATH of the command's own environment.
+func (c Command) Find() (string, error) {
+	name := c.Argv[0]
+	if strings.Contains(name, "/") {
+		if !filepath.IsAbs(name) {
+			return filepath.Join(c.Dir, name), nil
+		}
+		return name, nil
 	}
-	return code, fmt.Sprintf("pyro: cannot run %q: %v\n", name, err)
+	var found error = &fs.PathError{Op: "find", Path: name, Err: syscall.ENOENT}
+	for _, v := range c.Env {
+		list, ok := strings.CutPrefix(v, "PATH=")
+		if !ok {
+			continue
+		}
+		for _, dir := range filepath.SplitList(list) {
+			if !filepath.IsAbs(dir) {
+				dir = filepath.Join(c.Dir, dir)
+			}
+			path := filepath.Join(dir, name)
+			info, err := os.Stat(path)
+			if err != nil || info.IsDir() {
+				continue
+			}
+			if info.Mode()&0o111 != 0 {
+				return path, nil
+			}
+			found = &fs.PathError{Op: "run", Path: path, Err: syscall.EACCES}
+		}
+	}
+	return "", found
+}
+
+// Refused tells how a shell would end where starting the command failed with err: the exit status, and a line for the
+// command's stderr. It is not ok where the failure is not the command's.
+func (c Command) Refused(err error) (code int, line string, ok bool) {
+	code, what, why := ExitNotRunning, c.Argv[0], "permission denied"
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ENOTDIR):
+		code, why = ExitNotFound, "no such file or directory"
+		if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
+			code, what, why = ExitNotRunning, c.Dir, "no such working directory"
+		} else if path, err := c.Find(); err == nil {
+			if _, err := os.Stat(path); err == nil {
+				why = "its interpreter is missing"
+			}
+		}
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.EPERM):
+		if info, err := os.Stat(what); err == nil && info.IsDir() {
+			why = "it is a directory"
+		}
+	case errors.Is(err, syscall.ENOEXEC):
+		why = "not in a format that can be executed"
+	case errors.Is(err, syscall.E2BIG):
+		why = "its arguments are too long"
+	default:
+		return 0, "", false
+	}
+	return code, fmt.Sprintf("pyro: cannot run %q: %s\n", what, why), true
 }
 
 // ExitCode is the exit status that a shell gives for the end of a process: its own, or 128 and the number of the

@@ -15,34 +15,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestFindAndFailure(t *testing.T) {
+func TestFindAndRefused(t *testing.T) {
 	dir := t.TempDir()
-	for name, mode := range map[string]os.FileMode{"plain": 0o644, "program": 0o755} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"), mode); err != nil {
+	write := func(name, content string, mode os.FileMode) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), mode); err != nil {
 			t.Fatal(err)
 		}
 	}
-	env := []string{"PATH=/nowhere:" + dir}
+	write("plain", "#!/bin/sh\n", 0o644)
+	write("lost", "#!/nowhere/sh\n", 0o755)
+	write("noise", "\x00\x01", 0o755)
 	for _, c := range []struct {
-		name, path string
-		code       int
-		message    string
+		name, dir string
+		code      int
+		why       string
 	}{
-		{name: "program", path: filepath.Join(dir, "program")},
-		{name: "./anything", path: "./anything"},
-		{name: "plain", code: ExitNotRunning, message: "pyro: cannot run \"plain\": permission denied\n"},
-		{name: "absent", code: ExitNotFound, message: "pyro: cannot run \"absent\": not found in PATH\n"},
+		{"plain", dir, ExitNotRunning, "\"plain\": permission denied"},
+		{"absent", dir, ExitNotFound, "\"absent\": no such file or directory"},
+		{"./absent", dir, ExitNotFound, "\"./absent\": no such file or directory"},
+		{"lost", dir, ExitNotFound, "\"lost\": its interpreter is missing"},
+		{"./noise", dir, ExitNotRunning, "\"./noise\": not in a format that can be executed"},
+		{"/usr", dir, ExitNotRunning, "\"/usr\": it is a directory"},
+		{"/bin/true", "/nowhere", ExitNotRunning, "\"/nowhere\": no such working directory"},
 	} {
-		path, err := Find(c.name, env, "/")
-		if path != c.path || (err != nil) != (c.code != 0) {
-			t.Errorf("Find(%q) = %q, %v", c.name, path, err)
-		}
+		command := Command{Argv: []string{c.name}, Env: []string{"PATH=/nowhere:."}, Dir: c.dir}
+		path, err := command.Find()
 		if err == nil {
-			continue
+			_, err = syscall.ForkExec(path, command.Argv, &syscall.ProcAttr{Dir: c.dir})
 		}
-		if code, message := Failure(c.name, err); code != c.code || message != c.message {
-			t.Errorf("Failure(%q) = %d, %q", c.name, code, message)
+		code, line, ok := command.Refused(err)
+		if want := "pyro: cannot run " + c.why + "\n"; !ok || code != c.code || line != want {
+			t.Errorf("%s in %s: %v: %d %q, not %d %q", c.name, c.dir, err, code, line, c.code, want)
 		}
+	}
+	if _, _, ok := (Command{Argv: []string{"x"}}).Refused(syscall.EAGAIN); ok {
+		t.Error("a lack of processes is taken for the command's failure")
 	}
 }
 
