@@ -100,28 +100,45 @@ func (k *keepers) strays() {
 	}
 }
 
-// wait returns how the command ended, or why it could not be started. What it left running goes on.
-func (c *command) wait() (code int, failure string) {
+// end is how a command ended.
+type end struct {
+	code    int
+	line    string // for its stderr, where it could not be run
+	failure string // of ours
+}
+
+// wait returns when the command has ended. What it left running goes on.
+func (c *command) wait() end {
 	defer c.control.Close()
 	for {
 		var e event
 		if err := c.events.Decode(&e); err != nil {
-			return 128 + int(syscall.SIGKILL), "" // the keeper was killed, and all with it
+			<-c.gone // It was killed, and all that it kept with it.
+			return end{code: 128 + int(syscall.SIGKILL)}
 		}
 		switch {
-		case e.Failed != "":
-			return e.Code, e.Failed
 		case e.Exited != nil:
-			return process.ExitCode(*e.Exited), ""
+			return end{code: process.ExitCode(*e.Exited)}
+		case e.Failed != "":
+			return end{failure: e.Failed}
+		case e.Refused != "":
+			return end{code: e.Code, line: e.Refused}
 		}
 	}
 }
 
-// end kills all that the command started. What forks too fast for that is ended together with all other commands, at one
-// stroke, where this process is pid 1.
+// end kills all that the command started. What forks too fast for that is ended at one stroke: by the kernel together with
+// all other commands where this process is pid 1, else by the keeper as well as it can.
 func (k *keepers) end(c *command) {
-	if !process.EndTree(c.pid, endWithin) && os.Getpid() == 1 {
-		_ = syscall.Kill(-1, syscall.SIGKILL)
+	if !process.EndTree(c.pid, endWithin) {
+		if os.Getpid() == 1 {
+			_ = syscall.Kill(-1, syscall.SIGKILL)
+		} else if syscall.Kill(c.pid, syscall.SIGTERM) == nil {
+			select {
+			case <-c.gone:
+			case <-time.After(2 * endWithin):
+			}
+		}
 	}
 	_ = syscall.Kill(c.pid, syscall.SIGKILL)
 	<-c.gone

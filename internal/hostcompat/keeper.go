@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,11 +16,9 @@ import (
 
 // order is what a keeper is told to run, as JSON on its file descriptor 3.
 type order struct {
-	Layers layers
-	Places places
-	Argv   []string
-	Env    []string
-	Dir    string
+	Layers  layers
+	Places  places
+	Command process.Command
 }
 
 // kept is what a keeper has confined itself by.
@@ -29,19 +28,22 @@ type kept struct {
 	CallsErr    string // why system calls are not filtered, empty if they are
 }
 
-// event is what a keeper says, as JSON on its file descriptor 3: first Kept, then either Failed or, when the command ends,
-// Exited. It lives on as long as something of the command does.
+// event is what a keeper says, as JSON on its file descriptor 3: first Kept, then that the command was Refused, or that
+// something Failed, or, when the command ends, that it Exited. It lives on as long as something of the command does.
 type event struct {
-	Kept   *kept               `json:",omitempty"`
-	Failed string              `json:",omitempty"` // why the command could not be started
-	Code   int                 `json:",omitempty"` // the exit status that a shell gives for Failed
-	Exited *syscall.WaitStatus `json:",omitempty"`
+	Kept    *kept               `json:",omitempty"`
+	Refused string              `json:",omitempty"` // the line for the command's stderr
+	Code    int                 `json:",omitempty"` // the exit status to Refused
+	Failed  string              `json:",omitempty"` // why, where the command is not to blame
+	Exited  *syscall.WaitStatus `json:",omitempty"`
 }
 
 // keep is the process between the shim and one command. It confines itself, and with it all that the command will start,
 // and adopts what the command leaves behind: so whatever comes from a command is found below its keeper, in
 // whatever session or process group it has hidden.
 func keep() int {
+	// Landlock may give each thread a domain of its own. What ends the command must be in the one that starts it.
+	runtime.LockOSThread()
 	control := os.NewFile(linkFD, "control")
 	unix.CloseOnExec(linkFD)
 	events := json.NewEncoder(control)
@@ -54,36 +56,69 @@ func keep() int {
 	if err := errors.Join(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)); err != nil {
 		return 1
 	}
-	if err := events.Encode(event{Kept: confine(o)}); err != nil {
+	by := confine(o)
+	if err := events.Encode(event{Kept: &by}); err != nil {
 		return 1
 	}
-	pid, err := start(o)
+	pid, err := start(o.Command)
 	if err != nil {
-		code, why := process.Failure(o.Argv[0], err)
-		_ = events.Encode(event{Failed: why, Code: code})
+		e := event{Failed: fmt.Sprintf("cannot run %q: %v", o.Command.Argv[0], err)}
+		if code, line, ok := o.Command.Refused(err); ok {
+			e = event{Refused: line, Code: code}
+		}
+		_ = events.Encode(e)
 		return 0
-	}
-	if !o.Layers.has(layerPID) {
-		go endWithShim(signals)
 	}
 	if err := letGo(); err != nil {
 		return 1
 	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		adopt(pid, events)
+	}()
+	for {
+		select {
+		case <-over:
+			return 0
+		case s := <-signals:
+			if s == syscall.SIGTERM && !o.Layers.has(layerPID) {
+				endBelow(by)
+				return 1
+			}
+		}
+	}
+}
+
+// adopt waits for all children, those that orphans became included, until there are none, and tells of the command's end.
+func adopt(pid int, events *json.Encoder) {
 	for {
 		var status syscall.WaitStatus
 		ended, err := syscall.Wait4(-1, &status, 0, nil)
 		switch {
 		case errors.Is(err, syscall.EINTR):
 		case err != nil:
-			return 0
+			return
 		case ended == pid:
 			_ = events.Encode(event{Exited: &status})
 		}
 	}
 }
 
-func confine(o order) *kept {
-	k := &kept{Landlock: landlockVersion()}
+// endBelow ends all that the command started, where no pid namespace does that. What forks too fast to be found is ended at
+// one stroke where Landlock keeps signals inside, as shows in that the shim cannot be reached.
+func endBelow(by kept) {
+	shim := os.Getppid()
+	if process.EndTree(os.Getpid(), endWithin) || by.Landlock < landlockScopes {
+		return
+	}
+	if shim > 1 && errors.Is(unix.Kill(shim, 0), unix.EPERM) {
+		_ = unix.Kill(-1, unix.SIGKILL)
+	}
+}
+
+func confine(o order) kept {
+	k := kept{Landlock: landlockVersion()}
 	if err := restrictFiles(o.Layers, o.Places); err != nil {
 		k.Landlock, k.LandlockErr = 0, err.Error()
 	}
@@ -94,15 +129,12 @@ func confine(o order) *kept {
 }
 
 // start runs the command on this process's own standard streams, as leader of a session.
-func start(o order) (int, error) {
-	if _, err := os.Stat(o.Dir); err != nil {
-		return 0, fmt.Errorf("cannot enter its directory: %w", syscall.ENOTDIR)
-	}
-	path, err := process.Find(o.Argv[0], o.Env, o.Dir)
+func start(c process.Command) (int, error) {
+	path, err := c.Find()
 	if err != nil {
 		return 0, err
 	}
-	return syscall.ForkExec(path, o.Argv, &syscall.ProcAttr{Dir: o.Dir, Env: o.Env, Files: []uintptr{0, 1, 2},
+	return syscall.ForkExec(path, c.Argv, &syscall.ProcAttr{Dir: c.Dir, Env: c.Env, Files: []uintptr{0, 1, 2},
 		Sys: &syscall.SysProcAttr{Setsid: true}})
 }
 
@@ -119,14 +151,4 @@ func letGo() error {
 		}
 	}
 	return nil
-}
-
-// endWithShim ends all that the command has started when the shim dies, where no pid namespace does that.
-func endWithShim(signals <-chan os.Signal) {
-	for s := range signals {
-		if s == syscall.SIGTERM {
-			process.EndTree(os.Getpid(), endWithin)
-			os.Exit(1)
-		}
-	}
 }

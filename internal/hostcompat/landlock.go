@@ -39,9 +39,13 @@ func restrictFiles(l layers, own places) error {
 		rules = append(rules, landlock.RODirs(visible...).IgnoreIfMissing())
 		for _, pattern := range visibleEtc {
 			found, _ := filepath.Glob("/etc/" + pattern)
-			for _, path := range append(found, "/etc/passwd", "/etc/group", "/etc/nsswitch.conf") {
+			for _, path := range found {
 				rules = append(rules, readable(path))
 			}
+		}
+		// A view has its own of these.
+		for _, name := range []string{"passwd", "group", "nsswitch.conf", "hosts", "profile", "profile.d", "bash.bashrc", "bashrc"} {
+			rules = append(rules, readable("/etc/"+name))
 		}
 	}
 	if l.has(layerPID) {

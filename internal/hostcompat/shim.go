@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/psx"
+
+	"github.com/pyro-mcp/pyro/internal/process"
 )
 
 // Subcommand is the hidden subcommand of pyro that must call [Main] with the arguments after it.
@@ -86,8 +88,12 @@ func Main(args []string) int {
 	if errors.Join(json.NewEncoder(status).Encode(result), status.Close()) != nil || err != nil {
 		return 1
 	}
-	if args[0] == modeCheck {
-		return 0
+	if args[0] == modeInit {
+		m := &machine{settings: s, own: s.places(), keepers: k}
+		m.serve()
+	}
+	if !s.Layers.has(layerPID) {
+		process.EndTree(os.Getpid(), endWithin)
 	}
 	return 0
 }
@@ -100,12 +106,13 @@ func (k *keepers) first(s settings) (kept, error) {
 	}
 	defer null.Close()
 	own := s.places()
-	c, by, err := k.start(order{Layers: s.Layers, Places: own, Argv: []string{"/bin/sh", "-c", ":"}, Dir: own.Workspace}, null, null, null)
+	o := order{Layers: s.Layers, Places: own, Command: process.Command{Argv: []string{"/bin/sh", "-c", ":"}, Dir: own.Workspace}}
+	c, by, err := k.start(o, null, null, null)
 	if err != nil {
 		return kept{}, err
 	}
-	if code, failure := c.wait(); code != 0 {
-		return kept{}, fmt.Errorf("cannot run a first command: exit status %d %s", code, oneLine(failure))
+	if e := c.wait(); e != (end{}) {
+		return kept{}, fmt.Errorf("cannot run a first command: exit status %d %s", e.code, oneLine(e.line+e.failure))
 	}
 	return by, nil
 }
@@ -113,9 +120,10 @@ func (k *keepers) first(s settings) (kept, error) {
 // become turns this process into what the settings ask for: in its own view, without privileges, reaper of what
 // commands leave behind.
 func become(s settings) error {
-	// Delivered to nobody: as pid 1 of its namespace it must not be ended by a command, and commands must not inherit
-	// signals that are ignored.
-	signal.Notify(make(chan os.Signal, 1))
+	// As pid 1 of its namespace it must not be ended by a command, and commands must not inherit signals that are ignored.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals)
+	go heed(signals, s.Layers)
 	unix.Umask(0o022)
 	if err := keepFiles(firstMountFD + s.MountFDs); err != nil {
 		return err
@@ -136,6 +144,16 @@ func become(s settings) error {
 		}
 	}
 	return dropPrivileges(s)
+}
+
+// heed hears all signals, and obeys the one that tells of the parent's death where that does not kill.
+func heed(signals <-chan os.Signal, l layers) {
+	for each := range signals {
+		if each == syscall.SIGTERM && !l.has(layerPID) {
+			process.EndTree(os.Getpid(), endWithin)
+			os.Exit(1)
+		}
+	}
 }
 
 // keepFiles makes sure that no file descriptor from number on, left open by whoever started pyro, reaches a command.

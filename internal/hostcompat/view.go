@@ -27,9 +27,9 @@ var visible = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/li
 
 // visibleEtc are patterns for the parts of /etc that programs need and that tell nothing about the host's users and
 // services.
-var visibleEtc = strings.Fields(`alternatives bash.bashrc bashrc bash_completion.d ca-certificates* crypto-policies
-	debian_version default/locale fonts gnutls inputrc java-* ld.so.* lsb-release locale.* localtime magic* manpath.config
-	maven mime.types nanorc *-release perl pki profile profile.d protocols python* rpc services sgml shells skel ssl/certs
+var visibleEtc = strings.Fields(`alternatives bash_completion.d ca-certificates* crypto-policies
+	debian_version default/locale fonts gitconfig gnutls inputrc java-* ld.so.* lsb-release locale.* localtime magic* manpath.config
+	maven mime.types nanorc *-release perl pki protocols python* rpc services sgml shells skel ssl/certs
 	ssl/openssl.cnf terminfo timezone vim xml`)
 
 // devices are the nodes of /dev that commands get.
