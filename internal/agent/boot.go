@@ -83,7 +83,7 @@ func loadModules() error {
 		return err
 	}
 	for name := range strings.FieldsSeq(string(order)) {
-		f, err := os.Open(filepath.Join(modulesDir, name))
+		f, err := os.Open(filepath.Join(modulesDir, name+".ko"))
 		if err != nil {
 			return err
 		}
