@@ -45,7 +45,10 @@ func (p *Pyro) pull(ctx context.Context, r PullEnvironmentRequest) (environment.
 	}
 	request := environment.PullRequest{Name: r.Environment, Mirror: mirror, Force: r.Force, Configure: configurer{p}}
 	if r.Progress != nil {
-		request.Progress = func(e environment.Progress) { r.Progress(PullProgress(e)) }
+		request.Progress = func(e environment.Progress) {
+			r.Progress(PullProgress{Phase: e.Phase, Detail: e.Message, BytesDone: e.Bytes, BytesTotal: e.TotalBytes,
+				PackagesDone: e.Packages, PackagesTotal: e.TotalPackages})
+		}
 	}
 	result, err := p.store.Pull(ctx, request)
 	if err != nil {
@@ -106,7 +109,7 @@ func (p *Pyro) PruneEnvironments(ctx context.Context) (PruneEnvironmentsResult, 
 	var inUse []string
 	for _, id := range ids {
 		if vm, err := record.Load(root.Path(id)); err == nil {
-			inUse = append(inUse, vm.Boot.Image, vm.Boot.KernelPath)
+			inUse = append(inUse, vm.Boot.ImageSHA256, vm.Boot.Kernel.SHA256)
 		}
 	}
 	result, err := p.store.Prune(ctx, environment.PruneRequest{InUse: inUse})
@@ -162,7 +165,7 @@ func (c configurer) Configure(ctx context.Context, b environment.Boot, script st
 	s, err := c.p.create(ctx, record.VM{
 		Kind: record.KindBuild, Environment: "unconfigured", VCPUCount: 2, MemMiB: 1024, DiskMiB: DefaultDiskMiB, ExecutionMode: "guest",
 		WantAccelerator: c.p.options.Accelerator, CacheDir: c.p.options.CacheDir,
-		Boot: record.Boot{Image: b.Image, KernelPath: b.Kernel, KernelDir: b.ModulesDir},
+		Boot: record.Boot{Image: b.Image, Kernel: recordKernel(b.Kernel)},
 	})
 	if err != nil {
 		return err
@@ -184,8 +187,12 @@ func (c configurer) Configure(ctx context.Context, b environment.Boot, script st
 	return nil
 }
 
+func recordKernel(k environment.Kernel) record.Kernel {
+	return record.Kernel{Path: k.Path, SHA256: k.SHA256, ModulesDir: k.ModulesDir, Modules: k.Modules}
+}
+
 func viewManifest(m environment.Manifest) EnvironmentManifest {
-	out := EnvironmentManifest{Name: m.Name, Version: m.Version, Description: m.Description, Source: m.Source, Origin: m.Origin,
+	out := EnvironmentManifest{Name: m.Name, Version: m.Version, Description: m.Description, Source: m.Source, Origin: m.Reference,
 		Architecture: m.Architecture, CreatedAt: m.CreatedAt, ImagePath: m.Image.Path, ImageSHA256: m.Image.SHA256, ImageBytes: m.Image.Size,
 		KernelVersion: m.Kernel.Version, KernelPath: m.Kernel.Path, KernelSHA256: m.Kernel.SHA256,
 		DownloadedBytes: m.DownloadedBytes, DiskBytes: m.DiskBytes, Packages: []EnvironmentPackage{}}

@@ -24,7 +24,7 @@ func (p *Pyro) follow(ctx context.Context, r LogsTaskRequest) error {
 	lines, w := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		err := s.client.Follow(ctx, link.OpFollow, link.Empty{}, w, io.Discard)
+		err := s.client.Follow(ctx, link.OpFollow, link.Empty{}, w)
 		w.CloseWithError(io.EOF)
 		ended <- err
 	}()

@@ -45,8 +45,8 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 		}
 		return vm, nil
 	}
-	vm.Boot = record.Boot{Image: manifest.Image.Path, ImageSHA256: manifest.Image.SHA256, KernelDir: manifest.Kernel.Modules,
-		KernelPath: manifest.Kernel.Path, Env: manifest.Config.Env, User: manifest.Config.User}
+	vm.Boot = record.Boot{Image: manifest.Image.Path, ImageSHA256: manifest.Image.SHA256,
+		Kernel: recordKernel(manifest.Kernel), Env: manifest.Config.Env, User: manifest.Config.User}
 	return vm, nil
 }
 

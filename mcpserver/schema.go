@@ -98,7 +98,8 @@ func outputSchema[Out any]() (*jsonschema.Schema, error) {
 	return s, nil
 }
 
-// openSchema lifts the ban on additional fields, at every depth.
+// openSchema lifts the ban on additional fields, at every depth, and writes "may be null" in the way that most
+// clients understand: as alternatives of one type each.
 func openSchema(s *jsonschema.Schema) {
 	if s == nil {
 		return
@@ -113,6 +114,11 @@ func openSchema(s *jsonschema.Schema) {
 		openSchema(p)
 	}
 	openSchema(s.Items)
+	if len(s.Types) == 2 && s.Types[0] == "null" {
+		value := *s
+		value.Type, value.Types, value.Description = s.Types[1], nil, ""
+		*s = jsonschema.Schema{Description: s.Description, AnyOf: []*jsonschema.Schema{{Type: "null"}, &value}}
+	}
 }
 
 func outputWords(field string) []string {

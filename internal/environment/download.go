@@ -19,6 +19,22 @@ func (r refusal) Unwrap() error { return r.error }
 
 // download completes the file f, which holds the beginning of b or nothing, and gives it its final name.
 func (w *Workshop) download(ctx context.Context, b Blob, f *os.File, final string) error {
+	var err error
+	for _, url := range b.URLs {
+		if err = w.downloadFrom(ctx, url, b, f, final); err == nil || !IsRefusal(err) {
+			break
+		}
+	}
+	return err
+}
+
+// IsRefusal tells whether an error of a download is an answer that another attempt would not change.
+func IsRefusal(err error) bool {
+	var r refusal
+	return errors.As(err, &r)
+}
+
+func (w *Workshop) downloadFrom(ctx context.Context, url string, b Blob, f *os.File, final string) error {
 	resumed, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
@@ -27,8 +43,8 @@ func (w *Workshop) download(ctx context.Context, b Blob, f *os.File, final strin
 		resumed = 0
 	}
 	for {
-		if err := w.transfer(ctx, b, f, resumed); err != nil {
-			return err
+		if err := w.transfer(ctx, url, b, f, resumed); err != nil {
+			return fmt.Errorf("cannot download %s: %w", url, err)
 		}
 		digest, size, err := digestFile(f.Name())
 		switch {
@@ -38,9 +54,10 @@ func (w *Workshop) download(ctx context.Context, b Blob, f *os.File, final strin
 			// No sync: the file is verified again whenever it is used.
 			return errors.Join(os.MkdirAll(filepath.Dir(final), 0o755), os.Rename(f.Name(), final))
 		case resumed == 0:
-			err := fmt.Errorf("its SHA-256 is %s where the signed index says %s: the mirror, or something on the way to it, "+
-				"changed the file; try another mirror", digest, b.SHA256)
-			return errors.Join(err, f.Truncate(0))
+			err := fmt.Errorf("cannot use %s: its SHA-256 is %s where the signed index says %s: the mirror, or something on "+
+				"the way to it, changed the file, or it is just being updated; try another mirror, or later", url, digest, b.SHA256)
+			w.Update(func(p *Progress) { p.Bytes -= size })
+			return errors.Join(refusal{err}, f.Truncate(0))
 		}
 		w.Update(func(p *Progress) { p.Bytes -= b.Size })
 		resumed = 0 // what was there before was not the beginning of this file
@@ -48,20 +65,19 @@ func (w *Workshop) download(ctx context.Context, b Blob, f *os.File, final strin
 }
 
 // transfer appends to f, of which the first have bytes count, until it is as long as the blob.
-func (w *Workshop) transfer(ctx context.Context, b Blob, f *os.File, have int64) error {
+func (w *Workshop) transfer(ctx context.Context, url string, b Blob, f *os.File, have int64) error {
 	w.Update(func(p *Progress) { p.Bytes += have })
 	pause := w.fetch.pause
 	for failures := 0; have < b.Size; {
-		got, err := w.part(ctx, b, f, have)
+		got, err := w.part(ctx, url, b, f, have)
 		if got > have {
 			failures, pause = 0, w.fetch.pause
 		}
 		have = got
-		var final refusal
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.As(err, &final):
+		case IsRefusal(err):
 			return fmt.Errorf("%w; try another mirror", err)
 		case err == nil:
 			continue
@@ -87,10 +103,10 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // part makes one request for what is missing and returns how much is there afterwards.
-func (w *Workshop) part(ctx context.Context, b Blob, f *os.File, have int64) (int64, error) {
+func (w *Workshop) part(ctx context.Context, url string, b Blob, f *os.File, have int64) (int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	response, err := w.fetch.ask(ctx, b.URL, have)
+	response, err := w.fetch.ask(ctx, url, have)
 	if err != nil {
 		return have, err
 	}
@@ -195,12 +211,11 @@ func (w *Workshop) Get(ctx context.Context, url string, limit int64) ([]byte, er
 	pause := w.fetch.pause
 	for failures := 0; ; {
 		data, err := w.get(ctx, url, limit)
-		var final refusal
 		failures++
 		if err == nil {
 			return data, nil
 		}
-		if ctx.Err() != nil || errors.As(err, &final) || failures >= w.fetch.attempts {
+		if ctx.Err() != nil || IsRefusal(err) || failures >= w.fetch.attempts {
 			return nil, fmt.Errorf("cannot download %s: %w", url, err)
 		}
 		if err := sleep(ctx, pause); err != nil {

@@ -2,7 +2,6 @@ package environment
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,7 +13,7 @@ import (
 
 // Blob is a download whose content is known beforehand.
 type Blob struct {
-	URL    string
+	URLs   []string // tried in turn where one is refused for good
 	SHA256 string
 	Size   int64
 	Place  string // in the store, like packages/DIGEST.deb
@@ -61,7 +60,7 @@ func (w *Workshop) FetchAll(ctx context.Context, blobs []Blob, done func(i int, 
 			}
 			path, err := w.fetchBlob(ctx, b)
 			if err != nil {
-				return fmt.Errorf("cannot download %s: %w", b.URL, err)
+				return err
 			}
 			if done == nil {
 				return nil

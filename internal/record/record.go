@@ -105,10 +105,17 @@ type Seed struct {
 type Boot struct {
 	Image       string   `json:"image"` // path of the read-only image
 	ImageSHA256 string   `json:"image_sha256"`
-	KernelDir   string   `json:"kernel_dir"`
-	KernelPath  string   `json:"kernel_path"`
+	Kernel      Kernel   `json:"kernel"`
 	Env         []string `json:"env,omitempty"`
 	User        string   `json:"user,omitempty"`
+}
+
+// Kernel is what a guest runs on: an image, and modules in the order in which they are loaded.
+type Kernel struct {
+	Path       string   `json:"path"`
+	SHA256     string   `json:"sha256"`
+	ModulesDir string   `json:"modules_dir"`
+	Modules    []string `json:"modules"`
 }
 
 // Expired tells whether the VM is past its TTL.

@@ -69,8 +69,13 @@ func (s *supervisor) plan(ctx context.Context, vm record.VM) (plan, error) {
 	if err := roomFor(vm.MemMiB); err != nil {
 		return plan{}, err
 	}
-	p := plan{vm: vm, driver: qemu.New(vm.CacheDir), scratch: filepath.Join(s.dir, record.ScratchFile)}
-	kernel := environment.Kernel{Path: vm.Boot.KernelPath, Modules: vm.Boot.KernelDir}
+	driver, err := qemu.New(qemu.Options{CacheDir: vm.CacheDir})
+	if err != nil {
+		return plan{}, err
+	}
+	p := plan{vm: vm, driver: driver, scratch: filepath.Join(s.dir, record.ScratchFile)}
+	k := vm.Boot.Kernel
+	kernel := environment.Kernel{Path: k.Path, SHA256: k.SHA256, ModulesDir: k.ModulesDir, Modules: k.Modules}
 	if p.initrd, err = environment.Open(vm.CacheDir).Initrd(ctx, kernel, program); err != nil {
 		return plan{}, err
 	}
@@ -133,7 +138,7 @@ func (s *supervisor) prepare(ctx context.Context, p plan) (*guest, error) {
 // power starts the monitor with everything in its hands.
 func (s *supervisor) power(ctx context.Context, g *guest, p plan) (err error) {
 	spec := vmm.Spec{
-		Name: p.vm.ID, Kernel: p.vm.Boot.KernelPath, Initrd: p.initrd, VCPUs: p.vm.VCPUCount, MemMiB: p.vm.MemMiB,
+		Name: p.vm.ID, Kernel: p.vm.Boot.Kernel.Path, Initrd: p.initrd, VCPUs: p.vm.VCPUCount, MemMiB: p.vm.MemMiB,
 		Accelerator: p.accelerator, Cmdline: p.words, Memory: p.memory, Incoming: p.incoming,
 		Disks: []vmm.Disk{
 			{Path: p.vm.Boot.Image, ID: "base", ReadOnly: true},
