@@ -23,7 +23,7 @@ func (c *Client) Conn() *wire.Conn { return c.conn }
 
 // Call asks for one operation and decodes its result, if result is not nil.
 func (c *Client) Call(ctx context.Context, op Op, params, result any) error {
-	return c.converse(ctx, op, params, result, nil, nil)
+	return c.converse(ctx, op, params, result, source{}, nil)
 }
 
 // Streams are the standard streams of a command, on the asking side. A nil Stdin is no input, a nil writer drops
@@ -34,53 +34,40 @@ type Streams struct {
 }
 
 // Exec runs one command and returns when it has ended and all its output is written. The end of ctx, or an error
-// of one of the writers, kills the command. Exec does not wait for a Stdin that blocks: such a Read may return
-// after Exec, and what it brought is lost.
+// of Stdin or of one of the writers, kills the command. Exec does not wait for a Stdin that blocks: such a Read may
+// return after Exec, and what it brought is lost.
 func (c *Client) Exec(ctx context.Context, e Exec, std Streams) (ExecResult, error) {
 	var result ExecResult
 	e.Stdin = std.Stdin != nil
-	err := c.converse(ctx, OpExec, e, &result, outputs(std.Stdout, std.Stderr), func(s *wire.Stream) error {
-		if std.Stdin == nil {
-			return s.CloseSend()
-		}
-		go pump(s, KindStdin, std.Stdin)
-		return nil
-	})
-	return result, err
+	in := source{kind: KindStdin, r: std.Stdin}
+	return result, c.converse(ctx, OpExec, e, &result, in, outputs(std.Stdout, std.Stderr))
 }
 
 // Import sends the tar stream r to be unpacked. Where the other side refuses it, Import stops reading and returns
-// the refusal. An error of r is returned as it is, and the other side sees the tree cut off.
+// the refusal. An error of r is returned as it is, and the other side sees the tree cut off. Import returns when
+// nobody reads r any more, or ctx has ended.
 func (c *Client) Import(ctx context.Context, i Import, r io.Reader) (ImportResult, error) {
 	var result ImportResult
-	var sent chan error // nil until sending has begun
-	err := c.converse(ctx, OpImport, i, &result, nil, func(s *wire.Stream) error {
-		sent = make(chan error, 1)
-		go func() { sent <- pump(s, KindData, r) }()
-		return nil
-	})
-	if sent == nil {
-		return result, err
-	}
-	select {
-	case bad := <-sent:
-		var source *sourceError
-		if errors.As(bad, &source) {
-			return result, source.err
-		}
-	case <-ctx.Done(): // a Read that blocks is not waited for
-	}
-	return result, err
+	return result, c.converse(ctx, OpImport, i, &result, source{kind: KindData, r: r, wait: true}, nil)
 }
 
 // Export writes a tar stream of what differs from the base image, with whiteouts in the form of OCI layers.
 func (c *Client) Export(ctx context.Context, w io.Writer) error {
-	return c.converse(ctx, OpExport, Empty{}, nil, map[uint8]io.Writer{KindData: w}, nil)
+	return c.converse(ctx, OpExport, Empty{}, nil, source{}, map[uint8]io.Writer{KindData: w})
 }
 
-// Follow asks for an [OpFollow] and writes its output until it ends.
-func (c *Client) Follow(ctx context.Context, params any, stdout, stderr io.Writer) error {
-	return c.converse(ctx, OpFollow, params, nil, outputs(stdout, stderr), nil)
+// Follow asks for an operation without a result and writes its output until it ends.
+func (c *Client) Follow(ctx context.Context, op Op, params any, stdout io.Writer) error {
+	return c.converse(ctx, op, params, nil, source{}, outputs(stdout, nil))
+}
+
+// Post asks for an operation and does not wait for its end.
+func (c *Client) Post(_ context.Context, op Op, params any) error {
+	s, err := c.open(op, params)
+	if err != nil {
+		return err
+	}
+	return s.CloseSend()
 }
 
 func outputs(stdout, stderr io.Writer) map[uint8]io.Writer {
@@ -94,39 +81,50 @@ func outputs(stdout, stderr io.Writer) map[uint8]io.Writer {
 	return m
 }
 
-// converse holds one conversation. send starts to send the input; without it there is none.
-func (c *Client) converse(ctx context.Context, op Op, params, result any, out map[uint8]io.Writer,
-	send func(*wire.Stream) error) error {
-	s, err := c.conn.Open()
-	if err != nil {
-		return lost(err)
+// source is where an operation's input comes from, nowhere by default.
+type source struct {
+	kind uint8
+	r    io.Reader
+	wait bool // until r is read no more
+}
+
+// converse holds one conversation.
+func (c *Client) converse(ctx context.Context, op Op, params, result any, in source, out map[uint8]io.Writer) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	defer s.Close()
+	s, err := c.open(op, params)
+	if err != nil {
+		return err
+	}
 	defer context.AfterFunc(ctx, func() { s.Close() })()
-	if err := ctx.Err(); err != nil {
+	sent := make(chan error, 1)
+	if in.r == nil {
+		sent <- s.CloseSend()
+	} else {
+		go func() {
+			err := pump(s, in.kind, in.r)
+			sent <- err
+			if _, failed := err.(*sourceError); failed {
+				s.Close() // but not where the peer has: its reply may not have been read yet
+			}
+		}()
+	}
+	reply, err := receive(s, out)
+	s.Close()
+	if in.wait || err != nil {
+		if broken := sourceFailure(ctx, sent, in.wait); broken != nil {
+			return broken
+		}
+	}
+	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if send == nil {
-		send = (*wire.Stream).CloseSend
+	if err == nil {
+		err = reply.Err()
 	}
-	if err = request(s, op, params); err == nil {
-		err = send(s)
-	}
-	var reply Reply
-	if err == nil || errors.Is(err, wire.ErrReset) { // a reset may follow a reply
-		reply, err = receive(s, out)
-	}
-	if ctx.Err() != nil && err != nil {
-		return context.Cause(ctx)
-	}
-	if err != nil {
+	if err != nil || result == nil {
 		return err
-	}
-	if err := reply.Err(); err != nil {
-		return err
-	}
-	if result == nil {
-		return nil
 	}
 	if err := json.Unmarshal(reply.Result, result); err != nil {
 		return &Error{Code: CodeInternal, Message: fmt.Sprintf("the answer to %q makes no sense: %v", op, err)}
@@ -134,20 +132,52 @@ func (c *Client) converse(ctx context.Context, op Op, params, result any, out ma
 	return nil
 }
 
-func request(s *wire.Stream, op Op, params any) error {
+// sourceFailure tells whether the reader was what failed. A Read that blocks is not waited for past ctx's end.
+func sourceFailure(ctx context.Context, sent <-chan error, wait bool) error {
+	var err error
+	select {
+	case err = <-sent:
+	default:
+		if wait {
+			select {
+			case err = <-sent:
+			case <-ctx.Done():
+			}
+		}
+	}
+	var failure *sourceError
+	if errors.As(err, &failure) {
+		return failure.err
+	}
+	return nil
+}
+
+// open begins a conversation.
+func (c *Client) open(op Op, params any) (*wire.Stream, error) {
 	raw, err := json.Marshal(params)
 	if err != nil {
-		return fmt.Errorf("cannot encode the parameters of %q: %w", op, err)
+		return nil, fmt.Errorf("cannot encode the parameters of %q: %w", op, err)
 	}
 	b, err := json.Marshal(Request{Op: op, Params: raw})
 	if err != nil {
-		return fmt.Errorf("cannot encode the request %q: %w", op, err)
+		return nil, fmt.Errorf("cannot encode the request %q: %w", op, err)
+	}
+	s, err := c.conn.Open()
+	if err != nil {
+		return nil, lost(err)
 	}
 	err = s.Send(KindControl, b)
-	if errors.Is(err, wire.ErrTooLarge) {
-		return &Error{Code: CodeInvalid, Message: fmt.Sprintf("the request %q is too large", op)}
+	if errors.Is(err, wire.ErrReset) {
+		return s, nil // a reply may have come before
 	}
-	return err
+	if err == nil {
+		return s, nil
+	}
+	s.Close()
+	if errors.Is(err, wire.ErrTooLarge) {
+		return nil, &Error{Code: CodeInvalid, Message: fmt.Sprintf("the request %q is too large", op)}
+	}
+	return nil, lost(err)
 }
 
 // receive writes messages where they belong until the reply comes.
@@ -175,8 +205,8 @@ type sourceError struct{ err error }
 
 func (e *sourceError) Error() string { return e.err.Error() }
 
-// pump sends all of r. The stream is closed where r fails, so that the other side does not take the part for the
-// whole.
+// pump sends all of r. Where it fails the stream is to be closed, so that the other side does not take the part for
+// the whole.
 func pump(s *wire.Stream, kind uint8, r io.Reader) error {
 	buf := make([]byte, 64<<10)
 	for {
@@ -190,10 +220,6 @@ func pump(s *wire.Stream, kind uint8, r io.Reader) error {
 			return s.CloseSend()
 		}
 		if err != nil {
-			if kind == KindStdin {
-				return s.CloseSend() // a terminal that fails is the end of input
-			}
-			s.Close()
 			return &sourceError{err}
 		}
 	}

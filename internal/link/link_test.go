@@ -194,9 +194,12 @@ func TestImport(t *testing.T) {
 			t.Errorf("refused import: %v", err)
 		}
 		bad := errors.New("file vanished")
-		_, err = c.Import(ctx, Import{MaxBytes: 1 << 20}, io.MultiReader(strings.NewReader("abc"), failing{bad}))
-		if err != bad {
+		source := func() io.Reader { return io.MultiReader(strings.NewReader("abc"), failing{bad}) }
+		if _, err = c.Import(ctx, Import{MaxBytes: 1 << 20}, source()); err != bad {
 			t.Errorf("import of a broken source: %v", err)
+		}
+		if _, err = c.Exec(ctx, Exec{Command: "cat"}, Streams{Stdin: source()}); err != bad {
+			t.Errorf("exec with a broken source: %v", err)
 		}
 	})
 }
@@ -278,4 +281,19 @@ func FuzzReply(f *testing.F) {
 		var result ExecResult
 		json.Unmarshal(r.Result, &result)
 	})
+}
+
+func TestALineIsReadByAShellAsItsWords(t *testing.T) {
+	for _, c := range []struct {
+		exec Exec
+		want string
+	}{
+		{Exec{Command: "a && b"}, "a && b"},
+		{Exec{Argv: []string{"git", "--version"}}, "git --version"},
+		{Exec{Argv: []string{"echo", "it's", "", "a b"}}, `echo 'it'\''s' '' 'a b'`},
+	} {
+		if got := c.exec.Line(); got != c.want {
+			t.Errorf("%q, not %q", got, c.want)
+		}
+	}
 }

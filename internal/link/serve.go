@@ -33,16 +33,18 @@ func Decode[T any](req Request) (T, error) {
 	return params, nil
 }
 
-// Serve answers requests until the connection ends, or ctx does, which closes the connection. It returns when all
-// handlers have.
+// Serve answers requests until the connection ends, which is the caller's to close, and returns when all handlers
+// have. It returns nil where this side has closed the connection, or a new one has taken its place.
 func Serve(ctx context.Context, c *wire.Conn, h Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { c.Close() })()
 	for {
 		s, err := c.Accept()
+		if errors.Is(err, wire.ErrClosed) || errors.Is(err, wire.ErrReplaced) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -57,7 +59,7 @@ func answer(ctx context.Context, s *wire.Stream, h Handler) {
 	defer cancel()
 	go func() {
 		select {
-		case <-s.Done():
+		case <-s.Broken():
 			cancel()
 		case <-ctx.Done():
 		}
@@ -88,11 +90,12 @@ func makeReply(result any, err error) Reply {
 			return Reply{Result: raw}
 		}
 	}
-	var known *Error
-	if !errors.As(err, &known) {
-		known = &Error{Code: CodeInternal, Message: err.Error()}
+	e := Error{Code: CodeInternal}
+	if known := (*Error)(nil); errors.As(err, &known) {
+		e = *known
 	}
-	return Reply{Error: known}
+	e.Message = err.Error() // with what wraps it
+	return Reply{Error: &e}
 }
 
 func sendReply(s *wire.Stream, r Reply) error {
@@ -115,17 +118,9 @@ func sendReply(s *wire.Stream, r Reply) error {
 // tap, if not nil, sees each message from the next hop before it is passed on. The final reply is returned, not passed
 // on; an error means that there is none, for from or the next hop is gone.
 func Forward(ctx context.Context, from *wire.Stream, req Request, to *Client, tap func(wire.Message)) (Reply, error) {
-	s, err := to.conn.Open()
+	s, err := to.open(req.Op, req.Params)
 	if err != nil {
-		return Reply{}, lost(err)
-	}
-	b, err := json.Marshal(req)
-	if err == nil {
-		err = s.Send(KindControl, b)
-	}
-	if err != nil {
-		s.Close()
-		return Reply{}, lost(err)
+		return Reply{}, err
 	}
 	var input sync.WaitGroup
 	input.Go(func() { passInput(from, s) })

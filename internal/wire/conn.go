@@ -30,7 +30,10 @@ type Conn struct {
 	mu      sync.Mutex
 	wake    sync.Cond // the writer's
 	opened  sync.Cond // Accept's
+	flushed sync.Cond // of those who wait until what they sent is written
 	out     []byte
+	queued  uint64    // bytes that ever stood in out
+	written uint64    // those of them that were written
 	turns   []*Stream // senders that wait for room in out, first come first served
 	streams map[uint32]*Stream
 	last    uint32 // the last stream opened
@@ -45,7 +48,7 @@ func newConn(o Options, asking bool, write func([]byte) error, hangUp func()) *C
 		readDone: make(chan struct{}), writeDone: make(chan struct{}), done: make(chan struct{}),
 		streams: make(map[uint32]*Stream),
 	}
-	c.wake.L, c.opened.L = &c.mu, &c.mu
+	c.wake.L, c.opened.L, c.flushed.L = &c.mu, &c.mu, &c.mu
 	c.in = parser{limit: o.MaxPayload, begin: c.beginFrame, end: c.endFrame}
 	return c
 }
@@ -144,6 +147,7 @@ func (c *Conn) fail(err error) {
 	c.out, c.turns = nil, nil
 	c.wake.Signal()
 	c.opened.Broadcast()
+	c.flushed.Broadcast()
 	close(c.done)
 	c.mu.Unlock()
 	if c.hangUp != nil {
@@ -160,6 +164,7 @@ func (c *Conn) send(h header, payload []byte) {
 	c.out = h.append(c.out)
 	c.out = append(c.out, payload...)
 	c.out = append(c.out, 0)
+	c.queued += uint64(len(payload) + frameExtra)
 	c.wake.Signal()
 }
 
@@ -170,6 +175,8 @@ func (c *Conn) writeLoop() {
 	var buf []byte
 	for {
 		c.mu.Lock()
+		c.written += uint64(len(buf))
+		c.flushed.Broadcast()
 		for len(c.out) == 0 && c.err == nil && !c.closing {
 			c.wake.Wait()
 		}
@@ -265,7 +272,9 @@ func (c *Conn) endFrame(h header, payload []byte) error {
 	case frameEnd:
 		s.gotEnd = true
 		s.readable.Broadcast()
-		s.finish()
+		if s.sentEnd {
+			s.forget()
+		}
 	case frameReset:
 		s.kill(ErrReset)
 		c.backlog = slices.DeleteFunc(c.backlog, func(b *Stream) bool { return b == s })

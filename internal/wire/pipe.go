@@ -184,7 +184,7 @@ func (l *Listener) connect() {
 		c.hangUp = func() { l.rw.Close() }
 	}
 	c.readDone = l.readDone
-	c.out = answer
+	c.out, c.queued = answer, uint64(len(answer))
 	l.mu.Lock()
 	l.pending, l.current = c, c
 	l.changed.Broadcast()

@@ -16,7 +16,7 @@ type Stream struct {
 	c      *Conn
 	id     uint32
 	sendMu sync.Mutex // keeps the pieces of a message together
-	done   chan struct{}
+	broken chan struct{}
 
 	// What follows belongs to the connection's lock.
 	readable sync.Cond
@@ -41,15 +41,14 @@ type piece struct {
 
 // newStream must be called with the connection's lock held.
 func newStream(c *Conn, id uint32) *Stream {
-	s := &Stream{c: c, id: id, done: make(chan struct{}), credit: c.opts.Window, allowed: c.opts.Window}
+	s := &Stream{c: c, id: id, broken: make(chan struct{}), credit: c.opts.Window, allowed: c.opts.Window}
 	s.readable.L, s.writable.L = &c.mu, &c.mu
 	c.streams[id] = s
 	return s
 }
 
-// Done is closed when the stream is over: reset by the peer, closed here, ended by both, or lost with its
-// connection.
-func (s *Stream) Done() <-chan struct{} { return s.done }
+// Broken is closed when the stream was reset by the peer, closed here, or lost with its connection.
+func (s *Stream) Broken() <-chan struct{} { return s.broken }
 
 // Send sends one message, and waits for credit. A control message arrives whole and must not be longer than
 // Options.MaxControl; other messages may arrive in pieces.
@@ -209,12 +208,13 @@ func (s *Stream) deliver(p piece) {
 	s.readable.Signal()
 }
 
-// CloseSend tells the peer that no more messages follow.
+// CloseSend tells the peer that no more messages follow, and waits until all that was sent has gone into the pipe.
 func (s *Stream) CloseSend() error {
 	s.sendMu.Lock()
 	defer s.sendMu.Unlock()
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if s.sentEnd {
 		return nil
 	}
@@ -222,8 +222,16 @@ func (s *Stream) CloseSend() error {
 		return err
 	}
 	s.sentEnd = true
-	s.c.send(header{kind: frameEnd, stream: s.id}, nil)
-	s.finish()
+	c.send(header{kind: frameEnd, stream: s.id}, nil)
+	if s.gotEnd {
+		s.forget()
+	}
+	for here := c.queued; c.written < here && !s.closed; {
+		if c.err != nil {
+			return c.err
+		}
+		c.flushed.Wait()
+	}
 	return nil
 }
 
@@ -258,25 +266,19 @@ func (s *Stream) Close() error {
 	return nil
 }
 
-// finish forgets a stream that both sides have ended.
-func (s *Stream) finish() {
-	if s.sentEnd && s.gotEnd {
-		s.forget()
-	}
-}
-
 // kill ends both directions.
 func (s *Stream) kill(err error) {
 	if s.err == nil {
 		s.err = err
+		close(s.broken)
 	}
 	s.forget()
 }
 
+// forget drops a stream that is over.
 func (s *Stream) forget() {
 	if s.c.streams[s.id] == s {
 		delete(s.c.streams, s.id)
-		close(s.done)
 	}
 	s.wakeAll()
 }
@@ -284,4 +286,5 @@ func (s *Stream) forget() {
 func (s *Stream) wakeAll() {
 	s.readable.Broadcast()
 	s.writable.Broadcast()
+	s.c.flushed.Broadcast()
 }

@@ -256,7 +256,7 @@ func TestCloseRecvDoesNotHoldUpThePeer(t *testing.T) {
 	if _, err := host.Recv(); err != io.EOF {
 		t.Errorf("recv: %v", err)
 	}
-	<-host.Done()
+	<-host.Broken()
 	if err := host.Send(2, nil); !errors.Is(err, ErrReset) {
 		t.Errorf("send: %v", err)
 	}

@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/process"
+	"github.com/pyro-mcp/pyro/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// exec runs one command, and everything that it starts, in a session and a control group of their own.
+func (a *Agent) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (any, error) {
+	who, err := a.ready()
+	if err != nil {
+		return nil, err
+	}
+	argv := process.Argv(e.Argv, e.Command)
+	if len(argv) == 0 {
+		return nil, &link.Error{Code: link.CodeInvalid, Message: "no command is given"}
+	}
+	c := &command{agent: a, exec: e, who: who, stream: stream,
+		run: process.Command{Argv: argv, Env: who.environ(a.env, e.Env), Dir: e.WorkDir}}
+	if c.run.Dir == "" {
+		c.run.Dir = a.workDir
+	}
+	started := time.Now()
+	result, err := c.do(ctx)
+	result.DurationMS = time.Since(started).Milliseconds()
+	return result, err
+}
+
+// command is one command while it runs.
+type command struct {
+	agent  *Agent
+	exec   link.Exec
+	who    account
+	run    process.Command
+	stream *wire.Stream
+	group  *group
+	output []*process.Output
+}
+
+func (c *command) do(ctx context.Context) (link.ExecResult, error) {
+	var err error
+	if c.group, err = c.agent.groups.make(); err != nil {
+		return link.ExecResult{}, err
+	}
+	defer c.group.close()
+	ended, err := c.start(ctx)
+	if err != nil {
+		return c.cannotRun(err)
+	}
+	var limit <-chan time.Time
+	if c.exec.TimeoutMS > 0 {
+		timer := time.NewTimer(time.Duration(c.exec.TimeoutMS) * time.Millisecond)
+		defer timer.Stop()
+		limit = timer.C
+	}
+	var result link.ExecResult
+	var status syscall.WaitStatus
+	select {
+	case status = <-ended:
+		result.ExitCode = process.ExitCode(status)
+	case <-limit:
+		status = c.kill(ended)
+		result.ExitCode, result.TimedOut = process.ExitTimeout, true
+	case <-ctx.Done():
+		c.kill(ended)
+		return result, ctx.Err()
+	}
+	for _, o := range c.output {
+		_ = o.End() // Where nobody listens any more, the context has ended.
+	}
+	result.OOM = c.group.ranOut()
+	result.DiskFull = diskFull()
+	return result, nil
+}
+
+// kill ends the command with all that it started, and waits for it.
+func (c *command) kill(ended <-chan syscall.WaitStatus) syscall.WaitStatus {
+	for {
+		if err := c.group.kill(); err != nil {
+			die(fmt.Errorf("a command cannot be killed: %w", err))
+		}
+		select {
+		case status := <-ended:
+			return status
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// start starts the process with its streams.
+func (c *command) start(ctx context.Context) (<-chan syscall.WaitStatus, error) {
+	path, err := c.run.Find()
+	if err != nil {
+		return nil, err
+	}
+	var child []*os.File
+	defer func() {
+		for _, f := range child {
+			f.Close()
+		}
+	}()
+	stdin, feed, err := c.stdin()
+	if err != nil {
+		return nil, err
+	}
+	child = append(child, stdin)
+	for _, kind := range []uint8{link.KindStdout, link.KindStderr} {
+		output, theirs, err := process.NewOutput(link.Writer(c.stream, kind))
+		if err != nil {
+			return nil, err
+		}
+		child = append(child, theirs)
+		c.output = append(c.output, output)
+	}
+	attr := &syscall.ProcAttr{Dir: c.run.Dir, Env: c.run.Env, Sys: &syscall.SysProcAttr{
+		Setsid: true, UseCgroupFD: true, CgroupFD: int(c.group.dir.Fd()),
+		Credential: &syscall.Credential{Uid: c.who.uid, Gid: c.who.gid, Groups: c.who.groups},
+	}}
+	for _, f := range child {
+		attr.Files = append(attr.Files, f.Fd())
+	}
+	_, ended, err := c.agent.reaper.start(path, c.run.Argv, attr)
+	if err != nil {
+		if feed != nil {
+			feed.Close()
+		}
+		return nil, err
+	}
+	if feed != nil {
+		go c.feed(feed)
+	}
+	return ended, nil
+}
+
+// stdin gives the command's end of its input, and ours where there will be any.
+func (c *command) stdin() (theirs, ours *os.File, err error) {
+	if !c.exec.Stdin {
+		theirs, err = os.Open(os.DevNull)
+		return theirs, nil, err
+	}
+	return os.Pipe()
+}
+
+// feed passes input on to its end. A command that does not read it any more is no failure.
+func (c *command) feed(w *os.File) {
+	defer w.Close()
+	for {
+		m, err := c.stream.Recv()
+		if err != nil {
+			return
+		}
+		if _, err := w.Write(m.Data); err != nil {
+			return
+		}
+	}
+}
+
+// cannotRun is how a shell ends where the program is not to be had.
+func (c *command) cannotRun(err error) (link.ExecResult, error) {
+	code, line, ok := c.run.Refused(err)
+	if !ok {
+		return link.ExecResult{}, fmt.Errorf("cannot run %q: %w", c.run.Argv[0], err)
+	}
+	if err := c.stream.Send(link.KindStderr, []byte(line)); err != nil {
+		return link.ExecResult{}, err
+	}
+	return link.ExecResult{ExitCode: code}, nil
+}
+
+// diskFull tells whether the root has no room left.
+func diskFull() bool {
+	var st unix.Statfs_t
+	return unix.Statfs("/", &st) == nil && (st.Bavail == 0 || st.Ffree == 0 && st.Files > 0)
+}
+
+func isNoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
