@@ -53,7 +53,7 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := d.remember(ctx)
+	known, err := d.know(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -67,10 +67,10 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 		return nil, err
 	}
 	c := build(d.platform, d.cpu(spec.Accelerator, known), spec, theirs, d.kernelWords(spec))
-	p, err := startProcess(known.QEMU.Path, c, spec.Console, spec.Log)
+	p, err := startProcess(known.release.QEMU.Path, c, spec.Console, spec.Log)
 	if err != nil {
 		ours.Close()
-		return nil, fmt.Errorf("cannot run %s: %w", known.QEMU.Path, err)
+		return nil, fmt.Errorf("cannot run %s: %w", known.release.QEMU.Path, err)
 	}
 	opened.close()
 	return newMachine(ctx, p, ours, c.incoming)

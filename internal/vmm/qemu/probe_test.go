@@ -53,9 +53,9 @@ func TestProbeRemembers(t *testing.T) {
 		t.Errorf("got %+v, %v from memory", got, err)
 	}
 	// Another boot of the host: the memory is of no use.
-	k := again.load()
-	k.BootID = "another"
-	again.save(k)
+	v := load[verdict](again, verdictFile)
+	v.BootID = "another"
+	again.save(verdictFile, v)
 	third, _ := New(driver.options)
 	if _, err := third.Accelerator(t.Context(), vmm.Auto, func(context.Context, vmm.Accelerator) error { boots++; return nil }); err != nil || boots != 2 {
 		t.Errorf("%d boots (%v)", boots, err)
@@ -66,7 +66,7 @@ func TestProbeTriesOtherModels(t *testing.T) {
 	driver := prober(t, Options{CacheDir: t.TempDir()})
 	var models []string
 	boot := func(ctx context.Context, a vmm.Accelerator) error {
-		k, err := driver.remember(ctx)
+		k, err := driver.know(ctx)
 		if err != nil {
 			return err
 		}
@@ -103,8 +103,8 @@ func TestProbeCancelledLearnsNothing(t *testing.T) {
 	driver := prober(t, Options{CacheDir: t.TempDir()})
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := driver.Accelerator(ctx, vmm.Auto, func(context.Context, vmm.Accelerator) error { cancel(); return errors.New("killed") })
-	if !errors.Is(err, context.Canceled) || driver.load().KVM.Tried {
-		t.Errorf("got %v, and remembers %+v", err, driver.load().KVM)
+	if v := load[verdict](driver, verdictFile); !errors.Is(err, context.Canceled) || v.KVM.Tried {
+		t.Errorf("got %v, and remembers %+v", err, v)
 	}
 }
 
