@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"maps"
 	"strings"
-	"syscall"
 )
 
 // ApplyOptions says by whose rules a layer is laid over the tree.
@@ -205,14 +204,10 @@ func (a *applier) whiteout(name string) (bool, error) {
 		return true, errors.New("it is a whiteout of nothing")
 	}
 	dir, err := a.find(above, false)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+	if err != nil || !dir.mode.IsDir() {
 		return true, nil
 	}
-	if err != nil {
-		return true, err
-	}
 	switch {
-	case !dir.mode.IsDir():
 	case base == whiteoutOpaque:
 		for name := range maps.Clone(dir.kids) {
 			a.prune(dir, name)

@@ -6,7 +6,10 @@
 // [Reply]. A stream that ends without a Reply means that the other side died.
 package link
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // Version is the protocol's version. Both ends send it in the greeting of a connection (see [Hello]).
 const Version = 1
@@ -25,12 +28,15 @@ const (
 	OpSync      Op = "sync"      // Empty -> Empty: all file systems written out
 	OpShutdown  Op = "shutdown"  // Empty -> Empty, then the guest powers off
 
+	OpCreate  Op = "create"  // the VM's record as wanted -> as it is: the first request to a new supervisor
+	OpResume  Op = "resume"  // Empty -> the VM's record: the first request to one that takes over a stopped VM
 	OpStatus  Op = "status"  // Empty -> the VM's record
 	OpStart   Op = "start"   // Empty -> the VM's record
 	OpStop    Op = "stop"    // Empty -> the VM's record
 	OpDelete  Op = "delete"  // Empty -> Empty
-	OpSeeded  Op = "seeded"  // the seed's summary -> the VM's record: creation is complete
-	OpFollow  Op = "follow"  // Follow -> stdout and stderr data as history entries arrive
+	OpSeeded  Op = "seeded"  // Seeded -> the VM's record: creation is complete
+	OpFollow  Op = "follow"  // Empty -> Event in each data message, until the VM ends
+	OpWarm    Op = "warm"    // Empty -> Warmed: make a template of this VM's shape
 	OpNetwork Op = "network" // Empty -> the network's state
 )
 
@@ -125,6 +131,30 @@ type Exec struct {
 	WorkDir   string   `json:"work_dir,omitempty"` // empty is the configured one
 	TimeoutMS int64    `json:"timeout_ms"`         // 0 is none
 	Stdin     bool     `json:"stdin"`              // stdin messages follow, up to the stream's end
+	Last      bool     `json:"last,omitempty"`     // for the supervisor: the VM goes when this connection does
+}
+
+// Line is the command as a person would type it.
+func (e Exec) Line() string {
+	if e.Command != "" {
+		return e.Command
+	}
+	words := make([]string, len(e.Argv))
+	for i, w := range e.Argv {
+		words[i] = quote(w)
+	}
+	return strings.Join(words, " ")
+}
+
+// quote gives a word that a shell reads as itself.
+func quote(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,+@%", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // ExecResult ends an Exec.
@@ -134,7 +164,11 @@ type ExecResult struct {
 	OOM        bool  `json:"oom,omitempty"`       // the kernel killed something of the command for memory
 	DiskFull   bool  `json:"disk_full,omitempty"` // the guest's disk has no room left
 	DurationMS int64 `json:"duration_ms"`
-	Sequence   int   `json:"sequence,omitempty"` // set by the supervisor
+
+	// What follows is the supervisor's to set.
+	Sequence int    `json:"sequence,omitempty"`
+	Mode     string `json:"mode,omitempty"`   // the execution mode
+	Notice   string `json:"notice,omitempty"` // pyro's own word on how the command ended
 }
 
 // Import asks for a tree to be written. Tar data follows, up to the stream's end.
@@ -148,4 +182,30 @@ type Import struct {
 type ImportResult struct {
 	Entries int64 `json:"entries"`
 	Bytes   int64 `json:"bytes"`
+}
+
+// Event is something that happened to a command, for those who follow.
+type Event struct {
+	Kind     EventKind       `json:"kind"`
+	Sequence int             `json:"sequence"`
+	Entry    json.RawMessage `json:"entry,omitempty"` // of EventStart: the history's entry as it begins
+	Data     []byte          `json:"data,omitempty"`  // of EventStdout and EventStderr
+}
+
+// EventKind says what sort of thing happened.
+type EventKind string
+
+// The kinds of event. After EventEnd the history has the finished entry.
+const (
+	EventStart  EventKind = "start"
+	EventStdout EventKind = "stdout"
+	EventStderr EventKind = "stderr"
+	EventEnd    EventKind = "end"
+	EventLost   EventKind = "lost" // the follower was too slow: output is missing here
+)
+
+// Warmed answers OpWarm.
+type Warmed struct {
+	Template string `json:"template"`
+	Bytes    int64  `json:"bytes"`
 }

@@ -1,0 +1,63 @@
+# make demo and make test need nothing but Debian with Go (and Python for the tests): they install what is missing.
+
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/src/pyro_mcp/_version.py)
+GOARCH  ?= $(shell go env GOARCH)
+VENV    := .venv
+PYTHON  := $(VENV)/bin/python
+GUEST   := internal/supervisor/guest/pyro-agent
+
+export CGO_ENABLED := 0
+export GOTOOLCHAIN := local
+
+.PHONY: build setup setup-test demo test test-go test-python test-clients wheel bench dist clean
+
+# build leaves bin/pyro: static, with the guest's agent in it.
+build: $(GUEST)
+	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pyro ./cmd/pyro
+
+# The agent is rebuilt each time; go build knows when there is nothing to do.
+.PHONY: $(GUEST)
+$(GUEST):
+	GOARCH=$(GOARCH) go build -trimpath -ldflags "-s -w" -o $@ ./cmd/pyro-agent
+
+# setup installs QEMU where it is missing.
+setup:
+	./tools/setup
+
+setup-test: setup
+	./tools/setup test
+	test -x $(PYTHON) || python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r test/requirements.txt
+
+demo: setup build
+	bin/pyro env pull debian:12
+	bin/pyro run debian:12 -- git --version
+	bin/pyro demo
+
+# test runs everything, guests included; a guest test that cannot run fails.
+test: setup-test build
+	./test/run
+
+test-go: build
+	go vet ./...
+	go test -timeout 15m ./...
+
+test-python: build
+	$(PYTHON) -m mypy --config-file python/pyproject.toml
+	$(PYTHON) -m pytest -q python/tests
+
+test-clients: build
+	./test/clients/run
+
+# wheel leaves dist/*.whl, a wheel for this platform with pyro in it.
+wheel: build
+	test -x $(PYTHON) || python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check build
+	mkdir -p dist
+	PYRO_BINARY=$(CURDIR)/bin/pyro PYRO_GOARCH=$(GOARCH) $(PYTHON) -m build --wheel --outdir dist python
+
+bench: build
+	./bench/run
+
+clean:
+	rm -rf bin dist $(GUEST)

@@ -1,0 +1,130 @@
+package pyro
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/pyro-mcp/pyro/internal/link"
+)
+
+// The kinds of failure in which a caller has a choice. Test for them with [errors.Is].
+var (
+	ErrInvalid          = errors.New("invalid argument")
+	ErrNotFound         = errors.New("not found")
+	ErrState            = errors.New("not in this state")
+	ErrLimitReached     = errors.New("limit reached")
+	ErrGuestUnavailable = errors.New("guest unavailable")
+	ErrGuestLost        = errors.New("guest lost")
+	ErrTimeout          = errors.New("time-out")
+	ErrBadSeed          = errors.New("bad seed")
+	ErrNoSpace          = errors.New("no space")
+	ErrEnvironment      = errors.New("environment unavailable")
+)
+
+// Error is a failure of pyro's own: one sentence, and where there is one, what to do about it. Kind is one of
+// the Err values of this package, or nil.
+type Error struct {
+	Kind    error
+	Message string
+	Hint    string
+	cause   error
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap gives the kind and the cause.
+func (e *Error) Unwrap() []error {
+	var out []error
+	for _, err := range []error{e.Kind, e.cause} {
+		if err != nil {
+			out = append(out, err)
+		}
+	}
+	return out
+}
+
+// kinds pairs each kind with its stable name across faces and with its code on the link.
+var kinds = []struct {
+	kind error
+	name string
+	code link.Code
+}{
+	{ErrInvalid, "invalid", link.CodeInvalid},
+	{ErrNotFound, "not_found", ""},
+	{ErrState, "state", link.CodeState},
+	{ErrLimitReached, "limit_reached", link.CodeLimit},
+	{ErrGuestUnavailable, "guest_unavailable", link.CodeUnavailable},
+	{ErrGuestLost, "guest_lost", link.CodeGuestLost},
+	{ErrTimeout, "timeout", ""},
+	{ErrBadSeed, "bad_seed", link.CodeBadSeed},
+	{ErrNoSpace, "no_space", link.CodeNoSpace},
+	{ErrEnvironment, "environment", ""},
+}
+
+// ErrorKind names the kind of an error for faces that pass names on; "internal" where it has none.
+func ErrorKind(err error) string {
+	for _, k := range kinds {
+		if errors.Is(err, k.kind) {
+			return k.name
+		}
+	}
+	return "internal"
+}
+
+// ErrorKinds lists every name that [ErrorKind] may give.
+func ErrorKinds() []string {
+	names := []string{"internal"}
+	for _, k := range kinds {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// ErrorHint gives what to do about an error, or "".
+func ErrorHint(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Hint
+	}
+	return ""
+}
+
+func invalid(format string, args ...any) error {
+	return &Error{Kind: ErrInvalid, Message: fmt.Sprintf(format, args...)}
+}
+
+// fromLink gives an error that crossed a hop its kind back.
+func fromLink(what string, err error) error {
+	var far *link.Error
+	if !errors.As(err, &far) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	out := &Error{Message: what + ": " + far.Message, Hint: far.Hint, cause: err}
+	for _, k := range kinds {
+		if k.code != "" && k.code == far.Code {
+			out.Kind = k.kind
+		}
+	}
+	return out
+}
+
+// positive is n, else the number that a variable of the environment holds, else a default.
+func positive(n int, variable string, otherwise int) (int, error) {
+	if n < 0 {
+		return 0, invalid("%d is not a positive number", n)
+	}
+	if n > 0 {
+		return n, nil
+	}
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n <= 0 {
+		return 0, invalid("%s=%q is not a positive number", variable, text)
+	}
+	return n, nil
+}

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/pyro-mcp/pyro"
+	"github.com/pyro-mcp/pyro/internal/doctor"
+	"github.com/spf13/cobra"
+)
+
+func newDoctor(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "Show what this host can do, proven by doing it, and what to fix",
+		Long: `Boots a guest and runs a command in it, and reports the platform, QEMU, KVM, the accelerator chosen, caches
+and disk space, with a remedy for each problem. The exit status is 1 if pyro run could not work.`,
+		Example: "  pyro doctor\n  pyro doctor --json",
+		Args:    exactly(), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			report, err := with(a, func(p *pyro.Pyro) (doctor.Report, error) {
+				return doctor.Run(cmd.Context(), doctor.Options{
+					CacheDir: p.Options().CacheDir, StateDir: p.Options().StateDir, Accelerator: p.Options().Accelerator,
+					Try: func(ctx context.Context, environment string) (string, error) { return tryGuest(ctx, p, environment) },
+				})
+			})
+			if err != nil {
+				return err
+			}
+			if err := a.print(report, func(w io.Writer) { showReport(w, report) }); err != nil {
+				return err
+			}
+			if !report.RuntimeOK {
+				return exitStatus(exitFailure)
+			}
+			return nil
+		},
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// tryGuest runs a command in a guest and tells what the guest ran on.
+func tryGuest(ctx context.Context, p *pyro.Pyro, environment string) (string, error) {
+	result, err := p.RunInVM(ctx, pyro.RunInVMRequest{Shape: pyro.Shape{Environment: environment},
+		CommandLine: pyro.CommandLine{Argv: []string{"/bin/echo", "pyro"}}})
+	if err != nil {
+		return "", err
+	}
+	if result.ExitCode != 0 || strings.TrimSpace(result.Stdout) != "pyro" {
+		return "", fmt.Errorf("a command in the guest gave %q and exit status %d", result.Stdout, result.ExitCode)
+	}
+	return result.Accelerator, nil
+}
+
+func showReport(w io.Writer, r doctor.Report) {
+	kvm := "usable"
+	if !r.KVM.Usable {
+		kvm = "not usable: " + r.KVM.Reason
+	}
+	accelerator := r.Accelerator
+	if accelerator == "" {
+		accelerator = "unknown"
+	}
+	table(w,
+		[]string{"platform", fmt.Sprintf("%s, Linux %s, %s, %d CPUs, %d MiB", r.Platform.Distribution, r.Platform.Kernel,
+			r.Platform.Architecture, r.Platform.CPUs, r.Platform.MemoryMiB)},
+		[]string{"VMM", r.Platform.VMM},
+		[]string{"KVM", kvm},
+		[]string{"accelerator", accelerator},
+		[]string{"networking", r.Networking.Detail},
+		[]string{"cache", fmt.Sprintf("%s: %s used, %s free", r.EnvironmentCache.Path, size(r.EnvironmentCache.Bytes), size(r.EnvironmentCache.FreeBytes))},
+		[]string{"state", fmt.Sprintf("%s: %s used, %s free", r.EnvironmentCache.StatePath, size(r.EnvironmentCache.StateBytes), size(r.EnvironmentCache.StateFreeBytes))},
+		[]string{"installed", strings.Join(r.EnvironmentCache.Installed, " ")})
+	for _, f := range r.Capabilities.HostCompat {
+		fmt.Fprintf(w, "host_compat %s: %s %s\n", f.Name, yesNo(f.OK), f.Detail)
+	}
+	fmt.Fprintf(w, "\nvm_boot=%s guest_exec=%s\n", r.Capabilities.VMBoot, r.Capabilities.GuestExec)
+	for _, issue := range r.Issues {
+		kind := "note"
+		if issue.Fatal {
+			kind = "problem"
+		}
+		fmt.Fprintf(w, "\n%s: %s\n  what to do: %s\n", kind, issue.Problem, issue.Remedy)
+	}
+}

@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/pyro-mcp/pyro"
+	"github.com/spf13/cobra"
+)
+
+func newEnvInspect(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "inspect NAME", Short: "Show what an environment is made of: packages, digests, sizes, paths, source",
+		Example: "  pyro env inspect debian:12\n  pyro env inspect debian:12 --json | jq -r '.packages[] | .name + \" \" + .version'",
+		Args:    exactly("NAME"), ValidArgsFunction: a.completeEnvironment(false),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			e, err := with(a, func(p *pyro.Pyro) (pyro.EnvironmentManifest, error) {
+				e, err := p.InspectEnvironment(cmd.Context(), pyro.EnvironmentRequest{Environment: args[0]})
+				return e, knownEnvironment(cmd.Context(), p, args[0], err)
+			})
+			if err != nil {
+				return err
+			}
+			return a.print(e, func(w io.Writer) { writeManifest(w, e) })
+		},
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func writeManifest(w io.Writer, e pyro.EnvironmentManifest) {
+	table(w,
+		[]string{"name", e.Name},
+		[]string{"version", e.Version},
+		[]string{"description", e.Description},
+		[]string{"source", e.Source},
+		[]string{"origin", e.Origin},
+		[]string{"architecture", e.Architecture},
+		[]string{"created", e.CreatedAt.Local().Format(time.DateTime)},
+		[]string{"image", e.ImagePath},
+		[]string{"image size", size(e.ImageBytes)},
+		[]string{"image SHA-256", e.ImageSHA256},
+		[]string{"kernel", e.KernelVersion},
+		[]string{"kernel path", e.KernelPath},
+		[]string{"kernel SHA-256", e.KernelSHA256},
+		[]string{"downloaded", size(e.DownloadedBytes)},
+		[]string{"on disk", size(e.DiskBytes)},
+	)
+	if len(e.Packages) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%d packages:\n", len(e.Packages))
+	rows := [][]string{{"PACKAGE", "VERSION", "ARCHITECTURE", "SHA-256"}}
+	for _, p := range e.Packages {
+		rows = append(rows, []string{p.Name, p.Version, p.Architecture, p.SHA256})
+	}
+	table(w, rows...)
+}

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/pyro-mcp/pyro"
+	"github.com/spf13/cobra"
+)
+
+func newRun(a *app) *cobra.Command {
+	var shape shapeFlags
+	var timeout *number
+	cmd := &cobra.Command{
+		Use:   "run ENVIRONMENT -- COMMAND [ARGUMENT...]",
+		Short: "Run one command in a fresh VM, which is gone afterwards",
+		Long: `Runs one command in a fresh VM, which is gone afterwards. The words after -- reach the guest as they are;
+use sh -c for a shell's command line. Input, output and the exit status are the command's own.
+
+` + exitCodes,
+		Example: `  pyro run debian:12 -- git --version
+  pyro run debian:12 --network --timeout-seconds 120 -- sh -c 'curl -s https://example.org | wc -c'
+  pyro run debian:12 --json -- python3 -c 'print(6 * 7)'
+  tar c . | pyro run debian:12 -- tar t`,
+		Args:              nameAndCommand("ENVIRONMENT"),
+		ValidArgsFunction: a.completeEnvironment(true),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			request := pyro.RunInVMRequest{Shape: shape.shape(args[0]), CommandLine: a.commandLine(args[1:], timeout)}
+			result, err := with(a, func(p *pyro.Pyro) (pyro.RunInVMResult, error) {
+				return withEnvironment(cmd.Context(), a, p, args[0], func(show func(pyro.PullProgress)) (pyro.RunInVMResult, error) {
+					request.Progress = show
+					return p.RunInVM(cmd.Context(), request)
+				})
+			})
+			return a.ended(result, result.Output, err)
+		},
+	}
+	shape.add(cmd)
+	timeout = timeoutFlag(cmd)
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// commandLine is the command after --, with our streams as its own unless the result is to hold them.
+func (a *app) commandLine(argv []string, timeout *number) pyro.CommandLine {
+	seconds := timeout.value
+	line := pyro.CommandLine{Argv: argv, TimeoutSeconds: &seconds, Streams: pyro.Streams{Stdin: a.stdin}}
+	if !a.json {
+		line.Streams.Stdout, line.Streams.Stderr = a.stdout, a.stderr
+	}
+	return line
+}
+
+// ended passes on how a command ended: its exit status becomes ours.
+func (a *app) ended(result any, output pyro.Output, err error) error {
+	if err != nil {
+		return err
+	}
+	a.notice(output)
+	if a.json {
+		if err := a.printJSON(result); err != nil {
+			return fmt.Errorf("cannot print the result: %w", err)
+		}
+	}
+	if output.ExitCode != 0 {
+		return exitStatus(output.ExitCode)
+	}
+	return nil
+}

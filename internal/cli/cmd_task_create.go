@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/pyro-mcp/pyro"
+	"github.com/spf13/cobra"
+)
+
+func newTaskCreate(a *app) *cobra.Command {
+	var shape shapeFlags
+	var source string
+	var publish []string
+	cmd := &cobra.Command{
+		Use: "create ENVIRONMENT", Short: "Create and start a task, and print its id",
+		Example: `  pyro task create debian:12
+  pyro task create debian:12-build --source-path ./project --ttl-seconds 3600
+  pyro task create debian:12 --publish 8080:80`,
+		Args: exactly("ENVIRONMENT"), ValidArgsFunction: a.completeEnvironment(false),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			request := pyro.CreateTaskRequest{Shape: shape.shape(args[0]), Publish: publish}
+			request.Network = request.Network || len(publish) > 0
+			if source != "" {
+				var err error
+				if request.SourcePath, err = filepath.Abs(source); err != nil {
+					return fmt.Errorf("cannot find %q: %w", source, err)
+				}
+			}
+			task, err := with(a, func(p *pyro.Pyro) (pyro.Task, error) {
+				return withEnvironment(cmd.Context(), a, p, args[0], func(show func(pyro.PullProgress)) (pyro.Task, error) {
+					request.Progress = show
+					return p.CreateTask(cmd.Context(), request)
+				})
+			})
+			if err != nil {
+				return err
+			}
+			if task.LastError != nil && *task.LastError != "" {
+				a.remark("%s", oneLine(*task.LastError))
+			}
+			return a.print(task, func(w io.Writer) { fmt.Fprintln(w, task.TaskID) })
+		},
+	}
+	shape.add(cmd)
+	cmd.Flags().StringVar(&source, "source-path", "", "directory, .tar, .tar.gz or .tgz whose content /workspace gets")
+	cmd.Flags().StringArrayVar(&publish, "publish", nil, "open a guest's port on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said; implies --network (repeatable)")
+	a.jsonFlag(cmd)
+	return cmd
+}

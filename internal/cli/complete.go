@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/pyro-mcp/pyro"
+	"github.com/spf13/cobra"
+)
+
+// completionLimit bounds what a press of the tabulator may wait for.
+const completionLimit = 2 * time.Second
+
+type completion = func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective)
+
+// completeEnvironment offers the names of environments; what follows the name are the guest's own words.
+func (a *app) completeEnvironment(command bool) completion {
+	return a.complete(command, func(ctx context.Context, p *pyro.Pyro) []cobra.Completion {
+		list, err := p.ListEnvironments(ctx)
+		if err != nil {
+			return nil
+		}
+		var names []cobra.Completion
+		for _, e := range list.Environments {
+			names = append(names, cobra.CompletionWithDesc(e.Name, e.Description))
+		}
+		return names
+	})
+}
+
+// completeTask offers the ids of tasks.
+func (a *app) completeTask(command bool) completion {
+	return a.complete(command, func(ctx context.Context, p *pyro.Pyro) []cobra.Completion {
+		list, err := p.ListVMs(ctx)
+		if err != nil {
+			return nil
+		}
+		var ids []cobra.Completion
+		for _, t := range list.Tasks {
+			ids = append(ids, cobra.CompletionWithDesc(t.TaskID, t.Environment+", "+t.State))
+		}
+		return ids
+	})
+}
+
+func (a *app) complete(command bool, offer func(context.Context, *pyro.Pyro) []cobra.Completion) completion {
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			if command && len(args) == 1 {
+				return []cobra.Completion{"--"}, cobra.ShellCompDirectiveNoFileComp
+			}
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionLimit)
+		defer cancel()
+		p, err := a.engine()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		defer p.Close()
+		return offer(ctx, p), cobra.ShellCompDirectiveNoFileComp
+	}
+}

@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pyro-mcp/pyro"
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses of pyro itself. A command that ran in a guest gives its own instead.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// exitStatus ends the program with a status and without a word: the command's own, or a failed check's.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// usageError is a mistake in the way that pyro was called.
+type usageError struct{ message, hint string }
+
+func (e *usageError) Error() string { return e.message }
+
+func usagef(format string, args ...any) error {
+	return &usageError{message: fmt.Sprintf(format, args...)}
+}
+
+// failure is an error as it is told: to a person as text, to a program by kind and exit status.
+type failure struct {
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	code    int
+}
+
+// describe is the one place where an error becomes text, hint and exit status.
+func describe(ctx context.Context, called *cobra.Command, err error) failure {
+	var stop interrupted
+	var usage *usageError
+	if errors.As(context.Cause(ctx), &stop) {
+		return failure{Kind: "interrupted", Message: stop.Error(), code: 128 + int(stop.signal)}
+	}
+	if errors.As(err, &usage) {
+		if usage.hint == "" {
+			usage.hint = fmt.Sprintf("see '%s --help'", called.CommandPath())
+		}
+		return failure{Kind: "usage", Message: usage.message, Hint: usage.hint, code: exitUsage}
+	}
+	f := failure{Kind: pyro.ErrorKind(err), Message: oneLine(err.Error()), Hint: oneLine(pyro.ErrorHint(err)), code: exitFailure}
+	if f.Hint == "" {
+		f.Hint = standingHint(err)
+	}
+	return f
+}
+
+// standingHint says what to do about a kind of failure that came without a hint of its own.
+func standingHint(err error) string {
+	for _, h := range []struct {
+		kind error
+		hint string
+	}{
+		{pyro.ErrGuestUnavailable, "run 'pyro doctor' to see what this host lacks"},
+		{pyro.ErrLimitReached, "delete what is not needed, or raise PYRO_MAX_ACTIVE_VMS"},
+		{pyro.ErrGuestLost, "run the command again, with more --mem-mib if it needs much memory"},
+		{pyro.ErrEnvironment, "run 'pyro env list' to see the environments and 'pyro env pull NAME' to install one"},
+		{pyro.ErrNoSpace, "free disk space, for example with 'pyro env prune'"},
+	} {
+		if errors.Is(err, h.kind) {
+			return h.hint
+		}
+	}
+	return ""
+}
+
+// report tells how a run of the program ended, and gives its exit status.
+func (a *app) report(ctx context.Context, called *cobra.Command, err error) int {
+	var status exitStatus
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	}
+	f := describe(ctx, called, err)
+	if a.json {
+		a.printJSON(map[string]failure{"error": f})
+		return f.code
+	}
+	line := "pyro: " + f.Message
+	if f.Hint != "" {
+		line += "; " + f.Hint
+	}
+	fmt.Fprintln(a.stderr, line)
+	return f.code
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pyro-mcp/pyro"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// shapeFlags are the flags of everything that makes a VM.
+type shapeFlags struct {
+	vcpus, memory, ttl, disk number
+	network, hostCompat      bool
+	allow                    []string
+}
+
+func (s *shapeFlags) add(cmd *cobra.Command) {
+	s.vcpus, s.memory = number{pyro.DefaultVCPUCount, 1}, number{pyro.DefaultMemMiB, 1}
+	s.ttl, s.disk = number{pyro.DefaultTTLSeconds, 0}, number{pyro.DefaultDiskMiB, 1}
+	flags := cmd.Flags()
+	flags.Var(&s.vcpus, "vcpu-count", "virtual CPUs")
+	flags.Var(&s.memory, "mem-mib", "memory in MiB")
+	flags.Var(&s.ttl, "ttl-seconds", "seconds until the VM is reaped, from its creation; 0 is no limit")
+	flags.Var(&s.disk, "disk-mib", "size of the writable disk in MiB; it is sparse")
+	flags.BoolVar(&s.network, "network", false, "give the guest a network")
+	flags.StringArrayVar(&s.allow, "allow", nil, "let the network reach only HOST[:PORT], *.domain, an address or a CIDR; implies --network (repeatable)")
+	flags.BoolVar(&s.hostCompat, "allow-host-compat", false, "where no guest can be had, run on the host, confined")
+}
+
+func (s *shapeFlags) shape(environment string) pyro.Shape {
+	ttl := s.ttl.value
+	return pyro.Shape{
+		Environment: environment, VCPUCount: s.vcpus.value, MemMiB: s.memory.value, TTLSeconds: &ttl, DiskMiB: s.disk.value,
+		Network: s.network || len(s.allow) > 0, Allow: s.allow, AllowHostCompat: s.hostCompat,
+	}
+}
+
+func timeoutFlag(cmd *cobra.Command) *number {
+	n := &number{pyro.DefaultTimeoutSeconds, 0}
+	cmd.Flags().Var(n, "timeout-seconds", "seconds after which the command and all that it started is killed")
+	return n
+}
+
+func (a *app) jsonFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.json, "json", false, "print one JSON document on stdout")
+}
+
+// number is a flag that takes a whole number with a least value.
+type number struct{ value, least int }
+
+func (n *number) String() string { return strconv.Itoa(n.value) }
+func (n *number) Type() string   { return "N" }
+
+// Set reads the flag's value.
+func (n *number) Set(text string) error {
+	v, err := strconv.Atoi(text)
+	if err != nil || v < n.least {
+		return fmt.Errorf("want a whole number, %d or more", n.least)
+	}
+	n.value = v
+	return nil
+}
+
+// choice is a flag that takes one of some words; "" until it is set.
+type choice struct {
+	value *string
+	words []string
+}
+
+func (c *choice) String() string { return *c.value }
+func (c *choice) Type() string   { return "NAME" }
+
+// Set reads the flag's value.
+func (c *choice) Set(text string) error {
+	if !slices.Contains(c.words, text) {
+		return fmt.Errorf("want one of %s", strings.Join(c.words, ", "))
+	}
+	*c.value = text
+	return nil
+}
+
+func flagNames(cmd *cobra.Command) []string {
+	var names []string
+	add := func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	}
+	cmd.Flags().VisitAll(add)
+	cmd.InheritedFlags().VisitAll(add)
+	return names
+}
+
+// exactly wants a number of arguments, named as in the command's usage.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return usagef("%s: %s is missing", cmd.CommandPath(), names[len(args)])
+		}
+		if len(args) > len(names) {
+			return usagef("%s: unexpected argument %q", cmd.CommandPath(), args[len(names)])
+		}
+		return nil
+	}
+}
+
+// nameAndCommand wants NAME -- CMD..., so that no word of the command is ever taken for one of ours.
+func nameAndCommand(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		dash := cmd.ArgsLenAtDash()
+		switch {
+		case len(args) == 0 || dash == 0:
+			return usagef("%s: %s is missing", cmd.CommandPath(), name)
+		case dash < 0 && len(args) == 1:
+			return usagef("%s: the command is missing: put it after --", cmd.CommandPath())
+		case dash < 0:
+			return &usageError{message: fmt.Sprintf("%s: the command must stand after --", cmd.CommandPath()),
+				hint: fmt.Sprintf("write '%s %s -- %s'", cmd.CommandPath(), args[0], strings.Join(args[1:], " "))}
+		case dash > 1:
+			return usagef("%s: unexpected argument %q before --", cmd.CommandPath(), args[1])
+		case len(args) == 1:
+			return usagef("%s: no command after --", cmd.CommandPath())
+		}
+		return nil
+	}
+}

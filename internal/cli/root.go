@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+const exitCodes = `Exit status:
+  0    done; for run and task exec: the command's own status
+  1    pyro failed
+  2    pyro was called in a wrong way
+  124  the command ran into its time-out
+  130  interrupted (143: terminated)`
+
+// newRoot builds the tree of commands.
+func newRoot(a *app) *cobra.Command {
+	var version bool
+	root := &cobra.Command{
+		Use:   "pyro",
+		Short: "Run commands in throw-away microVMs",
+		Long: `pyro runs commands in microVMs: one thrown away after the command, or one kept as a task
+whose workspace outlives each command. There is no daemon, and it needs no root.
+
+` + exitCodes,
+		Example: `  pyro run debian:12 -- git --version
+  id=$(pyro task create debian:12 --source-path .)
+  pyro task exec "$id" -- make test
+  pyro task delete "$id"`,
+		SilenceUsage: true, SilenceErrors: true,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if version {
+				fmt.Fprintln(a.stdout, "pyro "+a.version)
+				return nil
+			}
+			return group(cmd, args)
+		},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err) })
+	flags := root.PersistentFlags()
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no remarks on stderr, errors only")
+	flags.Var(&choice{&a.accelerator, []string{"auto", "kvm", "tcg"}}, "accelerator",
+		"how guests run: auto, kvm or tcg ($PYRO_ACCELERATOR, else auto)")
+	_ = root.RegisterFlagCompletionFunc("accelerator", cobra.FixedCompletions([]string{"auto", "kvm", "tcg"}, cobra.ShellCompDirectiveNoFileComp))
+	root.Flags().BoolVar(&version, "version", false, "print the version and stop")
+	root.AddCommand(newEnv(a), newRun(a), newTask(a), newMCP(a), newDoctor(a), newDemo(a), newVersion(a), newRPC(a))
+	root.InitDefaultHelpFlag()
+	return root
+}
+
+// parent makes a command that only holds others.
+func parent(use, short, long, example string, children ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Long: long, Example: example, Args: cobra.ArbitraryArgs, RunE: group}
+	cmd.AddCommand(children...)
+	return cmd
+}
+
+// group answers a command that holds others and was called by itself.
+func group(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	var names []string
+	for _, child := range cmd.Commands() {
+		if child.IsAvailableCommand() {
+			names = append(names, child.Name())
+		}
+	}
+	err := &usageError{message: fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())}
+	if near := nearest(args[0], names); near != "" {
+		err.hint = fmt.Sprintf("did you mean '%s %s'?", cmd.CommandPath(), near)
+	}
+	return err
+}
+
+// flagError words a refused flag, with the nearest one that exists.
+func flagError(cmd *cobra.Command, err error) error {
+	out := &usageError{message: strings.TrimSpace(err.Error())}
+	if name, ok := strings.CutPrefix(out.message, "unknown flag: --"); ok {
+		if near := nearest(name, flagNames(cmd)); near != "" {
+			out.hint = fmt.Sprintf("did you mean --%s?", near)
+		}
+	}
+	return out
+}

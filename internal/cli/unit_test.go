@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pyro-mcp/pyro"
+	"github.com/spf13/cobra"
+)
+
+func TestNearest(t *testing.T) {
+	known := []string{"debian:12", "debian:12-base", "debian:12-build"}
+	for name, want := range map[string]string{
+		"debain:12": "debian:12", "debian:12-bas": "debian:12-base", "debian12-build": "debian:12-build", "fedora": "", "": "",
+	} {
+		if got := nearest(name, known); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestPrintJSON(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{stdout: &out}
+	if err := a.printJSON(struct {
+		B string `json:"b"`
+		A int64  `json:"a"`
+	}{"<&>", 1 << 62}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "{\n  \"a\": 4611686018427387904,\n  \"b\": \"<&>\"\n}\n"; out.String() != want {
+		t.Errorf("got %s, want %s", out.String(), want)
+	}
+}
+
+func TestReport(t *testing.T) {
+	signalled, cancel := context.WithCancelCause(t.Context())
+	cancel(interrupted{syscall.SIGTERM})
+	cmd := &cobra.Command{Use: "pyro"}
+	for _, c := range []struct {
+		ctx  context.Context
+		err  error
+		code int
+		line string
+	}{
+		{t.Context(), nil, 0, ""},
+		{t.Context(), exitStatus(77), 77, ""},
+		{t.Context(), usagef("no"), 2, "pyro: no; see 'pyro --help'\n"},
+		{t.Context(), errors.New("a\nb"), 1, "pyro: a b\n"},
+		{t.Context(), fmt.Errorf("x: %w", &pyro.Error{Kind: pyro.ErrNotFound, Message: "m", Hint: "h"}), 1, "pyro: x: m; h\n"},
+		{t.Context(), &pyro.Error{Kind: pyro.ErrGuestUnavailable, Message: "m"}, 1, "pyro: m; run 'pyro doctor' to see what this host lacks\n"},
+		{signalled, context.Canceled, 143, "pyro: stopped by terminated\n"},
+	} {
+		var stderr bytes.Buffer
+		a := &app{stderr: &stderr}
+		if code := a.report(c.ctx, cmd, c.err); code != c.code || stderr.String() != c.line {
+			t.Errorf("%v: got %d %q, want %d %q", c.err, code, stderr.String(), c.code, c.line)
+		}
+	}
+}
+
+func TestProgress(t *testing.T) {
+	var out bytes.Buffer
+	p := &progress{out: &out}
+	for _, m := range []pyro.PullProgress{
+		{Phase: "download", BytesTotal: 100}, {Phase: "download", BytesDone: 50, BytesTotal: 100}, {Phase: "unpack", Detail: "96 packages"},
+	} {
+		p.show(m)
+	}
+	p.end()
+	if want := "download\nunpack  96 packages\n"; out.String() != want {
+		t.Errorf("off a terminal: got %q, want %q", out.String(), want)
+	}
+	out.Reset()
+	p = &progress{out: &out, width: 20}
+	p.show(pyro.PullProgress{Phase: "download", BytesDone: 50 << 20, BytesTotal: 100 << 20, PackagesDone: 3, PackagesTotal: 9})
+	p.end()
+	if got := out.String(); !strings.HasPrefix(got, "\r\x1b[Kdownload   50%  50") || len(strings.Split(got, "\r\x1b[K")[1]) > 19 {
+		t.Errorf("on a terminal: got %q", got)
+	}
+	(*progress)(nil).end()
+}

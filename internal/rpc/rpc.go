@@ -1,0 +1,249 @@
+// Package rpc is the bridge for other languages: JSON-RPC 2.0 over a pair of streams, one message a line.
+//
+// The client's first request is hello. Requests run at once, side by side, and are answered by their ids. A request
+// whose params hold "stream": true is told of output as it comes (method output, data in base64), and pulls tell of
+// their progress (method progress). The notification cancel ends a request; the end of the input ends them all.
+package rpc
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/pyro-mcp/pyro"
+)
+
+// Protocol is the version of this protocol. A client says hello with the least one that it needs.
+const Protocol = 1
+
+const (
+	lineLimit  = 16 << 20 // of one message
+	callsLimit = 64       // of requests under way
+)
+
+// The codes of JSON-RPC, and ours for a failure of pyro, whose data holds kind and hint.
+const (
+	codeParse     = -32700
+	codeRequest   = -32600
+	codeMethod    = -32601
+	codeParams    = -32602
+	codeFailure   = -32000
+	codeCancelled = -32001
+	codeBusy      = -32002
+)
+
+type message struct {
+	ID     json.RawMessage `json:"id"`
+	Method string          `json:"method"`
+	Params json.RawMessage `json:"params"`
+}
+
+type reply struct {
+	Version string          `json:"jsonrpc"`
+	ID      json.RawMessage `json:"id"`
+	Result  any             `json:"result,omitempty"`
+	Error   *fault          `json:"error,omitempty"`
+}
+
+type notification struct {
+	Version string `json:"jsonrpc"`
+	Method  string `json:"method"`
+	Params  any    `json:"params"`
+}
+
+type fault struct {
+	Code    int        `json:"code"`
+	Message string     `json:"message"`
+	Data    *faultData `json:"data,omitempty"`
+}
+
+type faultData struct {
+	Kind string `json:"kind"`
+	Hint string `json:"hint,omitempty"`
+}
+
+// server is one conversation.
+type server struct {
+	engine  *pyro.Pyro
+	version string
+	writing sync.Mutex
+	out     io.Writer
+	calls   sync.WaitGroup
+
+	mu     sync.Mutex
+	active map[string]context.CancelFunc // by id, as written
+}
+
+// Serve answers requests until the input or ctx ends. It returns when all requests have ended.
+func Serve(ctx context.Context, p *pyro.Pyro, version string, in io.Reader, out io.Writer) error {
+	s := &server{engine: p, version: version, out: out, active: map[string]context.CancelFunc{}}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- s.read(ctx, in) }()
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done(): // a read of stdin cannot be ended: it goes with the process
+	}
+	cancel()
+	s.calls.Wait()
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func (s *server) read(ctx context.Context, in io.Reader) error {
+	reader := bufio.NewReaderSize(in, 64<<10)
+	for {
+		line, err := readLine(reader)
+		switch {
+		case errors.Is(err, errTooLong):
+			err = s.fail(nil, fault{Code: codeRequest, Message: fmt.Sprintf("the message is longer than %d bytes", lineLimit)})
+		case len(bytes.TrimSpace(line)) > 0:
+			err = errors.Join(err, s.take(ctx, line))
+		}
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// take begins what a line asks for.
+func (s *server) take(ctx context.Context, line []byte) error {
+	var m message
+	if err := json.Unmarshal(line, &m); err != nil {
+		code := codeRequest
+		if !json.Valid(line) {
+			code = codeParse
+		}
+		return s.fail(nil, fault{Code: code, Message: "not a JSON-RPC message: " + err.Error()})
+	}
+	if len(m.ID) == 0 || string(m.ID) == "null" {
+		if m.Method == "cancel" {
+			var params struct {
+				ID json.RawMessage `json:"id"`
+			}
+			_ = json.Unmarshal(m.Params, &params)
+			s.cancel(string(params.ID))
+		}
+		return nil // other notifications are not for us
+	}
+	if m.ID[0] == '{' || m.ID[0] == '[' || m.Method == "" {
+		return s.fail(nil, fault{Code: codeRequest, Message: "a request wants a method, and an id that is a number or a string"})
+	}
+	do, ok := s.methods()[m.Method]
+	if !ok {
+		return s.fail(m.ID, fault{Code: codeMethod, Message: fmt.Sprintf("unknown method %q", m.Method)})
+	}
+	return s.start(ctx, m, do)
+}
+
+// start runs a request beside the others.
+func (s *server) start(ctx context.Context, m message, do method) error {
+	id := string(m.ID)
+	ctx, cancel := context.WithCancel(ctx)
+	s.mu.Lock()
+	_, taken := s.active[id]
+	busy := len(s.active) >= callsLimit
+	if !taken && !busy {
+		s.active[id] = cancel
+	}
+	s.mu.Unlock()
+	switch {
+	case taken:
+		cancel()
+		return s.fail(m.ID, fault{Code: codeRequest, Message: "this id is under way already"})
+	case busy:
+		cancel()
+		return s.fail(m.ID, fault{Code: codeBusy, Message: fmt.Sprintf("%d requests are under way already", callsLimit), Data: &faultData{Kind: "limit_reached"}})
+	}
+	s.calls.Go(func() {
+		defer cancel()
+		result, err := do(ctx, call{server: s, id: m.ID}, m.Params)
+		s.mu.Lock()
+		delete(s.active, id)
+		s.mu.Unlock()
+		if err != nil {
+			_ = s.fail(m.ID, describe(ctx, err))
+			return
+		}
+		_ = s.write(reply{Version: "2.0", ID: m.ID, Result: result})
+	})
+	return nil
+}
+
+func (s *server) cancel(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cancel := s.active[id]; cancel != nil {
+		cancel()
+	}
+}
+
+// describe turns an error into what goes over the bridge.
+func describe(ctx context.Context, err error) fault {
+	var bad *paramsError
+	switch {
+	case errors.As(err, &bad):
+		return fault{Code: codeParams, Message: bad.Error(), Data: &faultData{Kind: "invalid"}}
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return fault{Code: codeCancelled, Message: "cancelled", Data: &faultData{Kind: "cancelled"}}
+	}
+	return fault{Code: codeFailure, Message: err.Error(), Data: &faultData{Kind: pyro.ErrorKind(err), Hint: pyro.ErrorHint(err)}}
+}
+
+func (s *server) fail(id json.RawMessage, f fault) error {
+	if id == nil {
+		id = json.RawMessage("null")
+	}
+	return s.write(reply{Version: "2.0", ID: id, Error: &f})
+}
+
+func (s *server) notify(method string, params any) error {
+	return s.write(notification{Version: "2.0", Method: method, Params: params})
+}
+
+// write sends one message. It blocks while the client does not read, and so holds back what it would be told.
+func (s *server) write(m any) error {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	_, err = s.out.Write(append(data, '\n'))
+	return err
+}
+
+var errTooLong = errors.New("line too long")
+
+// readLine reads up to a newline or the input's end. Of a line beyond the limit nothing is kept.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	long := false
+	for {
+		part, err := r.ReadSlice('\n')
+		if long = long || len(line)+len(part) > lineLimit; long {
+			line = nil
+		} else {
+			line = append(line, part...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case err == nil && long:
+			return nil, errTooLong
+		default:
+			return line, err
+		}
+	}
+}

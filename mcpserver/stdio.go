@@ -1,0 +1,168 @@
+package mcpserver
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// lineLimit bounds one message on stdio. A longer line is read past and refused.
+const lineLimit = 8 << 20
+
+// lineTransport carries a message a line. Unlike the SDK's, it answers a bad line with an error and goes on.
+type lineTransport struct {
+	in  io.Reader
+	out io.Writer
+}
+
+// Connect starts to read. The reading goroutine ends with the input, or with the process where that never ends.
+func (t *lineTransport) Connect(context.Context) (mcp.Connection, error) {
+	c := &lineConn{in: t.in, out: t.out, messages: make(chan jsonrpc.Message), ended: make(chan struct{}), closed: make(chan struct{})}
+	go c.read()
+	return c, nil
+}
+
+type lineConn struct {
+	in       io.Reader
+	writing  sync.Mutex
+	out      io.Writer
+	messages chan jsonrpc.Message
+	ended    chan struct{} // the input is at its end
+	err      error         // why, before ended is closed
+	closing  sync.Once
+	closed   chan struct{}
+}
+
+// SessionID is empty: a connection is a session.
+func (c *lineConn) SessionID() string { return "" }
+
+// Close ends the connection. The streams stay the caller's.
+func (c *lineConn) Close() error {
+	c.closing.Do(func() { close(c.closed) })
+	return nil
+}
+
+// Read gives the next message.
+func (c *lineConn) Read(ctx context.Context) (jsonrpc.Message, error) {
+	select {
+	case m := <-c.messages:
+		return m, nil
+	case <-c.ended:
+		return nil, c.err
+	case <-c.closed:
+		return nil, io.EOF
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Write sends a message as one line.
+func (c *lineConn) Write(ctx context.Context, m jsonrpc.Message) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	data, err := jsonrpc.EncodeMessage(m)
+	if err != nil {
+		return err
+	}
+	return c.writeLine(data)
+}
+
+func (c *lineConn) writeLine(data []byte) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_, err := c.out.Write(append(data, '\n'))
+	return err
+}
+
+func (c *lineConn) read() {
+	reader := bufio.NewReaderSize(c.in, 64<<10)
+	for {
+		line, err := readLine(reader, lineLimit)
+		if len(bytes.TrimSpace(line)) > 0 || errors.Is(err, errTooLong) {
+			m, refusal := decode(line, err)
+			if refusal != nil {
+				err = errors.Join(notTooLong(err), c.writeLine(refusal))
+			} else {
+				select {
+				case c.messages <- m:
+				case <-c.closed:
+					return
+				}
+			}
+		}
+		if err != nil {
+			c.err = err
+			close(c.ended)
+			return
+		}
+	}
+}
+
+var errTooLong = errors.New("line too long")
+
+func notTooLong(err error) error {
+	if errors.Is(err, errTooLong) {
+		return nil
+	}
+	return err
+}
+
+// readLine reads up to a newline or the input's end. Of a line beyond the limit nothing is kept.
+func readLine(r *bufio.Reader, limit int) ([]byte, error) {
+	var line []byte
+	long := false
+	for {
+		part, err := r.ReadSlice('\n')
+		if long = long || len(line)+len(part) > limit; long {
+			line = nil
+		} else {
+			line = append(line, part...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case err == nil && long:
+			return nil, errTooLong
+		default:
+			return line, err
+		}
+	}
+}
+
+// decode makes a message of a line, or else the answer that refuses it.
+func decode(line []byte, err error) (jsonrpc.Message, []byte) {
+	if errors.Is(err, errTooLong) {
+		return nil, refuse(nil, jsonrpc.CodeInvalidRequest, fmt.Sprintf("the message is longer than %d bytes", lineLimit))
+	}
+	if !json.Valid(line) {
+		return nil, refuse(nil, jsonrpc.CodeParseError, "the line is not one JSON value")
+	}
+	m, err := jsonrpc.DecodeMessage(line)
+	if err != nil {
+		var request struct {
+			ID json.RawMessage `json:"id"`
+		}
+		_ = json.Unmarshal(line, &request)
+		return nil, refuse(request.ID, jsonrpc.CodeInvalidRequest, "not a JSON-RPC 2.0 message (batches are not taken): "+err.Error())
+	}
+	return m, nil
+}
+
+func refuse(id json.RawMessage, code int64, message string) []byte {
+	if len(id) == 0 || id[0] == '{' || id[0] == '[' {
+		id = json.RawMessage("null")
+	}
+	data, _ := json.Marshal(map[string]any{
+		"jsonrpc": "2.0", "id": id, "error": map[string]any{"code": code, "message": message},
+	})
+	return data
+}

@@ -1,0 +1,50 @@
+"""Run commands in throw-away microVMs, and keep task workspaces alive in them.
+
+>>> from pyro_mcp import Pyro
+>>> with Pyro() as p:
+...     p.run_in_vm(environment="debian:12", command="git --version")["stdout"]
+'git version 2.39.5\\n'
+"""
+
+from ._client import Pyro
+from ._server import Server, create_server
+from ._version import __version__
+from .errors import (
+    BadSeedError,
+    BinaryNotFoundError,
+    BinaryTooOldError,
+    BridgeError,
+    CancelledError,
+    EnvironmentUnavailableError,
+    GuestLostError,
+    GuestUnavailableError,
+    InvalidArgumentError,
+    InvalidStateError,
+    LimitReachedError,
+    NoSpaceError,
+    NotFoundError,
+    PyroError,
+    PyroTimeoutError,
+)
+
+__all__ = [
+    "BadSeedError",
+    "BinaryNotFoundError",
+    "BinaryTooOldError",
+    "BridgeError",
+    "CancelledError",
+    "EnvironmentUnavailableError",
+    "GuestLostError",
+    "GuestUnavailableError",
+    "InvalidArgumentError",
+    "InvalidStateError",
+    "LimitReachedError",
+    "NoSpaceError",
+    "NotFoundError",
+    "Pyro",
+    "PyroError",
+    "PyroTimeoutError",
+    "Server",
+    "__version__",
+    "create_server",
+]

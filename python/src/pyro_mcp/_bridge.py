@@ -1,0 +1,207 @@
+"""One long-lived pyro process, spoken to in JSON-RPC, a message a line. Safe from several threads."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import itertools
+import json
+import os
+import queue
+import subprocess
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+from ._version import __version__
+from .errors import BinaryTooOldError, BridgeError, PyroError, error_of
+
+PROTOCOL = 1
+HELLO_LIMIT = 30.0  # seconds for a new process to answer
+END_LIMIT = 15.0  # seconds for a process to end what it runs
+
+Handlers = Mapping[str, Callable[[dict[str, Any]], object]]
+
+
+class Bridge:
+    """Starts a pyro process at the first call, and another after one that ended."""
+
+    def __init__(self, binary: Callable[[], str], environment: Mapping[str, str]) -> None:
+        self._binary = binary
+        self._environment = dict(environment)
+        self._lock = threading.Lock()
+        self._conversation: _Conversation | None = None
+        self._closed = False
+
+    def call(self, method: str, params: Mapping[str, Any], handlers: Handlers | None = None) -> Any:
+        """Do one request. Its handlers are called in this thread, by the kind of notification."""
+        return self._current().call(method, params, handlers or {})
+
+    def close(self) -> None:
+        """End the process and what it runs. VMs and tasks live on."""
+        with self._lock:
+            self._closed = True
+            conversation, self._conversation = self._conversation, None
+        if conversation is not None:
+            conversation.close()
+
+    def _current(self) -> _Conversation:
+        with self._lock:
+            if self._closed:
+                raise BridgeError("this Pyro is closed")
+            c = self._conversation
+            if c is None or not c.alive or c.owner != os.getpid():
+                c = self._conversation = _Conversation(self._binary(), self._environment)
+                weakref.finalize(self, c.close)
+            return c
+
+
+class _Conversation:
+    """One process. Its readers end with it."""
+
+    def __init__(self, binary: str, environment: Mapping[str, str]) -> None:
+        self.owner = os.getpid()
+        self.alive = True
+        self._binary = binary
+        self._ids = itertools.count(1)
+        self._writing = threading.Lock()
+        self._calls: dict[int, queue.SimpleQueue[dict[str, Any] | None]] = {}
+        self._last_words: collections.deque[str] = collections.deque(maxlen=5)
+        try:
+            self._process = subprocess.Popen(
+                [binary, "rpc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env={**os.environ, **environment}, start_new_session=True,
+            )
+        except OSError as e:
+            raise BridgeError(f"cannot start {binary!r}: {e.strerror}") from e
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
+        self._reader = threading.Thread(target=self._read, args=(stdout,), name="pyro-bridge", daemon=True)
+        self._listener = threading.Thread(target=self._listen, args=(stderr,), name="pyro-stderr", daemon=True)
+        self._reader.start()
+        self._listener.start()
+        self._hello()
+
+    def call(self, method: str, params: Mapping[str, Any], handlers: Handlers, limit: float | None = None) -> Any:
+        number = next(self._ids)
+        answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._calls[number] = answers
+        try:
+            if not self.alive:
+                raise self._ended()
+            self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+            return self._await(answers, handlers, limit)
+        except queue.Empty:
+            raise BridgeError(f"{self._binary!r} does not answer") from None
+        except PyroError:
+            raise
+        except BaseException:  # a handler's error, or Ctrl-C: the command is not to run on
+            self._cancel(number)
+            raise
+        finally:
+            self._calls.pop(number, None)
+
+    def close(self) -> None:
+        if self.owner != os.getpid():
+            return  # a forked child: the process is its parent's
+        self.alive = False
+        try:
+            self._stdin.close()
+        except OSError:
+            pass
+        try:
+            self._process.wait(END_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for thread in (self._reader, self._listener):
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _hello(self) -> None:
+        try:
+            self.call("hello", {"protocol": PROTOCOL, "client": f"pyro_mcp {__version__}"}, {}, HELLO_LIMIT)
+        except PyroError as e:
+            self.close()
+            if isinstance(e, BridgeError) and self._process.returncode != 2:
+                raise
+            raise BinaryTooOldError(
+                f"{self._binary!r} does not speak to this package ({__version__}): {e.message}",
+                hint="install a pyro of the same version",
+            ) from None
+
+    def _await(self, answers: queue.SimpleQueue[dict[str, Any] | None], handlers: Handlers, limit: float | None) -> Any:
+        while True:
+            message = answers.get(timeout=limit)
+            if message is None:
+                raise self._ended()
+            if "method" in message:
+                if handler := handlers.get(message["method"]):
+                    handler(message["params"])
+            elif error := message.get("error"):
+                data = error.get("data") or {}
+                raise error_of(data.get("kind", "internal"), error["message"], data.get("hint", ""))
+            else:
+                return message.get("result")
+
+    def _cancel(self, number: int) -> None:
+        try:
+            self._send({"jsonrpc": "2.0", "method": "cancel", "params": {"id": number}})
+        except PyroError:
+            pass
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        try:
+            with self._writing:
+                self._stdin.write(line)
+                self._stdin.flush()
+        except (OSError, ValueError):
+            self.alive = False
+            raise self._ended() from None
+
+    def _read(self, stdout: IO[bytes]) -> None:
+        try:
+            for line in stdout:
+                message = json.loads(line)
+                number = message.get("id") or (message.get("params") or {}).get("id")
+                if isinstance(number, int) and (answers := self._calls.get(number)):
+                    answers.put(message)
+        except ValueError:  # no JSON, so no pyro: what it says cannot be trusted
+            self._last_words.append("it did not answer in JSON")
+            self._process.kill()
+        finally:
+            self.alive = False
+            self._process.wait()
+            self._listener.join()
+            for answers in list(self._calls.values()):
+                answers.put(None)
+            stdout.close()
+
+    def _listen(self, stderr: IO[bytes]) -> None:
+        with stderr:
+            for line in stderr:
+                self._last_words.append(line.decode(errors="replace").strip()[:500])
+
+    def _ended(self) -> BridgeError:
+        try:
+            code: int | None = self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            code = None
+        if code is None:
+            how = "is closed"
+        else:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        words = "; ".join(w for w in self._last_words if w)
+        return BridgeError(f"the pyro process {how}" + (f": {words}" if words else ""))
+
+
+def decode(data: str | None) -> bytes:
+    """Bytes as they cross the bridge."""
+    return base64.b64decode(data) if data else b""
+
+
+def encode(data: bytes) -> str:
+    """The other way."""
+    return base64.b64encode(data).decode()

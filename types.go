@@ -1,0 +1,235 @@
+package pyro
+
+import (
+	"io"
+	"time"
+)
+
+// Shape is what every VM and task is made of. The JSON names are those of every face.
+type Shape struct {
+	// Environment names an installed or known environment, as ListEnvironments gives it.
+	Environment string `json:"environment" jsonschema:"the environment's name, for example debian:12"`
+	// VCPUCount is the number of virtual CPUs; 0 is 1.
+	VCPUCount int `json:"vcpu_count,omitempty" jsonschema:"virtual CPUs"`
+	// MemMiB is the guest's memory in MiB; 0 is 1024.
+	MemMiB int `json:"mem_mib,omitempty" jsonschema:"memory in MiB"`
+	// TTLSeconds bounds the life of the VM or task, from its creation; nil is 600, 0 is no limit.
+	TTLSeconds *int `json:"ttl_seconds,omitempty" jsonschema:"seconds until the VM or task is reaped, from its creation; 0 is no limit"`
+	// Network gives the guest a network that reaches the public internet, or what Allow lists.
+	Network bool `json:"network,omitempty" jsonschema:"give the guest a network"`
+	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies Network.
+	Allow []string `json:"allow,omitempty" jsonschema:"allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network"`
+	// AllowHostCompat lets the command run on the host, confined, where no guest can be had.
+	AllowHostCompat bool `json:"allow_host_compat,omitempty" jsonschema:"let the command run on the host, confined, where no guest can be had"`
+	// DiskMiB is the size of the writable disk; it is sparse. 0 is 8192.
+	DiskMiB int `json:"disk_mib,omitempty" jsonschema:"size of the writable disk in MiB; it is sparse"`
+	// Metadata is kept with the VM or task and given back by its status.
+	Metadata map[string]string `json:"metadata,omitempty" jsonschema:"kept with the VM and given back by its status"`
+	// Progress, where set, is told of the pull that comes first where the environment is not installed yet.
+	Progress func(PullProgress) `json:"-"`
+}
+
+// Streams are a command's, as it runs. A nil Stdin is an empty one; nil writers leave the output to the result.
+type Streams struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// CommandLine is one command: exactly one of its two forms.
+type CommandLine struct {
+	// Command is a shell command line, run by /bin/sh -lc in the guest.
+	Command string `json:"command,omitempty" jsonschema:"a shell command line, run by /bin/sh -lc in the guest"`
+	// Argv is an argument vector, run as it is. The command line's faces use it.
+	Argv []string `json:"argv,omitempty" jsonschema:"an argument vector, run as it is, in place of command"`
+	// TimeoutSeconds bounds the command; nil is 30.
+	TimeoutSeconds *int `json:"timeout_seconds,omitempty" jsonschema:"seconds after which the command and all that it started is killed"`
+	// Streams pass input and output while the command runs.
+	Streams Streams `json:"-"`
+}
+
+// Output is how a command ended, and what it wrote. Stdout and Stderr hold at most OutputLimit bytes each: the
+// beginning and the end, with a mark between them that counts what is left out.
+type Output struct {
+	ExitCode        int    `json:"exit_code"`
+	Stdout          string `json:"stdout"`
+	Stderr          string `json:"stderr"`
+	StdoutTruncated bool   `json:"stdout_truncated,omitempty"`
+	StderrTruncated bool   `json:"stderr_truncated,omitempty"`
+	TimedOut        bool   `json:"timed_out,omitempty"`
+	DurationMS      int64  `json:"duration_ms"`
+	ExecutionMode   string `json:"execution_mode"`
+	// Notice is pyro's own word on how the command ended (a time-out, guest memory or disk exhausted), or "".
+	Notice string `json:"notice,omitempty"`
+}
+
+// RunInVMRequest asks for one command in a fresh VM.
+type RunInVMRequest struct {
+	Shape
+	CommandLine
+}
+
+// RunInVMResult is the command's end. The VM is gone.
+type RunInVMResult struct {
+	VMID        string `json:"vm_id"`
+	Environment string `json:"environment"`
+	Command     string `json:"command"`
+	Output
+	VCPUCount   int    `json:"vcpu_count"`
+	MemMiB      int    `json:"mem_mib"`
+	Accelerator string `json:"accelerator"`
+}
+
+// CreateVMRequest asks for a VM that is not started yet.
+type CreateVMRequest struct {
+	Shape
+}
+
+// VMRequest names a VM.
+type VMRequest struct {
+	VMID string `json:"vm_id" jsonschema:"the VM's id"`
+}
+
+// VM is a VM's record. State is created, started or stopped.
+type VM struct {
+	VMID            string            `json:"vm_id"`
+	Environment     string            `json:"environment"`
+	State           string            `json:"state"`
+	VCPUCount       int               `json:"vcpu_count"`
+	MemMiB          int               `json:"mem_mib"`
+	TTLSeconds      int               `json:"ttl_seconds"`
+	CreatedAt       time.Time         `json:"created_at"`
+	ExpiresAt       *time.Time        `json:"expires_at"`
+	NetworkEnabled  bool              `json:"network_enabled"`
+	AllowHostCompat bool              `json:"allow_host_compat"`
+	ExecutionMode   string            `json:"execution_mode"`
+	LastError       *string           `json:"last_error"`
+	Metadata        map[string]string `json:"metadata"`
+	Accelerator     string            `json:"accelerator"`
+}
+
+// ExecVMRequest asks for one command in a started VM, which is removed afterwards.
+type ExecVMRequest struct {
+	VMID string `json:"vm_id" jsonschema:"the VM's id"`
+	CommandLine
+}
+
+// ExecVMResult is the command's end. The VM is gone.
+type ExecVMResult = RunInVMResult
+
+// DeleteResult says what a deletion did.
+type DeleteResult struct {
+	Deleted bool `json:"deleted"`
+}
+
+// CreateTaskRequest asks for a started task.
+type CreateTaskRequest struct {
+	Shape
+	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets.
+	SourcePath string `json:"source_path,omitempty" jsonschema:"a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets"`
+	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It implies Network.
+	Publish []string `json:"publish,omitempty" jsonschema:"guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; implies network"`
+}
+
+// TaskRequest names a task.
+type TaskRequest struct {
+	TaskID string `json:"task_id" jsonschema:"the task's id"`
+}
+
+// Task is a task's record.
+type Task struct {
+	TaskID          string            `json:"task_id"`
+	Environment     string            `json:"environment"`
+	State           string            `json:"state"`
+	WorkspacePath   string            `json:"workspace_path"`
+	VCPUCount       int               `json:"vcpu_count"`
+	MemMiB          int               `json:"mem_mib"`
+	TTLSeconds      int               `json:"ttl_seconds"`
+	CreatedAt       time.Time         `json:"created_at"`
+	ExpiresAt       *time.Time        `json:"expires_at"`
+	NetworkEnabled  bool              `json:"network_enabled"`
+	AllowHostCompat bool              `json:"allow_host_compat"`
+	ExecutionMode   string            `json:"execution_mode"`
+	CommandCount    int               `json:"command_count"`
+	LastCommand     *LastCommand      `json:"last_command"`
+	WorkspaceSeed   WorkspaceSeed     `json:"workspace_seed"`
+	LastError       *string           `json:"last_error"`
+	Metadata        map[string]string `json:"metadata"`
+	Accelerator     string            `json:"accelerator"`
+}
+
+// LastCommand is the newest command of a task.
+type LastCommand struct {
+	Command  string `json:"command"`
+	ExitCode int    `json:"exit_code"`
+}
+
+// WorkspaceSeed says what /workspace was filled with. Mode is empty, directory or tar_archive.
+type WorkspaceSeed struct {
+	Mode         string  `json:"mode"`
+	SourcePath   *string `json:"source_path"`
+	Destination  string  `json:"destination"`
+	EntryCount   int64   `json:"entry_count"`
+	BytesWritten int64   `json:"bytes_written"`
+}
+
+// ExecTaskRequest asks for one command in a task, which lives on.
+type ExecTaskRequest struct {
+	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	CommandLine
+}
+
+// ExecTaskResult is the command's end, as the task's history keeps it.
+type ExecTaskResult struct {
+	TaskID   string `json:"task_id"`
+	Sequence int    `json:"sequence"`
+	CWD      string `json:"cwd"`
+	Command  string `json:"command"`
+	Output
+}
+
+// LogsTaskRequest asks for a task's history.
+type LogsTaskRequest struct {
+	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	// Follow, where set, is called with what happens after the entries that are returned: output as commands write it, and
+	// their ends. LogsTask then returns when the context ends (without an error) or the task stops.
+	Follow func(LogEvent) `json:"-"`
+}
+
+// LogsTaskResult is a task's history, oldest first.
+type LogsTaskResult struct {
+	TaskID  string     `json:"task_id"`
+	Count   int        `json:"count"`
+	Entries []LogEntry `json:"entries"`
+}
+
+// LogEntry is one command of a task's history. Interrupted says that the guest ended before the command did.
+type LogEntry struct {
+	Sequence    int       `json:"sequence"`
+	CWD         string    `json:"cwd"`
+	Command     string    `json:"command"`
+	StartedAt   time.Time `json:"started_at"`
+	Running     bool      `json:"running,omitempty"`
+	Interrupted bool      `json:"interrupted,omitempty"`
+	Output
+}
+
+// LogEvent is what a follower of a task's history sees. Kind is start, stdout, stderr, end or lost (the follower was
+// too slow, output is missing). Entry is the command as known at that moment: finished at its end.
+type LogEvent struct {
+	Kind  string
+	Entry LogEntry
+	Data  []byte
+}
+
+// NetworkInfo is the state of a guest's network. Fields beyond Enabled are empty without one.
+type NetworkInfo struct {
+	VMID    string `json:"vm_id"`
+	Enabled bool   `json:"enabled"`
+	NetworkDetails
+}
+
+// ReapResult names what was reaped: VMs and tasks past their TTL, and what dead supervisors left.
+type ReapResult struct {
+	Count  int      `json:"count"`
+	Reaped []string `json:"reaped"`
+}

@@ -1,0 +1,138 @@
+package pyro
+
+import "time"
+
+// ListEnvironmentsResult is the catalog, and what else is installed.
+type ListEnvironmentsResult struct {
+	Environments []EnvironmentListing `json:"environments"`
+}
+
+// EnvironmentListing is one row of the catalog.
+type EnvironmentListing struct {
+	Name        string `json:"name"`
+	Version     string `json:"version"`
+	Description string `json:"description"`
+	Installed   bool   `json:"installed"`
+}
+
+// EnvironmentRequest names an environment.
+type EnvironmentRequest struct {
+	Environment string `json:"environment" jsonschema:"the environment's name"`
+}
+
+// PullEnvironmentRequest asks for an environment to be fetched, built and installed.
+type PullEnvironmentRequest struct {
+	Environment string `json:"environment" jsonschema:"the environment's name"`
+	// Mirror overrides Options.Mirror.
+	Mirror string `json:"mirror,omitempty" jsonschema:"Debian mirror to build from"`
+	// Force builds anew though the installed one is current.
+	Force bool `json:"force,omitempty" jsonschema:"build anew though the installed one is current"`
+	// Progress, where set, is called as the pull goes on, from one goroutine at a time.
+	Progress func(PullProgress) `json:"-"`
+}
+
+// PullProgress is a moment of a pull. Totals are 0 while unknown.
+type PullProgress struct {
+	Phase         string `json:"phase"`
+	Detail        string `json:"detail,omitempty"`
+	BytesDone     int64  `json:"bytes_done"`
+	BytesTotal    int64  `json:"bytes_total"`
+	PackagesDone  int    `json:"packages_done"`
+	PackagesTotal int    `json:"packages_total"`
+}
+
+// PullEnvironmentResult is the installed environment. Changed is false where it was already current.
+type PullEnvironmentResult struct {
+	Changed bool                `json:"changed"`
+	Phases  []PullPhase         `json:"phases"`
+	Env     EnvironmentManifest `json:"environment"`
+}
+
+// PullPhase is one phase of a finished pull.
+type PullPhase struct {
+	Name       string `json:"name"`
+	DurationMS int64  `json:"duration_ms"`
+}
+
+// EnvironmentManifest says what an installed environment is made of. Sizes are in bytes.
+type EnvironmentManifest struct {
+	Name            string               `json:"name"`
+	Version         string               `json:"version"`
+	Description     string               `json:"description"`
+	Source          string               `json:"source"`
+	Origin          string               `json:"origin"` // mirror and suite, or the image's reference with its digest
+	Architecture    string               `json:"architecture"`
+	CreatedAt       time.Time            `json:"created_at"`
+	ImagePath       string               `json:"image_path"`
+	ImageSHA256     string               `json:"image_sha256"`
+	ImageBytes      int64                `json:"image_bytes"`
+	KernelVersion   string               `json:"kernel_version"`
+	KernelPath      string               `json:"kernel_path"`
+	KernelSHA256    string               `json:"kernel_sha256"`
+	DownloadedBytes int64                `json:"downloaded_bytes"`
+	DiskBytes       int64                `json:"disk_bytes"`
+	Packages        []EnvironmentPackage `json:"packages"`
+}
+
+// EnvironmentPackage is one package of an environment.
+type EnvironmentPackage struct {
+	Name         string `json:"name"`
+	Version      string `json:"version"`
+	Architecture string `json:"architecture"`
+	SHA256       string `json:"sha256"`
+	Size         int64  `json:"size"`
+}
+
+// PruneEnvironmentsResult says what a prune removed.
+type PruneEnvironmentsResult struct {
+	Removed    []string `json:"removed"`
+	FreedBytes int64    `json:"freed_bytes"`
+}
+
+// WarmEnvironmentRequest asks for a template, so that VMs of this shape start warm.
+type WarmEnvironmentRequest struct {
+	Environment string `json:"environment" jsonschema:"the environment's name"`
+	VCPUCount   int    `json:"vcpu_count,omitempty" jsonschema:"virtual CPUs"`
+	MemMiB      int    `json:"mem_mib,omitempty" jsonschema:"memory in MiB"`
+	Network     bool   `json:"network,omitempty" jsonschema:"with a network device"`
+}
+
+// WarmEnvironmentResult is the template made.
+type WarmEnvironmentResult struct {
+	Environment string `json:"environment"`
+	Template    string `json:"template"`
+	Bytes       int64  `json:"bytes"`
+	DurationMS  int64  `json:"duration_ms"`
+}
+
+// NetworkDetails is what NetworkInfo says of a network that is there.
+type NetworkDetails struct {
+	GuestAddress string          `json:"guest_address,omitempty"`
+	Gateway      string          `json:"gateway,omitempty"`
+	DNS          string          `json:"dns,omitempty"`
+	MAC          string          `json:"mac,omitempty"`
+	Policy       *NetworkPolicy  `json:"policy,omitempty"`
+	Counters     NetworkCounters `json:"counters"`
+	Published    []PublishedPort `json:"published,omitempty"`
+}
+
+// NetworkPolicy says how far the guest reaches. Mode is public or allow-list.
+type NetworkPolicy struct {
+	Mode  string   `json:"mode"`
+	Allow []string `json:"allow"`
+}
+
+// NetworkCounters count since the guest's start.
+type NetworkCounters struct {
+	BytesIn            int64 `json:"bytes_in"`
+	BytesOut           int64 `json:"bytes_out"`
+	ConnectionsAllowed int64 `json:"connections_allowed"`
+	ConnectionsRefused int64 `json:"connections_refused"`
+}
+
+// PublishedPort is a guest port opened on the host.
+type PublishedPort struct {
+	HostAddress string `json:"host_address"`
+	HostPort    int    `json:"host_port"`
+	GuestPort   int    `json:"guest_port"`
+}
