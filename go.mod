@@ -4,7 +4,6 @@ go 1.26.3
 
 require (
 	github.com/ProtonMail/go-crypto v1.5.2
-	github.com/erofs/go-erofs v0.3.1
 	github.com/google/go-cmp v0.7.0
 	github.com/google/go-containerregistry v0.22.1
 	github.com/google/jsonschema-go v0.4.3

@@ -19,6 +19,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+
+	"github.com/pyro-mcp/pyro/internal/environment"
 )
 
 // Defaults and limits of the contract.
@@ -82,7 +84,7 @@ func WithLogger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l 
 // Pyro is the engine. It is safe for concurrent use, and several processes may share its directories.
 type Pyro struct {
 	options Options
-	store   *struct{}
+	store   *environment.Store
 	log     *slog.Logger
 }
 
@@ -95,7 +97,7 @@ func New(options ...Option) (*Pyro, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	return &Pyro{options: o, log: o.Logger}, nil
+	return &Pyro{options: o, store: environment.Open(o.CacheDir), log: o.Logger}, nil
 }
 
 // Options returns the options in force, defaults filled in.

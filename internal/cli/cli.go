@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/pyro-mcp/pyro"
+	"github.com/pyro-mcp/pyro/internal/supervisor"
 	"github.com/spf13/cobra"
 )
 
@@ -27,7 +28,7 @@ type app struct {
 
 // Main runs the program with args and returns its exit status. The version is the release's, or "".
 func Main(version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == superviseCommand {
+	if len(args) > 0 && args[0] == supervisor.Command {
 		return supervise(args[1:])
 	}
 	a := &app{version: completeVersion(version), stdin: stdin, stdout: stdout, stderr: stderr}

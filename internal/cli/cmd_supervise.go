@@ -1,15 +1,6 @@
 package cli
 
-import (
-	"fmt"
-	"os"
-)
-
-// superviseCommand is the hidden word that makes a process the supervisor of one VM.
-const superviseCommand = "supervise"
+import "github.com/pyro-mcp/pyro/internal/supervisor"
 
 // supervise enters the supervisor. It comes before all else, so that a VM pays for no command line.
-func supervise([]string) int {
-	fmt.Fprintln(os.Stderr, "pyro: the supervisor is not there yet")
-	return exitFailure
-}
+func supervise(args []string) int { return supervisor.Main(args) }

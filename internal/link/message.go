@@ -6,7 +6,10 @@
 // [Reply]. A stream that ends without a Reply means that the other side died.
 package link
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // Version is the protocol's version. Both ends send it in the greeting of a connection (see [Hello]).
 const Version = 1
@@ -128,6 +131,30 @@ type Exec struct {
 	WorkDir   string   `json:"work_dir,omitempty"` // empty is the configured one
 	TimeoutMS int64    `json:"timeout_ms"`         // 0 is none
 	Stdin     bool     `json:"stdin"`              // stdin messages follow, up to the stream's end
+	Last      bool     `json:"last,omitempty"`     // for the supervisor: the VM goes when this connection does
+}
+
+// Line is the command as a person would type it.
+func (e Exec) Line() string {
+	if e.Command != "" {
+		return e.Command
+	}
+	words := make([]string, len(e.Argv))
+	for i, w := range e.Argv {
+		words[i] = quote(w)
+	}
+	return strings.Join(words, " ")
+}
+
+// quote gives a word that a shell reads as itself.
+func quote(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,+@%", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // ExecResult ends an Exec.
@@ -137,7 +164,11 @@ type ExecResult struct {
 	OOM        bool  `json:"oom,omitempty"`       // the kernel killed something of the command for memory
 	DiskFull   bool  `json:"disk_full,omitempty"` // the guest's disk has no room left
 	DurationMS int64 `json:"duration_ms"`
-	Sequence   int   `json:"sequence,omitempty"` // set by the supervisor
+
+	// What follows is the supervisor's to set.
+	Sequence int    `json:"sequence,omitempty"`
+	Mode     string `json:"mode,omitempty"`   // the execution mode
+	Notice   string `json:"notice,omitempty"` // pyro's own word on how the command ended
 }
 
 // Import asks for a tree to be written. Tar data follows, up to the stream's end.

@@ -114,14 +114,39 @@ func (r Root) Revive(id string, limit int, counted func(id string) bool) (*os.Fi
 	return lock, nil
 }
 
-// Gone tells whether nobody supervises a directory; without a lock file to hold, nobody can.
+// Gone tells whether nobody supervises a directory; without a lock file to hold, nobody can. It asks with a shared
+// lock, so that those who ask do not take each other for a supervisor.
 func (r Root) Gone(id string) bool {
-	lock, err := TryLock(r.Path(id))
+	f, err := os.Open(filepath.Join(r.Path(id), LockFile))
 	if err != nil {
-		return !errors.Is(err, ErrLocked)
+		return true
 	}
-	lock.Close()
-	return true
+	defer f.Close()
+	return !errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// Sweep removes the directories of dead supervisors that leftover picks. It keeps out of the way of those that
+// are just being made.
+func (r Root) Sweep(leftover func(id string) bool) error {
+	ids, err := r.IDs()
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	gate, err := r.enter()
+	if err != nil {
+		return err
+	}
+	defer gate.Close()
+	var failed []error
+	for _, id := range ids {
+		if !r.Gone(id) || !leftover(id) {
+			continue
+		}
+		if lock, err := TryLock(r.Path(id)); err == nil {
+			failed = append(failed, r.Remove(id), lock.Close())
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // Remove deletes a VM's directory. The caller holds its lock, which is deleted last: while anything of the VM
@@ -189,7 +214,13 @@ func TryLock(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for try := 0; errors.Is(err, unix.EWOULDBLOCK) && try < 5; try++ {
+		// It may only be somebody who asks (see Gone).
+		time.Sleep(time.Millisecond)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, ErrLocked

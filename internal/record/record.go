@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -72,6 +73,7 @@ type VM struct {
 	AllowHostCompat bool              `json:"allow_host_compat"`
 	ExecutionMode   string            `json:"execution_mode"`
 	Accelerator     string            `json:"accelerator"`
+	Warm            bool              `json:"warm"` // the guest was started from a template
 	WantAccelerator string            `json:"want_accelerator"`
 	LastError       *string           `json:"last_error"`
 	Metadata        map[string]string `json:"metadata"`
@@ -103,10 +105,17 @@ type Seed struct {
 type Boot struct {
 	Image       string   `json:"image"` // path of the read-only image
 	ImageSHA256 string   `json:"image_sha256"`
-	KernelDir   string   `json:"kernel_dir"`
-	KernelPath  string   `json:"kernel_path"`
+	Kernel      Kernel   `json:"kernel"`
 	Env         []string `json:"env,omitempty"`
 	User        string   `json:"user,omitempty"`
+}
+
+// Kernel is what a guest runs on: an image, and modules in the order in which they are loaded.
+type Kernel struct {
+	Path       string   `json:"path"`
+	SHA256     string   `json:"sha256"`
+	ModulesDir string   `json:"modules_dir"`
+	Modules    []string `json:"modules"`
 }
 
 // Expired tells whether the VM is past its TTL.
@@ -181,4 +190,21 @@ func removeIfThere(path string) error {
 		return err
 	}
 	return nil
+}
+
+// EndedWithout says what must have happened to a VM whose record says that it runs, though nobody supervises it.
+func EndedWithout(vm VM) string {
+	if vm.HostBootID != HostBootID() {
+		return "the host was restarted while the guest ran"
+	}
+	return "the supervisor was killed while the guest ran"
+}
+
+// HostBootID names this boot of the host.
+func HostBootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
 }

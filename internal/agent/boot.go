@@ -1,0 +1,236 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Where things stand in the initramfs, before the guest's own root is reached.
+const (
+	modulesDir = "/modules"
+	baseDir    = "/base"
+	scratchDir = "/scratch"
+	newRoot    = "/newroot"
+)
+
+type mount struct {
+	what, where, kind string
+	flags             uintptr
+	options           string
+}
+
+const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+
+// boot brings a guest up to where it waits for the host.
+func boot() (*Agent, *os.File, error) {
+	err := mountAll("", []mount{
+		{"proc", "/proc", "proc", quiet, ""}, {"sysfs", "/sys", "sysfs", quiet, ""},
+		{"devtmpfs", "/dev", "devtmpfs", unix.MS_NOSUID, "mode=0755"},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := loadModules(); err != nil {
+		return nil, nil, err
+	}
+	upper, err := mountRoot()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := enterRoot(); err != nil {
+		return nil, nil, err
+	}
+	if err := linkUp("lo"); err != nil {
+		return nil, nil, err
+	}
+	groups, err := newGroups()
+	if err != nil {
+		return nil, nil, err
+	}
+	a := &Agent{upper: upper, reaper: newReaper(), groups: groups}
+	protect()
+	if words, err := os.ReadFile("/proc/cmdline"); err == nil && strings.Contains(string(words), "pyro.warm=1") {
+		a.warm()
+	}
+	port, err := openPort("pyro.link")
+	return a, port, err
+}
+
+func mountAll(root string, mounts []mount) error {
+	for _, m := range mounts {
+		where := root + m.where
+		if err := os.MkdirAll(where, 0o755); err != nil {
+			return fmt.Errorf("cannot make %q: %w", where, err)
+		}
+		if err := unix.Mount(m.what, where, m.kind, m.flags, m.options); err != nil {
+			return fmt.Errorf("cannot mount %q: %w", where, err)
+		}
+	}
+	return nil
+}
+
+// loadModules loads the kernel's modules in the order that the host found, and frees the memory that they took.
+func loadModules() error {
+	order, err := os.ReadFile(filepath.Join(modulesDir, "order"))
+	if err != nil {
+		return err
+	}
+	for name := range strings.FieldsSeq(string(order)) {
+		f, err := os.Open(filepath.Join(modulesDir, name+".ko"))
+		if err != nil {
+			return err
+		}
+		err = unix.FinitModule(int(f.Fd()), "", 0)
+		f.Close()
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("cannot load the module %q: %w", name, err)
+		}
+	}
+	return os.RemoveAll(modulesDir)
+}
+
+// disk finds a disk by the serial that the host gave it.
+func disk(serial string) (string, error) {
+	for range 200 {
+		disks, err := filepath.Glob("/sys/block/vd*/serial")
+		if err != nil {
+			return "", err
+		}
+		for _, path := range disks {
+			if got, err := os.ReadFile(path); err == nil && strings.TrimRight(string(got), "\x00\n") == serial {
+				return "/dev/" + filepath.Base(filepath.Dir(path)), nil
+			}
+		}
+		time.Sleep(5 * time.Millisecond) // The devices are found while the modules settle.
+	}
+	return "", fmt.Errorf("there is no disk %q", serial)
+}
+
+// mountRoot lays the scratch disk over the base image, and gives what will differ between them.
+func mountRoot() (*os.Root, error) {
+	base, err := disk("base")
+	if err != nil {
+		return nil, err
+	}
+	scratch, err := disk("scratch")
+	if err != nil {
+		return nil, err
+	}
+	if err := mountAll("", []mount{
+		{base, baseDir, "erofs", unix.MS_RDONLY, ""}, {scratch, scratchDir, "ext4", unix.MS_NOATIME, ""},
+	}); err != nil {
+		return nil, err
+	}
+	if err := grow(scratch); err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{"upper", "work"} {
+		if err := os.MkdirAll(filepath.Join(scratchDir, dir), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	upper, err := os.OpenRoot(filepath.Join(scratchDir, "upper"))
+	if err != nil {
+		return nil, err
+	}
+	return upper, mountAll("", []mount{{"overlay", newRoot, "overlay", 0,
+		"lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"}})
+}
+
+// grow makes the scratch file system as large as its disk. The ioctl is EXT4_IOC_RESIZE_FS, which takes the number
+// of blocks.
+func grow(device string) error {
+	const resize = 0x40086610
+	const block = 4096
+	d, err := os.Open(device)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	size, err := d.Seek(0, 2)
+	if err != nil {
+		return err
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(scratchDir, &st); err != nil {
+		return err
+	}
+	// What the journal and the tables take is not counted by statfs: a file system within a sixteenth of its disk was grown.
+	if int64(st.Blocks)*st.Bsize > size-size/16 {
+		return nil
+	}
+	dir, err := os.Open(scratchDir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	blocks := uint64(size / block)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, dir.Fd(), resize, uintptr(unsafe.Pointer(&blocks))); errno != 0 {
+		return fmt.Errorf("cannot grow the disk to %d blocks: %w", blocks, errno)
+	}
+	return nil
+}
+
+// enterRoot makes the overlay the root, with all that a system expects to be mounted.
+func enterRoot() error {
+	if err := mountAll(newRoot, []mount{
+		{"proc", "/proc", "proc", quiet, ""}, {"sysfs", "/sys", "sysfs", quiet, ""},
+		{"devtmpfs", "/dev", "devtmpfs", unix.MS_NOSUID, "mode=0755"},
+		{"devpts", "/dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "gid=5,mode=0620,ptmxmode=0666"},
+		{"tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
+		{"mqueue", "/dev/mqueue", "mqueue", quiet, ""},
+		{"tmpfs", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755,size=20%"},
+		{"cgroup2", "/sys/fs/cgroup", "cgroup2", quiet, ""},
+	}); err != nil {
+		return err
+	}
+	if err := unix.Chdir(newRoot); err != nil {
+		return err
+	}
+	if err := errors.Join(unix.Mount(".", "/", "", unix.MS_MOVE, ""), unix.Chroot("."), unix.Chdir("/")); err != nil {
+		return fmt.Errorf("cannot enter the new root: %w", err)
+	}
+	unix.Umask(0o022)
+	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"} {
+		os.Remove("/dev/" + name)
+		if err := os.Symlink(target, "/dev/"+name); err != nil {
+			return err
+		}
+	}
+	for dir, mode := range map[string]os.FileMode{"/tmp": 0o1777, "/var/tmp": 0o1777, "/run/lock": 0o1777, "/etc": 0o755, "/root": 0o700} {
+		if _, err := os.Lstat(dir); err == nil {
+			continue
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Chmod(dir, uint32(mode)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openPort opens a virtio port by its name; the port's number is anybody's guess.
+func openPort(name string) (*os.File, error) {
+	for range 200 {
+		ports, err := filepath.Glob("/sys/class/virtio-ports/*/name")
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range ports {
+			if got, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(got)) == name {
+				return os.OpenFile("/dev/"+filepath.Base(filepath.Dir(path)), os.O_RDWR, 0)
+			}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return nil, fmt.Errorf("there is no virtio port %q", name)
+}

@@ -1,0 +1,149 @@
+package agent
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// Whiteouts as the OCI image specification has them.
+const (
+	whiteout = ".wh."
+	opaque   = ".wh..wh..opq"
+)
+
+// export sends what differs from the base image as a tar stream.
+func (a *Agent) export(ctx context.Context, stream *wire.Stream) error {
+	if err := a.sync(); err != nil {
+		return err
+	}
+	buffered := bufio.NewWriterSize(link.Writer(stream, link.KindData), 64<<10)
+	e := &exporter{root: a.upper, tar: tar.NewWriter(buffered), links: map[uint64]string{}}
+	err := fs.WalkDir(a.upper.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil || name == "." || e.ours(name) {
+			return err
+		}
+		return e.add(name)
+	})
+	if err != nil {
+		return fmt.Errorf("cannot export the guest's files: %w", err)
+	}
+	if err := e.tar.Close(); err != nil {
+		return err
+	}
+	return buffered.Flush()
+}
+
+type exporter struct {
+	root  *os.Root
+	tar   *tar.Writer
+	links map[uint64]string // first name of each inode that has several
+}
+
+// ours tells whether the agent itself wrote a file, to name this machine.
+func (e *exporter) ours(name string) bool {
+	switch name {
+	case "etc/hostname", "etc/hosts", "etc/machine-id", "etc/resolv.conf":
+		return true
+	}
+	return false
+}
+
+func (e *exporter) add(name string) error {
+	info, err := e.root.Lstat(name)
+	if err != nil {
+		return err
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	if info.Mode()&fs.ModeCharDevice != 0 && st.Rdev == 0 {
+		dir, base := path.Split(name)
+		return e.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: dir + whiteout + base})
+	}
+	target := ""
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if target, err = e.root.Readlink(name); err != nil {
+			return err
+		}
+	}
+	h, err := tar.FileInfoHeader(info, target)
+	if err != nil {
+		return err
+	}
+	h.Name, h.Format, h.Uname, h.Gname = name, tar.FormatPAX, "", ""
+	h.AccessTime, h.ChangeTime = time.Time{}, time.Time{}
+	isOpaque, err := e.xattrs(name, h)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		h.Name += "/"
+	}
+	if first := e.links[st.Ino]; first != "" && info.Mode().IsRegular() {
+		h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
+	} else if st.Nlink > 1 && info.Mode().IsRegular() {
+		e.links[st.Ino] = name
+	}
+	if err := e.tar.WriteHeader(h); err != nil {
+		return err
+	}
+	if isOpaque {
+		return e.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name + "/" + opaque})
+	}
+	if h.Typeflag != tar.TypeReg {
+		return nil
+	}
+	f, err := e.root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.CopyN(e.tar, f, h.Size)
+	return err
+}
+
+// xattrs adds a file's extended attributes, and tells whether it hides what the base image has below it.
+func (e *exporter) xattrs(name string, h *tar.Header) (isOpaque bool, err error) {
+	dir, err := e.root.Open(path.Dir(name))
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	full := fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), path.Base(name))
+	buf := make([]byte, 64<<10)
+	n, err := unix.Llistxattr(full, buf)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	value := make([]byte, 64<<10)
+	for key := range bytes.SplitSeq(bytes.TrimSuffix(buf[:n], []byte{0}), []byte{0}) {
+		n, err := unix.Lgetxattr(full, string(key), value)
+		if err != nil {
+			return false, err
+		}
+		if rest, ok := strings.CutPrefix(string(key), "trusted.overlay."); ok {
+			isOpaque = isOpaque || rest == "opaque" && string(value[:n]) == "y"
+			continue
+		}
+		if h.PAXRecords == nil {
+			h.PAXRecords = map[string]string{}
+		}
+		h.PAXRecords["SCHILY.xattr."+string(key)] = string(value[:n])
+	}
+	return isOpaque, nil
+}

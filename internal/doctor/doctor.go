@@ -1,0 +1,236 @@
+// Package doctor finds out whether this host is able to run pyro, by doing what pyro does, and says what to fix.
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/pyro-mcp/pyro/internal/environment"
+	"github.com/pyro-mcp/pyro/internal/vmm"
+	"golang.org/x/sys/unix"
+)
+
+// Options says what to look at, and how to try.
+type Options struct {
+	CacheDir, StateDir string
+	// Accelerator is the one that VMs of this user ask for.
+	Accelerator vmm.Accelerator
+	// Driver is the monitor.
+	Driver vmm.Driver
+	// Try runs a command in a guest made from an installed environment, and tells the accelerator.
+	Try func(ctx context.Context, environment string) (accelerator string, err error)
+	// Confinement lists what host_compat gives on this host.
+	Confinement []Finding
+}
+
+// Report is what was found. It has the contract's fields.
+type Report struct {
+	Platform         Platform     `json:"platform"`
+	RuntimeOK        bool         `json:"runtime_ok"`
+	Accelerator      string       `json:"accelerator"`
+	KVM              vmm.Verdict  `json:"kvm"`
+	Capabilities     Capabilities `json:"capabilities"`
+	Networking       Networking   `json:"networking"`
+	EnvironmentCache Cache        `json:"environment_cache"`
+	Issues           []Issue      `json:"issues"`
+}
+
+// Platform is the host.
+type Platform struct {
+	OS           string `json:"os"`
+	Distribution string `json:"distribution"`
+	Kernel       string `json:"kernel"`
+	Architecture string `json:"architecture"`
+	CPUs         int    `json:"cpus"`
+	MemoryMiB    int64  `json:"memory_mib"`
+	VMM          string `json:"vmm"`
+}
+
+// Capabilities is what was proven: "yes", "no", or "unknown" where it could not be tried.
+type Capabilities struct {
+	VMBoot      string    `json:"vm_boot"`
+	GuestExec   string    `json:"guest_exec"`
+	TrialMS     int64     `json:"trial_ms"`
+	HostCompat  []Finding `json:"host_compat"`
+	Environment string    `json:"environment"`
+}
+
+// Finding is one thing that holds or does not.
+type Finding struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Networking says what a guest's network rests on.
+type Networking struct {
+	UserMode bool   `json:"user_mode"`
+	Detail   string `json:"detail"`
+}
+
+// Cache is what is kept on disk, in bytes.
+type Cache struct {
+	Path           string   `json:"path"`
+	Bytes          int64    `json:"bytes"`
+	StatePath      string   `json:"state_path"`
+	StateBytes     int64    `json:"state_bytes"`
+	FreeBytes      int64    `json:"free_bytes"`
+	StateFreeBytes int64    `json:"state_free_bytes"`
+	Installed      []string `json:"installed"`
+}
+
+// Issue is a problem and its remedy. A fatal one keeps pyro run from working.
+type Issue struct {
+	Problem string `json:"problem"`
+	Remedy  string `json:"remedy"`
+	Fatal   bool   `json:"fatal"`
+}
+
+// lowSpace is how much room an environment and a few VMs want, in bytes.
+const lowSpace = 2 << 30
+
+// Run looks at the host. It fails only where it cannot look.
+func Run(ctx context.Context, o Options) (Report, error) {
+	r := Report{Issues: []Issue{}, Platform: platform()}
+	r.Capabilities = Capabilities{VMBoot: "unknown", GuestExec: "unknown", HostCompat: o.Confinement}
+	// The frames end in our own process: whoever may start a guest may give it a network.
+	r.Networking = Networking{UserMode: true, Detail: "user-mode, in the VM's supervisor; no TAP, no privileges"}
+	r.EnvironmentCache = cache(o, &r)
+	r.monitor(ctx, o)
+	r.try(ctx, o)
+	r.verdict(ctx, o)
+	r.RuntimeOK = r.Capabilities.GuestExec == "yes"
+	return r, nil
+}
+
+func (r *Report) add(fatal bool, problem, remedy string) {
+	r.Issues = append(r.Issues, Issue{Problem: problem, Remedy: remedy, Fatal: fatal})
+}
+
+// monitor finds the VMM.
+func (r *Report) monitor(ctx context.Context, o Options) {
+	print, err := o.Driver.Fingerprint(ctx, vmm.TCG)
+	if err != nil {
+		r.addError("no guest can be had", err)
+		return
+	}
+	r.Platform.VMM = print
+}
+
+func (r *Report) addError(what string, err error) {
+	remedy := "see the message"
+	var hinter interface{ Hint() string }
+	if errors.As(err, &hinter) && hinter.Hint() != "" {
+		remedy = hinter.Hint()
+	}
+	r.add(true, fmt.Sprintf("%s: %v", what, err), remedy)
+}
+
+// try runs a command in a guest: the only proof there is.
+func (r *Report) try(ctx context.Context, o Options) {
+	if len(r.EnvironmentCache.Installed) == 0 {
+		r.add(true, "no environment is installed, so that no guest could be tried", "install one with pyro env pull debian:12, then ask again")
+		return
+	}
+	r.Capabilities.Environment = r.EnvironmentCache.Installed[0]
+	start := time.Now()
+	accelerator, err := o.Try(ctx, r.Capabilities.Environment)
+	r.Capabilities.TrialMS = time.Since(start).Milliseconds()
+	if err != nil {
+		r.Capabilities.VMBoot, r.Capabilities.GuestExec = "no", "no"
+		r.addError("a guest could not be tried", err)
+		return
+	}
+	r.Accelerator = accelerator
+	r.Capabilities.VMBoot, r.Capabilities.GuestExec = "yes", "yes"
+}
+
+// verdict tells what is known of KVM, as the trial has just found it.
+func (r *Report) verdict(ctx context.Context, o Options) {
+	choice, err := o.Driver.Accelerator(ctx, vmm.Auto, func(context.Context, vmm.Accelerator) error {
+		return errors.New("no guest could be tried on it")
+	})
+	if err != nil {
+		return
+	}
+	r.KVM = choice.KVM
+	if r.Accelerator == string(vmm.TCG) && o.Accelerator != vmm.TCG {
+		r.add(false, "guests run under emulation, several times slower: "+choice.KVM.Reason,
+			"use a host whose processor's virtualization is open to this user (group kvm), or go on: everything works")
+	}
+}
+
+func platform() Platform {
+	p := Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU()}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		p.Kernel = unix.ByteSliceToString(u.Release[:])
+	}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		p.MemoryMiB = int64(info.Totalram) * int64(info.Unit) >> 20
+	}
+	release, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return p
+	}
+	for line := range strings.Lines(string(release)) {
+		if name, ok := strings.CutPrefix(line, "PRETTY_NAME="); ok {
+			p.Distribution = strings.Trim(strings.TrimSpace(name), `"`)
+		}
+	}
+	return p
+}
+
+func cache(o Options, r *Report) Cache {
+	c := Cache{Path: o.CacheDir, StatePath: o.StateDir, Installed: []string{}}
+	c.Bytes, c.StateBytes = usage(o.CacheDir), usage(o.StateDir)
+	c.FreeBytes, c.StateFreeBytes = free(o.CacheDir), free(o.StateDir)
+	list, err := environment.Open(o.CacheDir).List()
+	if err != nil {
+		r.addError("the environments cannot be listed", err)
+	}
+	for _, l := range list {
+		if l.Installed {
+			c.Installed = append(c.Installed, l.Name)
+		}
+	}
+	for path, n := range map[string]int64{o.CacheDir: c.FreeBytes, o.StateDir: c.StateFreeBytes} {
+		if n < lowSpace {
+			r.add(false, fmt.Sprintf("the disk of %q has %d MiB left", path, n>>20),
+				"free some, with pyro env prune for one, or move it with PYRO_CACHE_DIR or PYRO_STATE_DIR")
+		}
+	}
+	return c
+}
+
+// usage sums what a tree takes on disk.
+func usage(root string) (n int64) {
+	filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err == nil && unix.Lstat(path, &st) == nil {
+			n += st.Blocks * 512
+		}
+		return nil // What cannot be read does not count.
+	})
+	return n
+}
+
+// free gives the room on the disk of a path, or of the nearest directory above it that is there.
+func free(path string) int64 {
+	var st unix.Statfs_t
+	for unix.Statfs(path, &st) != nil {
+		if path == filepath.Dir(path) {
+			return 0
+		}
+		path = filepath.Dir(path)
+	}
+	return int64(st.Bavail) * st.Bsize
+}

@@ -1,0 +1,29 @@
+# Configures what was unpacked. Runs as root, first thing, in a virtual machine without a network.
+set -eu
+export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true DEBCONF_NOWARNINGS=yes
+export LC_ALL=C.UTF-8 HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+cd /
+
+# Nothing is to be started here.
+printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+
+# dpkg would have run these before it unpacked the package.
+for package in $preinst; do
+	DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE=${package%:*} DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 \
+		"/var/lib/dpkg/info/$package.preinst" install
+done
+
+if [ -n "$configure" ]; then
+	dpkg --force-depends --force-unsafe-io --configure $configure
+fi
+dpkg --force-depends --force-unsafe-io --configure --pending
+
+broken=$(dpkg --audit)
+if [ -n "$broken" ]; then
+	echo "$broken"
+	exit 1
+fi
+
+rm -rf /usr/sbin/policy-rc.d /var/lib/dpkg/*-old /var/cache/debconf/*-old /var/cache/ldconfig /var/cache/apt/*.bin
+rm -rf /var/log/alternatives.log /var/log/dpkg.log /var/log/bootstrap.log /var/log/apt/* /tmp/* /var/tmp/*

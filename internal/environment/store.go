@@ -1,0 +1,228 @@
+package environment
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrUnknown is in the chain of errors about a name that no source knows.
+var ErrUnknown = errors.New("unknown environment")
+
+// ErrNotInstalled is in the chain of errors about an environment that has to be pulled first.
+var ErrNotInstalled = errors.New("environment is not installed")
+
+// ErrBusy is in the chain of errors of a Prune that another process's pull or start stands in the way of.
+var ErrBusy = errors.New("environments are being used right now")
+
+// Store is a cache directory with what was pulled into it. Any number of processes may use one at the same time.
+//
+//	environments/NAME.json   manifests, each written last
+//	images/SHA256/           root file systems, named by their own digest
+//	kernels/KEY/             kernels with their modules
+//	initrds/KEY              initramfs
+//	packages/SHA256.deb      and other downloads, verified
+//	locks/, tmp/, partial/   what is being worked on
+type Store struct {
+	dir     string
+	sources []Source
+}
+
+// Open returns the store in dir, which is made when something has to be kept.
+func Open(dir string, sources ...Source) *Store {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	return &Store{dir: dir, sources: sources}
+}
+
+func (s *Store) path(parts ...string) string {
+	return filepath.Join(append([]string{s.dir}, parts...)...)
+}
+
+// manifestSuffix ends the names of manifests.
+const manifestSuffix = ".json"
+
+// manifestPath is where the manifest of a name is kept.
+func (s *Store) manifestPath(name string) string {
+	return s.path("environments", fileName(name)+manifestSuffix)
+}
+
+// fileName makes one path element of an environment's name.
+func fileName(name string) string { return url.PathEscape(name) }
+
+// List returns the catalog and whatever else is installed, in the order of the sources' offers, then by name.
+func (s *Store) List() ([]Listing, error) {
+	installed, err := s.manifests()
+	if err != nil {
+		return nil, err
+	}
+	var list []Listing
+	for _, source := range s.sources {
+		for _, o := range source.Offers() {
+			l := Listing{Name: o.Name, Version: o.Version, Description: o.Description, Source: o.Source}
+			if i := slices.IndexFunc(installed, func(m Manifest) bool { return m.Name == o.Name }); i >= 0 {
+				l.Installed, l.ImageSHA256, l.DiskBytes = true, installed[i].Image.SHA256, installed[i].DiskBytes
+				installed = slices.Delete(installed, i, i+1)
+			}
+			list = append(list, l)
+		}
+	}
+	for _, m := range installed {
+		list = append(list, Listing{
+			Name: m.Name, Version: m.Version, Description: m.Description, Source: m.Source,
+			Installed: true, ImageSHA256: m.Image.SHA256, DiskBytes: m.DiskBytes,
+		})
+	}
+	return list, nil
+}
+
+// manifests returns those of all installed environments by name. A name no source knows any more is still there.
+func (s *Store) manifests() ([]Manifest, error) {
+	names, err := os.ReadDir(s.path("environments"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot list the installed environments: %w", err)
+	}
+	var all []Manifest
+	for _, d := range names {
+		base, ok := strings.CutSuffix(d.Name(), manifestSuffix)
+		name, err := url.PathUnescape(base)
+		if !ok || err != nil || fileName(name) != base {
+			continue
+		}
+		m, err := s.read(name)
+		if errors.Is(err, ErrNotInstalled) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// Get returns the manifest of an installed environment; ErrUnknown or ErrNotInstalled otherwise.
+func (s *Store) Get(name string) (Manifest, error) {
+	m, err := s.read(name)
+	if errors.Is(err, ErrNotInstalled) && s.source(name) == nil {
+		return Manifest{}, s.unknown(name)
+	}
+	return m, err
+}
+
+// read returns a manifest whose image and kernel are there.
+func (s *Store) read(name string) (Manifest, error) {
+	missing := fmt.Errorf("%w: %q", ErrNotInstalled, name)
+	data, err := os.ReadFile(s.manifestPath(name))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENAMETOOLONG) {
+		return Manifest{}, missing
+	}
+	if err != nil {
+		return Manifest{}, fmt.Errorf("cannot read the manifest of %q: %w", name, err)
+	}
+	var m Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return Manifest{}, fmt.Errorf("cannot read the manifest of %q (pull it again): %w", name, err)
+	}
+	for _, p := range m.paths() {
+		if *p == "" {
+			continue
+		}
+		*p = s.path(filepath.FromSlash(*p))
+		if _, err := os.Stat(*p); err != nil {
+			return Manifest{}, missing
+		}
+	}
+	return m, nil
+}
+
+// write keeps m as what its name stands for. This is the moment of installation.
+func (s *Store) write(m Manifest) error {
+	for _, p := range m.paths() {
+		if *p == "" {
+			continue
+		}
+		rel, err := filepath.Rel(s.dir, *p)
+		if err != nil || !filepath.IsLocal(rel) {
+			return fmt.Errorf("cannot keep the manifest of %q: %q is not in the store", m.Name, *p)
+		}
+		*p = filepath.ToSlash(rel)
+	}
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	return WriteFile(s.manifestPath(m.Name), append(data, '\n'))
+}
+
+func (m *Manifest) paths() []*string {
+	return []*string{&m.Image.Path, &m.Kernel.Path, &m.Kernel.ModulesDir}
+}
+
+func (s *Store) source(name string) Source {
+	for _, source := range s.sources {
+		if source.Match(name) {
+			return source
+		}
+	}
+	return nil
+}
+
+// unknown says that a name is, and which one may have been meant.
+func (s *Store) unknown(name string) error {
+	nearest, best := "", max(2, len(name)/3)+1
+	for _, source := range s.sources {
+		for _, o := range source.Offers() {
+			if d := distance(name, o.Name); d < best {
+				nearest, best = o.Name, d
+			}
+		}
+	}
+	if nearest != "" {
+		return fmt.Errorf("%w %q; did you mean %q?", ErrUnknown, name, nearest)
+	}
+	return fmt.Errorf("%w %q", ErrUnknown, name)
+}
+
+// distance is how many letters must be put in, taken out or replaced to make b of a.
+func distance(a, b string) int {
+	if len(a) > 100 {
+		return len(a)
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// Hold keeps Prune away until release is called, so that an image that Get names is there when a VM opens it.
+func (s *Store) Hold(ctx context.Context) (release func(), err error) {
+	l, err := takeLock(ctx, s.path("locks", "store"), unix.LOCK_SH)
+	if err != nil {
+		return nil, fmt.Errorf("cannot hold the environments: %w", err)
+	}
+	return l.unlock, nil
+}

@@ -1,0 +1,66 @@
+package image
+
+import (
+	"bytes"
+	"compress/flate"
+	_ "embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+//go:generate go run mkscratch.go
+
+// scratchBlocks is an empty ext4 as mkscratch.go made it: compressed, each block that is not all zeros as its number
+// (32 bits, little-endian) and its 4096 bytes.
+//
+//go:embed scratch.bin
+var scratchBlocks []byte
+
+// ScratchSize is the size of the file system that WriteScratch makes, and the least size of its file.
+const ScratchSize = 128 << 20
+
+// WriteScratch makes an empty, journaled ext4 of ScratchSize in a new sparse file of the given size (at least that) at
+// path. The guest grows the file system to the size of its disk with EXT4_IOC_RESIZE_FS.
+func WriteScratch(path string, size int64) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("cannot make the disk %q: %w", path, err)
+		}
+	}()
+	if size < ScratchSize {
+		return fmt.Errorf("%d bytes are less than the %d that it needs", size, int64(ScratchSize))
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(writeScratch(f, size), f.Close())
+	if err != nil {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+func writeScratch(f *os.File, size int64) error {
+	r := flate.NewReader(bytes.NewReader(scratchBlocks))
+	var number uint32
+	var block [blockSize]byte
+	for {
+		err := binary.Read(r, binary.LittleEndian, &number)
+		if errors.Is(err, io.EOF) {
+			return f.Truncate(size)
+		}
+		if err == nil {
+			_, err = io.ReadFull(r, block[:])
+		}
+		if err == nil {
+			_, err = f.WriteAt(block[:], int64(number)*blockSize)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

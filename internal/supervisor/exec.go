@@ -1,0 +1,190 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/record"
+	"github.com/pyro-mcp/pyro/internal/wire"
+)
+
+// grace is how much later than the agent the supervisor itself ends a command that is over its time: a guest that
+// is stuck must not keep its caller.
+const grace = 400 * time.Millisecond
+
+// exec runs one command and writes it down before it answers.
+func (s *supervisor) exec(ctx context.Context, req link.Request, stream *wire.Stream, c *session) (any, error) {
+	var want link.Exec
+	if err := json.Unmarshal(req.Params, &want); err != nil {
+		return nil, &link.Error{Code: link.CodeInvalid, Message: "the command cannot be read: " + err.Error()}
+	}
+	g, err := s.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if want.Last {
+		c.bound.Store(true)
+	}
+	run := s.begin(want, g)
+	limited, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if want.TimeoutMS > 0 {
+		limited, cancel = context.WithTimeout(ctx, time.Duration(want.TimeoutMS)*time.Millisecond+grace)
+		defer cancel()
+	}
+	reply, err := link.Forward(limited, stream, req, g.client, run.tap)
+	result, failure := run.outcome(ctx, limited, reply, err)
+	if failure == nil && s.snapshot().Kind == record.KindTask {
+		if err := g.sync(); err != nil {
+			s.log.Warn("the guest's disk is not written out", "error", err)
+		}
+	}
+	if failure != nil {
+		failure = s.lost(g, failure)
+	}
+	if err := s.finishRun(run, result, failure); err != nil {
+		return nil, err
+	}
+	return result, failure
+}
+
+// ready gives the guest for a command. A task whose guest has ended is started again: that is what its disk is for.
+func (s *supervisor) ready(ctx context.Context) (*guest, error) {
+	if g := s.running(); g != nil {
+		return g, nil
+	}
+	if s.snapshot().Kind != record.KindTask {
+		return nil, s.notStarted()
+	}
+	return s.started(ctx)
+}
+
+// run is a command while it runs.
+type run struct {
+	s       *supervisor
+	g       *guest
+	want    link.Exec
+	entry   record.Entry
+	started time.Time
+	out     record.Capture
+	err     record.Capture
+}
+
+func (s *supervisor) begin(want link.Exec, g *guest) *run {
+	now := time.Now()
+	r := &run{s: s, g: g, want: want, started: now}
+	r.entry = record.Entry{Running: true, Command: want.Line(), CWD: want.WorkDir,
+		StartedAt: now.UTC().Truncate(time.Millisecond), ExecutionMode: g.mode}
+	if r.entry.CWD == "" {
+		r.entry.CWD = "/workspace"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sequence++
+	r.entry.Sequence = s.sequence
+	if s.keepsHistory() {
+		if err := record.Append(s.dir, r.entry, false); err != nil {
+			s.log.Error("cannot note a command's start", "error", err)
+		}
+	}
+	s.audience.tell(func() link.Event {
+		entry, _ := json.Marshal(r.entry)
+		return link.Event{Kind: link.EventStart, Sequence: r.entry.Sequence, Entry: entry}
+	})
+	return r
+}
+
+// keepsHistory tells whether somebody could ever read it. The caller holds mu.
+func (s *supervisor) keepsHistory() bool { return s.vm.Kind == record.KindTask && !s.removed }
+
+// tap sees each message from the guest on its way to the caller.
+func (r *run) tap(m wire.Message) {
+	kind := link.EventStdout
+	switch m.Kind {
+	case link.KindStdout:
+		r.out.Write(m.Data)
+	case link.KindStderr:
+		r.err.Write(m.Data)
+		kind = link.EventStderr
+	default:
+		return
+	}
+	r.s.audience.tell(func() link.Event {
+		return link.Event{Kind: kind, Sequence: r.entry.Sequence, Data: append([]byte(nil), m.Data...)}
+	})
+}
+
+// outcome says how the command ended: by the guest's answer, or by the supervisor's own limit.
+func (r *run) outcome(ctx, limited context.Context, reply link.Reply, err error) (link.ExecResult, error) {
+	result := link.ExecResult{Sequence: r.entry.Sequence, Mode: r.g.mode, DurationMS: time.Since(r.started).Milliseconds()}
+	switch {
+	case err != nil && ctx.Err() == nil && errors.Is(limited.Err(), context.DeadlineExceeded):
+		result.ExitCode, result.TimedOut = 124, true
+	case err != nil && ctx.Err() != nil:
+		result.ExitCode = record.InterruptedExit
+		return result, &link.Error{Code: link.CodeInternal, Message: "the caller went away"}
+	case err != nil:
+		result.ExitCode = record.InterruptedExit
+		return result, err
+	case reply.Error != nil:
+		result.ExitCode = record.InterruptedExit
+		return result, reply.Error
+	default:
+		var answer link.ExecResult
+		if err := json.Unmarshal(reply.Result, &answer); err != nil {
+			return result, fmt.Errorf("the guest's answer cannot be read: %w", err)
+		}
+		result.ExitCode, result.TimedOut = answer.ExitCode&0xff, answer.TimedOut
+		result.OOM, result.DiskFull = answer.OOM, answer.DiskFull
+	}
+	result.Notice = r.notice(result)
+	return result, nil
+}
+
+// notice is pyro's word on an ending that the exit code alone does not explain.
+func (r *run) notice(result link.ExecResult) string {
+	switch {
+	case result.TimedOut:
+		limit := time.Duration(r.want.TimeoutMS) * time.Millisecond
+		return fmt.Sprintf("the command was killed at its time limit of %s; raise it with --timeout-seconds", limit)
+	case result.OOM:
+		return fmt.Sprintf("the guest ran out of its %d MiB of memory and something was killed; raise it with --mem-mib", r.g.mem)
+	case result.ExitCode == 0:
+		return ""
+	case r.g.diskError.Load() != nil:
+		return "the host failed the guest's disk (is the host's disk full?): " + *r.g.diskError.Load()
+	case result.DiskFull:
+		return "the guest's disk is full; raise its size with --disk-mib"
+	}
+	return ""
+}
+
+// finishRun writes a command's end down.
+func (s *supervisor) finishRun(r *run, result link.ExecResult, failure error) error {
+	e := r.entry
+	e.Running, e.DurationMS, e.ExitCode = false, result.DurationMS, result.ExitCode
+	e.TimedOut, e.Notice = result.TimedOut, result.Notice
+	if failure != nil {
+		e.Interrupted, e.Notice = true, failure.Error()
+	}
+	e.Stdout, e.StdoutTruncated = r.out.String(), r.out.Truncated()
+	e.Stderr, e.StderrTruncated = r.err.String(), r.err.Truncated()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.audience.tell(func() link.Event { return link.Event{Kind: link.EventEnd, Sequence: e.Sequence} })
+	s.vm.CommandCount++
+	s.vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
+	if !s.keepsHistory() {
+		return nil
+	}
+	// The history is the truth; the record repeats its end for those who only look, and need not reach the disk.
+	if err := errors.Join(record.Append(s.dir, e, true), record.Save(s.dir, s.vm, false)); err != nil {
+		return &link.Error{Code: link.CodeNoSpace, Message: fmt.Sprintf(
+			"the command ended with %d, but its record cannot be written: %v", e.ExitCode, err)}
+	}
+	return nil
+}

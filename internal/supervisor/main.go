@@ -1,0 +1,235 @@
+// Package supervisor is the process that owns one VM: the monitor's process, the link to the guest, the TTL, the
+// network and the history. It is pyro re-executed with a hidden subcommand, in a session of its own.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/record"
+	"github.com/pyro-mcp/pyro/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// Command is the hidden subcommand that [Main] serves: pyro Command DIR, with the directory's lock as file
+// descriptor LockFD and a connected socket to its creator as ConnFD.
+const (
+	Command = "supervise"
+	LockFD  = 3
+	ConnFD  = 4
+)
+
+// Why a supervisor ends.
+var (
+	errDeleted     = errors.New("the VM was deleted")
+	errExpired     = errors.New("the VM's time to live is over")
+	errCreatorGone = errors.New("the VM's client went away")
+	errTold        = errors.New("the supervisor was told to end")
+)
+
+// drainLimit bounds how long connections may take to notice that the VM has ended.
+const drainLimit = 300 * time.Millisecond
+
+type supervisor struct {
+	root record.Root
+	id   string
+	dir  string
+	log  *slog.Logger
+	end  context.CancelCauseFunc
+
+	boot sync.Mutex // one start or stop of the guest at a time
+
+	mu       sync.Mutex // guards what follows, and the record on disk
+	vm       record.VM
+	guest    *guest
+	sequence int
+	removed  bool
+
+	audience audience
+	expiry   *time.Timer
+	conns    sync.WaitGroup
+}
+
+// Main is the supervisor process. It returns its exit status.
+func Main(args []string) int {
+	if len(args) != 1 {
+		fmt.Fprintln(os.Stderr, "pyro: the supervisor is started by pyro itself")
+		return 2
+	}
+	unix.CloseOnExec(LockFD)
+	unix.CloseOnExec(ConnFD)
+	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
+	dir := args[0]
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := supervise(dir, log); err != nil {
+		log.Error("the supervisor failed", "error", err)
+		return 1
+	}
+	return 0
+}
+
+func supervise(dir string, log *slog.Logger) error {
+	conn, err := net.FileConn(os.NewFile(ConnFD, "creator"))
+	if err != nil {
+		return fmt.Errorf("cannot use the creator's socket: %w", err)
+	}
+	unix.Close(ConnFD)
+	ctx, end := context.WithCancelCause(context.Background())
+	s := &supervisor{
+		root: record.NewRoot(filepath.Dir(filepath.Dir(dir))), id: filepath.Base(dir), dir: dir,
+		log: log, end: end,
+	}
+	s.expiry = time.AfterFunc(time.Hour, s.checkExpiry)
+	defer s.expiry.Stop()
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, unix.SIGTERM)
+	go func() {
+		<-told
+		end(errTold)
+	}()
+	if err := os.Remove(filepath.Join(dir, record.SocketFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	listener, err := link.ListenDir(dir, record.SocketFile)
+	if err != nil {
+		return err
+	}
+	s.serve(ctx, conn, true)
+	go s.accept(ctx, listener)
+
+	<-ctx.Done()
+	listener.Close()
+	cause := context.Cause(ctx)
+	log.Info("ending", "why", cause)
+	s.finish(!errors.Is(cause, errTold))
+	s.drain()
+	return nil
+}
+
+// accept serves everybody who comes to the VM's socket and is its owner.
+func (s *supervisor) accept(ctx context.Context, listener *net.UnixListener) {
+	for {
+		conn, err := listener.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			s.log.Warn("cannot accept a connection", "error", err)
+			continue
+		}
+		peer, err := link.Peer(conn)
+		if err != nil || peer.Uid != uint32(os.Geteuid()) && peer.Uid != 0 {
+			s.log.Warn("a stranger was sent away", "error", err)
+			conn.Close()
+			continue
+		}
+		s.serve(ctx, conn, false)
+	}
+}
+
+// session is one client's connection.
+type session struct {
+	bound atomic.Bool // the VM ends with it
+}
+
+func (s *supervisor) serve(ctx context.Context, conn net.Conn, bound bool) {
+	c := &session{}
+	c.bound.Store(bound)
+	s.conns.Go(func() {
+		defer conn.Close()
+		// A client that connects and says nothing holds nothing up but itself, and not for ever.
+		hello := time.AfterFunc(10*time.Second, func() { conn.Close() })
+		w, err := wire.Serve(conn, wire.Options{})
+		hello.Stop()
+		if err == nil {
+			stop := context.AfterFunc(ctx, func() { time.AfterFunc(drainLimit, func() { w.Close() }) })
+			err = link.Serve(ctx, w, func(ctx context.Context, req link.Request, stream *wire.Stream) (any, error) {
+				return s.handle(ctx, req, stream, c)
+			})
+			stop()
+		}
+		if err != nil {
+			s.log.Debug("a connection ended", "error", err)
+		}
+		if c.bound.Load() {
+			s.end(errCreatorGone)
+		}
+	})
+}
+
+// drain waits until replies have gone out.
+func (s *supervisor) drain() {
+	done := make(chan struct{})
+	go func() {
+		s.conns.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(2 * drainLimit):
+	}
+}
+
+// checkExpiry ends the VM past its TTL. It runs on the wall clock, because a host that slept has let time go by.
+func (s *supervisor) checkExpiry() {
+	s.mu.Lock()
+	expires := s.vm.ExpiresAt
+	s.mu.Unlock()
+	if expires == nil {
+		return
+	}
+	left := time.Until(*expires)
+	if left <= 0 {
+		s.end(errExpired)
+		return
+	}
+	s.expiry.Reset(min(left, 30*time.Second))
+}
+
+// finish ends the guest and, where remove is set, all that is left of the VM. It is safe to call again.
+func (s *supervisor) finish(remove bool) error {
+	s.boot.Lock()
+	defer s.boot.Unlock()
+	s.mu.Lock()
+	g := s.guest
+	s.mu.Unlock()
+	if g != nil {
+		if !remove {
+			g.shutdown()
+		}
+		g.kill()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.guest = nil
+	if s.removed {
+		return nil
+	}
+	if !remove {
+		s.vm.State = record.StateStopped
+		return s.save()
+	}
+	if err := s.root.Remove(s.id); err != nil {
+		return fmt.Errorf("cannot remove %q: %w", s.dir, err)
+	}
+	s.removed = true
+	return nil
+}
+
+// save writes the record. The caller holds mu.
+func (s *supervisor) save() error {
+	if s.removed {
+		return nil
+	}
+	return record.Save(s.dir, s.vm, s.vm.Kind == record.KindTask)
+}

@@ -1,0 +1,133 @@
+package template
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Discard removes the template of a key, now or, where clones are just starting from it, at a later prune.
+func (s *Store) Discard(key Key) error {
+	_, err := remove(filepath.Join(s.dir, key.Name()))
+	return err
+}
+
+// remove deletes a template that nobody is starting from, and gives what it freed. Running clones keep what they
+// have mapped.
+func remove(dir string) (freed int64, err error) {
+	lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR, 0)
+	if err == nil {
+		defer lock.Close()
+		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+			return 0, nil
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	freed = usage(dir)
+	// Under another name first, so that nobody finds it half deleted.
+	gone := dir + ".gone"
+	if err := errors.Join(os.RemoveAll(gone), os.Rename(dir, gone)); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return 0, nil
+		}
+		return 0, err
+	}
+	return freed, os.RemoveAll(gone)
+}
+
+func usage(dir string) (n int64) {
+	for _, name := range []string{memoryFile, stateFile, scratchFile} {
+		if _, onDisk, err := sizes(filepath.Join(dir, name)); err == nil {
+			n += onDisk
+		}
+	}
+	return n
+}
+
+// Removed is a template that a prune removed.
+type Removed struct {
+	Name  string
+	Freed int64
+}
+
+// Prune removes templates for which keep is false, then the least recently used until the rest takes at most limit
+// bytes, and what interrupted makers left.
+func (s *Store) Prune(keep func(Key) bool, limit int64) ([]Removed, error) {
+	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []Removed
+	var failed []error
+	drop := func(dir string) {
+		freed, err := remove(dir)
+		failed = append(failed, err)
+		if freed > 0 {
+			out = append(out, Removed{filepath.Base(dir), freed})
+		}
+	}
+	type kept struct {
+		dir  string
+		used time.Time
+		size int64
+	}
+	var rest []kept
+	for _, e := range entries {
+		dir := filepath.Join(s.dir, e.Name())
+		switch {
+		case !e.IsDir():
+		case strings.HasSuffix(e.Name(), ".gone"):
+			failed = append(failed, os.RemoveAll(dir))
+		case strings.HasSuffix(e.Name(), ".tmp"):
+			failed = append(failed, s.dropDraft(dir))
+		default:
+			key, used, err := describe(dir)
+			if err != nil || !keep(key) {
+				drop(dir)
+				continue
+			}
+			rest = append(rest, kept{dir, used, usage(dir)})
+		}
+	}
+	slices.SortFunc(rest, func(a, b kept) int { return cmp.Compare(b.used.UnixNano(), a.used.UnixNano()) })
+	var total int64
+	for _, k := range rest {
+		if total += k.size; total > limit {
+			drop(k.dir)
+		}
+	}
+	return out, errors.Join(failed...)
+}
+
+// dropDraft removes a draft whose maker is gone.
+func (s *Store) dropDraft(dir string) error {
+	gate, err := os.OpenFile(strings.TrimSuffix(dir, ".tmp")+".making", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer gate.Close()
+	if unix.Flock(int(gate.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return nil
+	}
+	return errors.Join(os.RemoveAll(dir), os.Remove(gate.Name()))
+}
+
+func describe(dir string) (Key, time.Time, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return Key{}, time.Time{}, err
+	}
+	m, err := readMeta(dir)
+	return m.Key, info.ModTime(), err
+}

@@ -1,0 +1,254 @@
+// Package template keeps booted guests frozen before their first command, to be cloned: memory in a file that clones
+// map copy-on-write, the devices' state, and the writable disk. A template can make a start faster, never wrong:
+// one that does not fit exactly is not found, and one that does not come up is thrown away.
+package template
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Format is part of each key: it is raised where a template made before would be wrong now.
+const Format = 1
+
+// Key is all that a template depends on. Anything that differs makes another template.
+type Key struct {
+	Format  int    `json:"format"`
+	Image   string `json:"image"`  // digest
+	Kernel  string `json:"kernel"` // path, content-addressed
+	Initrd  string `json:"initrd"` // path, content-addressed: modules and agent
+	VMM     string `json:"vmm"`    // the driver's fingerprint: version, machine, CPU model, accelerator
+	VCPUs   int    `json:"vcpus"`
+	MemMiB  int    `json:"mem_mib"`
+	DiskMiB int    `json:"disk_mib"`
+	Network bool   `json:"network"`
+}
+
+// Name is the key's name on disk.
+func (k Key) Name() string {
+	k.Format = Format
+	data, err := json.Marshal(k)
+	if err != nil {
+		panic(err) // A struct of strings and numbers.
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:16])
+}
+
+// Files of a template.
+const (
+	memoryFile  = "memory"
+	stateFile   = "state"
+	scratchFile = "scratch.img"
+	metaFile    = "template.json"
+	lockFile    = "lock"
+)
+
+// meta is what must still be true of a template's files.
+type meta struct {
+	Key          Key       `json:"key"`
+	MadeAt       time.Time `json:"made_at"`
+	MemoryBytes  int64     `json:"memory_bytes"`
+	MemoryOnDisk int64     `json:"memory_on_disk"`
+	ScratchBytes int64     `json:"scratch_bytes"`
+	StateSHA256  string    `json:"state_sha256"`
+}
+
+// Store is the templates of one cache directory.
+type Store struct{ dir string }
+
+// Open gives the store below a cache directory. Nothing is made until a template is.
+func Open(cacheDir string) *Store { return &Store{filepath.Join(cacheDir, "templates")} }
+
+// Template is one that was found. It stays whole until it is closed, whatever is pruned meanwhile.
+type Template struct {
+	Memory  string // path
+	Scratch string // path
+	State   *os.File
+	dir     string
+	lock    *os.File
+}
+
+// Close lets go of the template. What was opened or mapped from it may be used on.
+func (t *Template) Close() error { return errors.Join(t.State.Close(), t.lock.Close()) }
+
+// Find gives the template of a key, or nil where there is none. A damaged one is removed.
+func (s *Store) Find(key Key) *Template {
+	dir := filepath.Join(s.dir, key.Name())
+	lock, err := os.Open(filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil
+	}
+	if unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil {
+		lock.Close()
+		return nil // It is being removed.
+	}
+	t, err := open(dir, key)
+	if err != nil {
+		lock.Close()
+		s.Discard(key)
+		return nil
+	}
+	t.lock = lock
+	now := time.Now()
+	_ = os.Chtimes(dir, now, now) // For the least recently used; a clone is not worse for it.
+	return t
+}
+
+func open(dir string, key Key) (_ *Template, err error) {
+	m, err := readMeta(dir)
+	if err != nil {
+		return nil, err
+	}
+	key.Format = Format
+	if m.Key != key {
+		return nil, errors.New("the template is of another key")
+	}
+	t := &Template{dir: dir, Memory: filepath.Join(dir, memoryFile), Scratch: filepath.Join(dir, scratchFile)}
+	memory, onDisk, err := sizes(t.Memory)
+	if err != nil || memory != m.MemoryBytes || onDisk < m.MemoryOnDisk {
+		return nil, fmt.Errorf("the template's memory is damaged: %w", errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	if scratch, _, err := sizes(t.Scratch); err != nil || scratch != m.ScratchBytes {
+		return nil, fmt.Errorf("the template's disk is damaged: %w", errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	if t.State, err = os.Open(filepath.Join(dir, stateFile)); err != nil {
+		return nil, err
+	}
+	sum, err := digest(t.State)
+	if err != nil || sum != m.StateSHA256 {
+		return nil, fmt.Errorf("the template's state is damaged: %w", errors.Join(err, t.State.Close()))
+	}
+	_, err = t.State.Seek(0, io.SeekStart)
+	return t, err
+}
+
+func readMeta(dir string) (m meta, err error) {
+	data, err := os.ReadFile(filepath.Join(dir, metaFile))
+	if err != nil {
+		return m, err
+	}
+	return m, json.Unmarshal(data, &m)
+}
+
+func digest(r io.Reader) (string, error) {
+	h := sha256.New()
+	_, err := io.Copy(h, r)
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// sizes gives a file's length and what it takes on disk, in bytes.
+func sizes(path string) (length, onDisk int64, err error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, 0, err
+	}
+	return st.Size, st.Blocks * 512, nil
+}
+
+// Draft is where a template's parts are to be written.
+type Draft struct {
+	Memory  string   // path: made by the monitor, with shared memory
+	Scratch string   // path
+	State   *os.File // for the monitor to write to
+}
+
+// ErrBusy says that somebody else is making the same template.
+var ErrBusy = errors.New("the template is being made already")
+
+// Make makes the template of a key: freeze fills the draft in, and the template is there only when all of it is on disk.
+// It gives the bytes that the template takes on disk.
+func (s *Store) Make(ctx context.Context, key Key, freeze func(context.Context, Draft) error) (n int64, err error) {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return 0, err
+	}
+	gate, err := os.OpenFile(filepath.Join(s.dir, key.Name()+".making"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer gate.Close()
+	if unix.Flock(int(gate.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return 0, ErrBusy
+	}
+	defer os.Remove(gate.Name())
+	final := filepath.Join(s.dir, key.Name())
+	if t := s.Find(key); t != nil {
+		_, n, err = sizes(t.Memory)
+		return n, errors.Join(err, t.Close())
+	}
+	tmp := final + ".tmp"
+	if err := os.RemoveAll(tmp); err != nil {
+		return 0, err
+	}
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(tmp)
+	d := Draft{Memory: filepath.Join(tmp, memoryFile), Scratch: filepath.Join(tmp, scratchFile)}
+	if d.State, err = os.OpenFile(filepath.Join(tmp, stateFile), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		return 0, err
+	}
+	defer d.State.Close()
+	if err := freeze(ctx, d); err != nil {
+		return 0, err
+	}
+	n, err = seal(tmp, key, d)
+	if err != nil {
+		return 0, err
+	}
+	if err := os.Rename(tmp, final); errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
+		return n, errors.Join(os.RemoveAll(final), os.Rename(tmp, final))
+	}
+	return n, err
+}
+
+// seal writes down what must be true of a finished draft.
+func seal(tmp string, key Key, d Draft) (int64, error) {
+	m := meta{Key: key, MadeAt: time.Now().UTC()}
+	m.Key.Format = Format
+	if err := syncFile(d.Memory); err != nil {
+		return 0, err
+	}
+	var scratchOnDisk int64
+	var err error
+	if m.MemoryBytes, m.MemoryOnDisk, err = sizes(d.Memory); err != nil {
+		return 0, err
+	}
+	if m.ScratchBytes, scratchOnDisk, err = sizes(d.Scratch); err != nil {
+		return 0, err
+	}
+	if _, err := d.State.Seek(0, io.SeekStart); err != nil {
+		return 0, err
+	}
+	if m.StateSHA256, err = digest(d.State); err != nil {
+		return 0, err
+	}
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return 0, err
+	}
+	err = errors.Join(
+		d.State.Sync(), syncFile(d.Scratch), os.Chmod(d.Memory, 0o400), os.Chmod(d.Scratch, 0o400),
+		os.WriteFile(filepath.Join(tmp, lockFile), nil, 0o600),
+		os.WriteFile(filepath.Join(tmp, metaFile), append(data, '\n'), 0o600), syncFile(filepath.Join(tmp, metaFile)))
+	return m.MemoryOnDisk + scratchOnDisk, err
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

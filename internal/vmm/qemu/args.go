@@ -1,0 +1,116 @@
+package qemu
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/pyro-mcp/pyro/internal/vmm"
+)
+
+// sandbox is QEMU's own system call filter: no other programs, no new privileges, no other priorities.
+const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+// firstFile is the number that the first of a command's files has in the child.
+const firstFile = 3
+
+// command is a QEMU command line, and the files that its words name by their numbers.
+type command struct {
+	words []string
+	files []*os.File
+}
+
+func (c *command) add(words ...string) { c.words = append(c.words, words...) }
+
+// file passes on an open file and returns its number in the child.
+func (c *command) file(f *os.File) int {
+	c.files = append(c.files, f)
+	return firstFile + len(c.files) - 1
+}
+
+// build makes QEMU's command line from a spec that has been checked and whose disks are open. It touches
+// nothing: the same spec gives the same words.
+func build(p platform, cpu string, spec vmm.Spec, qmp *os.File, kernelWords string) command {
+	var c command
+	machine := p.machine[spec.Accelerator] + ",dump-guest-core=off"
+	if spec.Memory != nil {
+		machine += ",memory-backend=ram"
+	}
+	c.add("-name", escape(spec.Name), "-machine", machine, "-cpu", cpu, "-accel", accel(spec.Accelerator),
+		"-smp", fmt.Sprint(spec.VCPUs), "-m", fmt.Sprintf("%dM", spec.MemMiB))
+	c.add("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-sandbox", sandbox)
+	c.add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", c.file(qmp)), "-mon", "chardev=qmp,mode=control")
+	c.add("-kernel", spec.Kernel, "-initrd", spec.Initrd, "-append", kernelWords)
+	c.memory(spec.Memory, spec.MemMiB)
+	c.console(spec.Console)
+	c.add("-object", "rng-builtin,id=rng", "-device", "virtio-rng-device,rng=rng")
+	for _, disk := range spec.Disks {
+		c.disk(disk)
+	}
+	if spec.Link != nil {
+		c.add("-device", "virtio-serial-device,max_ports=2",
+			"-chardev", fmt.Sprintf("socket,id=link,fd=%d", c.file(spec.Link)),
+			"-device", "virtserialport,chardev=link,name="+vmm.LinkPort)
+	}
+	if spec.Network != nil {
+		c.add("-netdev", fmt.Sprintf("stream,id=net,server=off,addr.type=fd,addr.str=%d", c.file(spec.Network)),
+			"-device", "virtio-net-device,netdev=net,mac="+spec.MAC)
+	}
+	if spec.Incoming != nil {
+		c.add("-incoming", fmt.Sprintf("fd:%d", c.file(spec.Incoming)))
+	}
+	return c
+}
+
+// accel bounds TCG's buffer of translated code, which QEMU would otherwise make as large as an eighth of the host's memory.
+func accel(a vmm.Accelerator) string {
+	if a == vmm.TCG {
+		return "tcg,tb-size=128"
+	}
+	return string(a)
+}
+
+// memory puts the guest's memory in a file. Shared memory is then no part of a frozen state, which is what
+// x-ignore-shared says; both sides must.
+func (c *command) memory(m *vmm.Memory, mib int) {
+	if m == nil {
+		return
+	}
+	share := "off"
+	if m.Shared {
+		share = "on"
+	}
+	c.add("-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,share=%s,mem-path=%s", mib, share, escape(m.Path)),
+		"-global", "migration.x-ignore-shared=on")
+}
+
+// console joins the serial port to standard output: the one character device that takes a file, a pipe and
+// a socket alike, already open.
+func (c *command) console(out *os.File) {
+	if out == nil {
+		c.add("-chardev", "null,id=console")
+	} else {
+		c.add("-chardev", "stdio,id=console,signal=off")
+	}
+	c.add("-serial", "chardev:console")
+}
+
+// disk gives the guest an open disk. Errors are reported to the guest; QEMU's default is to stop the
+// guest where the host is full, which looks like a hang. No locks: the VM's directory has one.
+func (c *command) disk(d vmm.Disk) {
+	n := c.file(d.File)
+	noFlush, access := "on", "read-only=off,discard=unmap"
+	if d.Durable {
+		noFlush = "off"
+	}
+	if d.ReadOnly {
+		access = "read-only=on"
+	}
+	c.add("-add-fd", fmt.Sprintf("fd=%d,set=%d", n, n),
+		"-blockdev", fmt.Sprintf("driver=file,node-name=file-%s,filename=/dev/fdset/%d,locking=off,cache.direct=off,cache.no-flush=%s,%s", d.ID, n, noFlush, access),
+		"-blockdev", fmt.Sprintf("driver=raw,node-name=%s,file=file-%s,cache.direct=off,cache.no-flush=%s,%s", d.ID, d.ID, noFlush, access),
+		"-device", fmt.Sprintf("virtio-blk-device,drive=%s,serial=%s,num-queues=1,rerror=report,werror=report", d.ID, d.ID))
+}
+
+// escape keeps a comma in a value from ending it.
+func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }

@@ -1,0 +1,370 @@
+package qemu
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pyro-mcp/pyro/internal/vmm"
+)
+
+// lastWords is how long a QEMU may take to end that has closed its control connection.
+const lastWords = 2 * time.Second
+
+// maxEvents bounds the events that nobody has fetched.
+const maxEvents = 64
+
+// machine is one QEMU process and its control connection.
+type machine struct {
+	process *process
+	monitor *monitor
+
+	done   chan struct{}
+	err    error // read after done
+	events chan vmm.Event
+	ending atomic.Pointer[shutdown] // what QEMU said about why it ends
+	killed atomic.Bool
+	moved  chan string // the states of a migration
+	runs   chan struct{}
+}
+
+// shutdown is the data of the event of that name.
+type shutdown struct {
+	Guest  bool   `json:"guest"`
+	Reason string `json:"reason"`
+}
+
+// Start starts QEMU.
+func (d *Driver) Start(ctx context.Context, spec vmm.Spec) (vmm.Machine, error) {
+	m, err := d.start(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start virtual machine %q: %w", spec.Name, err)
+	}
+	return m, nil
+}
+
+func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
+	spec, err := check(spec)
+	if err != nil {
+		return nil, err
+	}
+	known, err := d.remember(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var opened files
+	defer opened.close()
+	if spec, err = opened.open(spec); err != nil {
+		return nil, err
+	}
+	ours, theirs, err := opened.pair()
+	if err != nil {
+		return nil, err
+	}
+	c := build(d.platform, d.cpu(spec.Accelerator, known), spec, theirs, d.kernelWords(spec))
+	p, err := startProcess(known.QEMU.Path, c, spec.Console, spec.Log)
+	if err != nil {
+		ours.Close()
+		return nil, fmt.Errorf("cannot run %s: %w", known.QEMU.Path, err)
+	}
+	opened.close()
+	return newMachine(ctx, p, ours, spec.Incoming != nil)
+}
+
+// kernelWords is the guest's command line. One that resumes has had its own.
+func (d *Driver) kernelWords(spec vmm.Spec) string {
+	words := d.platform.words
+	if spec.Accelerator == vmm.TCG {
+		words += " " + d.platform.tcg
+		if spec.Incoming == nil {
+			words += " " + clockWords()
+		}
+	}
+	if spec.Cmdline != "" {
+		words += " " + spec.Cmdline
+	}
+	return words
+}
+
+// newMachine takes over a process that has just started, and returns when it runs.
+func newMachine(ctx context.Context, p *process, control *os.File, incoming bool) (*machine, error) {
+	m := &machine{
+		process: p, done: make(chan struct{}), events: make(chan vmm.Event, maxEvents),
+		moved: make(chan string, 16), runs: make(chan struct{}, 1),
+	}
+	var err error
+	if m.monitor, err = newMonitor(control, m.event); err != nil {
+		p.kill()
+		return nil, err
+	}
+	go m.watch()
+	if err := m.ready(ctx, incoming); err != nil {
+		return nil, m.giveUp(err)
+	}
+	return m, nil
+}
+
+// giveUp ends a machine that did not get ready, and says why: in QEMU's words if it ended by itself.
+func (m *machine) giveUp(err error) error {
+	if errors.Is(err, errQMPClosed) {
+		select {
+		case <-m.done:
+		case <-time.After(lastWords):
+		}
+	}
+	m.Kill()
+	if cause := m.Err(); cause != nil && !errors.Is(cause, vmm.ErrKilled) {
+		return cause
+	}
+	return err
+}
+
+// ready waits until QEMU has made the machine and, if it resumes, has loaded its state.
+func (m *machine) ready(ctx context.Context, incoming bool) error {
+	if err := m.monitor.execute(ctx, "qmp_capabilities", nil, nil, nil); err != nil {
+		return err
+	}
+	if !incoming {
+		return nil
+	}
+	var status struct {
+		Status string `json:"status"`
+	}
+	if err := m.monitor.execute(ctx, "query-status", nil, nil, &status); err != nil {
+		return err
+	}
+	if status.Status == "running" {
+		return nil
+	}
+	select {
+	case <-m.runs:
+		return nil
+	case <-m.monitor.ended:
+		return errQMPClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// watch reaps the process and says why it ended.
+func (m *machine) watch() {
+	<-m.process.done
+	m.monitor.drain() // no more events after this
+	m.err = m.reason()
+	close(m.events)
+	close(m.done)
+}
+
+func (m *machine) reason() error {
+	ending := m.ending.Load()
+	failure := m.process.failure()
+	switch {
+	case m.killed.Load():
+		return vmm.ErrKilled
+	case failure != nil:
+		return failure
+	case ending != nil && !ending.Guest:
+		return fmt.Errorf("qemu was ended from outside (%s)", ending.Reason)
+	}
+	return nil
+}
+
+// PID is QEMU's process id.
+func (m *machine) PID() int { return m.process.cmd.Process.Pid }
+
+// Done is closed when QEMU has been reaped.
+func (m *machine) Done() <-chan struct{} { return m.done }
+
+// Err says why QEMU ended.
+func (m *machine) Err() error {
+	select {
+	case <-m.done:
+		return m.err
+	default:
+		return nil
+	}
+}
+
+// Kill kills QEMU and waits for its end.
+func (m *machine) Kill() error {
+	select {
+	case <-m.process.done:
+	default:
+		m.killed.Store(true)
+		m.process.kill()
+	}
+	<-m.done
+	return nil
+}
+
+// Events has what QEMU reported.
+func (m *machine) Events() <-chan vmm.Event { return m.events }
+
+// event handles one event of QEMU's. It never blocks: a reader who is slow loses some.
+func (m *machine) event(name string, data json.RawMessage) {
+	switch name {
+	case "RESUME":
+		offer(m.runs, struct{}{})
+	case "MIGRATION":
+		var state struct {
+			Status string `json:"status"`
+		}
+		if json.Unmarshal(data, &state) == nil {
+			offer(m.moved, state.Status)
+		}
+	case "SHUTDOWN":
+		var s shutdown
+		if json.Unmarshal(data, &s) == nil {
+			m.ending.Store(&s)
+			offer(m.events, vmm.Event{Kind: vmm.Shutdown, Detail: s.Reason})
+		}
+	case "GUEST_PANICKED":
+		offer(m.events, vmm.Event{Kind: vmm.Panic})
+	case "BLOCK_IO_ERROR":
+		offer(m.events, vmm.Event{Kind: vmm.DiskError, Detail: diskError(data)})
+	}
+}
+
+func offer[T any](to chan T, value T) {
+	select {
+	case to <- value:
+	default:
+	}
+}
+
+// diskError words a failure of the host's as a person would.
+func diskError(data json.RawMessage) string {
+	var e struct {
+		Node      string `json:"node-name"`
+		Operation string `json:"operation"`
+		Reason    string `json:"reason"`
+		NoSpace   bool   `json:"nospace"`
+	}
+	if json.Unmarshal(data, &e) != nil {
+		return ""
+	}
+	if e.NoSpace {
+		return fmt.Sprintf("disk %s: the host has no space left", e.Node)
+	}
+	return fmt.Sprintf("disk %s: %s failed: %s", e.Node, e.Operation, sentence(e.Reason))
+}
+
+// Freeze stops the guest and writes the state of its devices.
+func (m *machine) Freeze(ctx context.Context, state *os.File) error {
+	if err := m.freeze(ctx, state); err != nil {
+		return fmt.Errorf("cannot freeze the virtual machine: %w", err)
+	}
+	return nil
+}
+
+func (m *machine) freeze(ctx context.Context, state *os.File) error {
+	// Opened anew for an offset of its own, at the beginning.
+	out, err := os.OpenFile(reopen(state), os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	capabilities := map[string]any{"capabilities": []map[string]any{{"capability": "events", "state": true}}}
+	for _, step := range []struct {
+		command   string
+		arguments any
+		file      *os.File
+	}{
+		{"migrate-set-capabilities", capabilities, nil},
+		{"stop", nil, nil},
+		{"getfd", map[string]any{"fdname": "state"}, out},
+		{"migrate", map[string]any{"uri": "fd:state"}, nil},
+	} {
+		if err := m.monitor.execute(ctx, step.command, step.arguments, step.file, nil); err != nil {
+			return err
+		}
+	}
+	for {
+		select {
+		case status := <-m.moved:
+			switch status {
+			case "completed":
+				return nil
+			case "failed", "cancelled":
+				return m.migrationError(ctx)
+			}
+		case <-m.monitor.ended:
+			return errQMPClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (m *machine) migrationError(ctx context.Context) error {
+	var status struct {
+		Reason string `json:"error-desc"`
+	}
+	if err := m.monitor.execute(ctx, "query-migrate", nil, nil, &status); err != nil {
+		return err
+	}
+	if status.Reason == "" {
+		return errors.New("qemu does not say why")
+	}
+	return errors.New(sentence(status.Reason))
+}
+
+// files are those that are open only until QEMU has them.
+type files []*os.File
+
+func (f *files) close() {
+	for _, file := range *f {
+		file.Close()
+	}
+	*f = nil
+}
+
+// open opens what a spec has by path, and gives the incoming state an offset of its own.
+func (f *files) open(spec vmm.Spec) (vmm.Spec, error) {
+	disks := make([]vmm.Disk, len(spec.Disks))
+	for i, disk := range spec.Disks {
+		if disk.File == nil {
+			flags := os.O_RDWR
+			if disk.ReadOnly {
+				flags = os.O_RDONLY
+			}
+			file, err := os.OpenFile(disk.Path, flags, 0)
+			if err != nil {
+				return spec, err
+			}
+			*f = append(*f, file)
+			disk.File = file
+		}
+		disks[i] = disk
+	}
+	spec.Disks = disks
+	if spec.Incoming != nil {
+		file, err := os.Open(reopen(spec.Incoming))
+		if err != nil {
+			return spec, err
+		}
+		*f = append(*f, file)
+		spec.Incoming = file
+	}
+	return spec, nil
+}
+
+// pair makes the control connection. Our end is not of f: the monitor takes it over.
+func (f *files) pair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot make a socket pair: %w", err)
+	}
+	ours, theirs = os.NewFile(uintptr(fds[0]), "qmp"), os.NewFile(uintptr(fds[1]), "qmp")
+	*f = append(*f, theirs)
+	return ours, theirs, nil
+}
+
+// reopen is the path that opens a file once more, deleted or not.
+func reopen(file *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", file.Fd()) }

@@ -1,0 +1,53 @@
+package qemu
+
+import "github.com/pyro-mcp/pyro/internal/vmm"
+
+// platform is all that differs between the guests' architectures, which are always those of the host.
+type platform struct {
+	binary  string                       // the name to look for on PATH
+	machine map[vmm.Accelerator]string   // -machine, without its memory
+	cpu     map[vmm.Accelerator][]string // -cpu; for KVM each is tried until one boots
+	words   string                       // for the kernel: its console, and how it ends
+	tcg     string                       // for the kernel under TCG
+}
+
+// platforms has the architectures by their Go names.
+//
+// The microvm machine keeps ACPI, since Debian's kernel finds virtio devices by nothing else, and its
+// interval timer, which the kernel wants to see even if it is told the processor's clock.
+//
+// The processor under TCG leaves out what is dear to translate: erms and fsrm make the kernel copy and clear
+// memory byte by byte, la57 adds a level to each page walk, smap ends a translated block at each access to
+// user memory. Speculation, against which mitigations are, does not happen there.
+//
+// On some hosts, most of them guests themselves, KVM refuses the register that arch-capabilities stands for.
+func platforms() map[string]platform {
+	return map[string]platform{
+		"amd64": {
+			binary: "qemu-system-x86_64",
+			machine: map[vmm.Accelerator]string{
+				vmm.KVM: "microvm,acpi=on,rtc=on",
+				vmm.TCG: "microvm,acpi=on,rtc=on",
+			},
+			cpu: map[vmm.Accelerator][]string{
+				vmm.KVM: {"host", "host,-arch-capabilities"},
+				vmm.TCG: {"max,-erms,-fsrm,-la57,-smap"},
+			},
+			words: "console=ttyS0 quiet reboot=t panic=-1 pci=off i8042.noprobe",
+			tcg:   "mitigations=off tsc=reliable",
+		},
+		"arm64": {
+			binary: "qemu-system-aarch64",
+			machine: map[vmm.Accelerator]string{
+				vmm.KVM: "virt,gic-version=host",
+				vmm.TCG: "virt,gic-version=3",
+			},
+			cpu: map[vmm.Accelerator][]string{
+				vmm.KVM: {"host"},
+				vmm.TCG: {"max,pauth-impdef=on"},
+			},
+			words: "console=ttyAMA0 quiet panic=-1",
+			tcg:   "mitigations=off",
+		},
+	}
+}

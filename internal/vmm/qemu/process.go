@@ -1,0 +1,160 @@
+package qemu
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxTail bounds what is kept of QEMU's standard error.
+const maxTail = 8 << 10
+
+// process is a running QEMU. It is killed by the kernel when this process ends, however that is.
+type process struct {
+	cmd  *exec.Cmd
+	tail *tail
+	done chan struct{} // closed when it has been reaped
+	err  error         // of Wait; read after done
+}
+
+// startProcess starts QEMU in a session of its own, with nothing of our environment.
+func startProcess(binary string, c command, console, log *os.File) (*process, error) {
+	p := &process{tail: &tail{}, done: make(chan struct{})}
+	if log != nil {
+		fd, err := unix.FcntlInt(log.Fd(), unix.F_DUPFD_CLOEXEC, 0) // the caller may close theirs
+		if err != nil {
+			return nil, err
+		}
+		p.tail.log = os.NewFile(uintptr(fd), log.Name())
+	}
+	p.cmd = exec.Command(binary, c.words...)
+	p.cmd.Env = []string{}
+	p.cmd.Dir = "/"
+	p.cmd.ExtraFiles = c.files
+	p.cmd.Stderr = p.tail
+	if console != nil {
+		p.cmd.Stdout = console
+	}
+	// Somebody may hold QEMU's standard error open: then Wait gives up on it.
+	p.cmd.WaitDelay = time.Second
+	// After the child has asked for the signal, the runtime lets it see whether its parent is still there.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+
+	started := make(chan error)
+	go p.run(started)
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// run starts and reaps the child on one thread: the kernel sends the signal when the thread ends that
+// started the child, and the Go runtime ends threads as it likes unless they are locked.
+func (p *process) run(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.cmd.Start()
+	started <- err
+	if err == nil {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}
+	if p.tail.log != nil {
+		p.tail.log.Close()
+	}
+}
+
+// kill ends the process and waits until it is reaped.
+func (p *process) kill() {
+	p.cmd.Process.Kill() // fails only where it has ended
+	<-p.done
+}
+
+// failure says how a process that nobody has killed went wrong, and is nil after a clean exit.
+func (p *process) failure() error {
+	var exit *exec.ExitError
+	last := p.tail.lastLine()
+	switch {
+	case p.err == nil || errors.Is(p.err, exec.ErrWaitDelay):
+		return nil
+	case !errors.As(p.err, &exit):
+		return fmt.Errorf("qemu ended: %w", p.err)
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		if status.Signal() == syscall.SIGKILL {
+			return errors.New("qemu was killed from outside, perhaps by the host for want of memory")
+		}
+		return fmt.Errorf("qemu ended by signal %d (%s)%s", int(status.Signal()), status.Signal(), after(last))
+	}
+	return classify(fmt.Sprintf("qemu ended with exit status %d", exit.ExitCode()), p.tail.String(), last)
+}
+
+// after makes a line the end of a sentence.
+func after(line string) string {
+	if line == "" {
+		return ""
+	}
+	return ": " + sentence(line)
+}
+
+// sentence words somebody else's message as ours are.
+func sentence(s string) string {
+	s = strings.TrimRight(strings.TrimSpace(s), ".")
+	if len(s) > 1 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'a' && s[1] <= 'z' {
+		s = string(s[0]+'a'-'A') + s[1:]
+	}
+	return s
+}
+
+// tail is a writer that keeps the last of what is written to it, and passes it all to a log.
+type tail struct {
+	log  *os.File // nil is no log
+	mu   sync.Mutex
+	kept []byte
+}
+
+// Write keeps the last maxTail bytes. It never fails: QEMU must not hang on a log that is full.
+func (t *tail) Write(b []byte) (int, error) {
+	if t.log != nil {
+		t.log.Write(b)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = append(t.kept, b[max(0, len(b)-maxTail):]...)
+	if over := len(t.kept) - maxTail; over > 0 {
+		t.kept = append(t.kept[:0], t.kept[over:]...)
+	}
+	return len(b), nil
+}
+
+// String is all that is kept.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.kept)
+}
+
+// lastLine is the last line that says something, printable and without the program's name.
+func (t *tail) lastLine() string {
+	lines := bytes.Split(bytes.TrimSpace([]byte(t.String())), []byte("\n"))
+	line := strings.ToValidUTF8(string(lines[len(lines)-1]), "?")
+	line = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, line)
+	if name, rest, found := strings.Cut(line, ": "); found && strings.HasPrefix(name, "qemu-system") {
+		line = rest
+	}
+	return line[:min(len(line), 300)]
+}

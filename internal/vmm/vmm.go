@@ -1,0 +1,90 @@
+// Package vmm says what a supervisor needs of a virtual machine monitor: start a machine, know when and
+// why it ended, end it, and, where the monitor can, freeze it into a template.
+//
+// A driver is one monitor (QEMU, say) behind the [Driver] interface. Its contract stands in the comments
+// here and is checked by the suite in vmmtest, which each driver must pass.
+package vmm
+
+import (
+	"context"
+	"os"
+)
+
+// Driver is one kind of monitor. It holds no machines: what it starts belongs to the caller.
+type Driver interface {
+	// Name is the driver's stable, lower-case name, as in "qemu".
+	Name() string
+
+	// Fingerprint names all that a frozen state depends on beside the Spec: the monitor's version, its
+	// machine and its CPU model. A state frozen under one fingerprint must not be loaded under another.
+	// It fails with [ErrMissing] or [ErrTooOld] where the monitor cannot be used at all.
+	Fingerprint(ctx context.Context, accelerator Accelerator) (string, error)
+
+	// Accelerator chooses how guests run on this host. For [Auto] it is [KVM] only if boot, which the
+	// caller passes and which boots a real guest with the accelerator that it is given, has once
+	// succeeded on it; the verdict is remembered for this boot of the host. For [KVM] it fails with the reason where KVM is no use.
+	Accelerator(ctx context.Context, want Accelerator, boot Boot) (Choice, error)
+
+	// Start starts a machine and returns once the monitor runs with everything in spec in its hands: the
+	// guest boots, or with spec.Incoming goes on, by itself. The context bounds the start, not the
+	// machine's life. The files in spec stay the caller's, who may close them once Start has returned.
+	// Where Start fails nothing is left running.
+	//
+	// The machine does not outlive this process, however it ends.
+	Start(ctx context.Context, spec Spec) (Machine, error)
+}
+
+// Boot boots a guest with the accelerator given, and reports why that failed.
+type Boot func(ctx context.Context, accelerator Accelerator) error
+
+// Machine is one running machine, with one owner who calls Kill at the latest when it is of no more use.
+// Its methods may be called from any goroutine.
+type Machine interface {
+	// PID is the process id of the monitor.
+	PID() int
+
+	// Done is closed when the monitor has ended, has been reaped, and has left nothing behind.
+	Done() <-chan struct{}
+
+	// Err says why the machine ended, once Done is closed: nil where the guest ended it by itself,
+	// [ErrKilled] after Kill, else what went wrong in one sentence. Before that it is nil.
+	Err() error
+
+	// Kill ends the machine at once and returns when Done is closed. What the guest had not flushed to a
+	// durable disk is lost. On a machine that has ended it does nothing.
+	Kill() error
+}
+
+// Freezer is the ability of a [Machine] to be made a template. It needs a Spec whose Memory is shared.
+type Freezer interface {
+	// Freeze stops the guest and writes the state of its devices to state; the guest's memory is in
+	// Spec.Memory's file. The machine stays stopped for good: kill it, then its memory, disks and
+	// state may be cloned. After a failure, too, the machine is of no more use.
+	Freeze(ctx context.Context, state *os.File) error
+}
+
+// Watcher is the ability of a [Machine] to tell what happens in it.
+type Watcher interface {
+	// Events has what happened in the machine, in order. It is closed when Done is. A reader who is slow
+	// loses the newest events rather than holding up the machine.
+	Events() <-chan Event
+}
+
+// Event is something that happened in a machine.
+type Event struct {
+	Kind   EventKind
+	Detail string // for people: the disk and the error, say; may be empty
+}
+
+// EventKind says what sort of thing happened.
+type EventKind string
+
+const (
+	// Shutdown: the guest ended itself, by a reboot or a power-off.
+	Shutdown EventKind = "shutdown"
+	// Panic: the guest's kernel said so through a device made for it.
+	Panic EventKind = "panic"
+	// DiskError: the host failed to read or write a disk, by far most often because it is full. The
+	// guest is told too, as an I/O error.
+	DiskError EventKind = "disk_error"
+)

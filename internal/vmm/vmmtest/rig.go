@@ -1,0 +1,169 @@
+package vmmtest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pyro-mcp/pyro/internal/vmm"
+)
+
+// patience bounds each wait for a guest: it may be slow, on a busy host without KVM.
+const patience = 60 * time.Second
+
+// rig starts machines for the checks, from a template once there is one.
+type rig struct {
+	config Config
+	dir    string
+	state  *os.File // of the template; nil boots
+}
+
+// guest is a machine, and what the test holds of it.
+type guest struct {
+	vmm.Machine
+	t       *testing.T
+	conn    net.Conn
+	lines   *bufio.Reader
+	network *os.File
+	console string // the path of what it said
+	scratch string // the path of its disk
+}
+
+// spec is a machine with one of each device.
+func (r *rig) spec(t *testing.T) (vmm.Spec, *guest) {
+	t.Helper()
+	g := &guest{t: t}
+	dir := t.TempDir()
+	g.console, g.scratch = filepath.Join(dir, "console"), filepath.Join(dir, "scratch")
+	link, guestLink := pair(t)
+	conn, err := net.FileConn(link)
+	must(t, err)
+	link.Close()
+	t.Cleanup(func() { conn.Close() })
+	g.conn, g.lines = conn, bufio.NewReader(conn)
+	var guestNetwork *os.File
+	g.network, guestNetwork = pair(t)
+	console, err := os.Create(g.console)
+	must(t, err)
+	t.Cleanup(func() { console.Close() })
+	base := filepath.Join(dir, "base")
+	must(t, os.WriteFile(base, append([]byte("this is the base\n"), make([]byte, 1<<20)...), 0o600))
+	must(t, os.WriteFile(g.scratch, append([]byte("this is the scratch disk\n"), make([]byte, 1<<20)...), 0o600))
+	disk, err := os.OpenFile(g.scratch, os.O_RDWR, 0)
+	must(t, err)
+	t.Cleanup(func() { disk.Close() })
+	return vmm.Spec{
+		Name: "vmmtest", Kernel: r.config.Guest.Kernel, Initrd: r.config.Guest.Initrd, Accelerator: r.config.Accelerator, MemMiB: 256,
+		Disks: []vmm.Disk{{Path: base, ID: "base", ReadOnly: true}, {File: disk, ID: "scratch"}},
+		Link:  guestLink, Network: guestNetwork, MAC: "52:54:00:12:34:56", Console: console,
+	}, g
+}
+
+// boot starts a machine by a boot, with shared memory where the path is given.
+func (r *rig) boot(t *testing.T, memory string) *guest {
+	t.Helper()
+	spec, g := r.spec(t)
+	if memory != "" {
+		spec.Memory = &vmm.Memory{Path: memory, Shared: true}
+	}
+	r.start(spec, g)
+	if line := g.read(); !strings.HasPrefix(line, "ready ") {
+		t.Fatalf("the guest's first line is %q", line)
+	}
+	return g
+}
+
+// fresh starts a machine in the quickest way that the driver has.
+func (r *rig) fresh(t *testing.T) *guest {
+	t.Helper()
+	if r.state == nil {
+		return r.boot(t, "")
+	}
+	spec, g := r.spec(t)
+	spec.Memory, spec.Incoming = &vmm.Memory{Path: r.memory()}, r.state
+	r.start(spec, g)
+	return g
+}
+
+// memory is the path of the template's memory.
+func (r *rig) memory() string { return filepath.Join(r.dir, "memory") }
+
+func (r *rig) start(spec vmm.Spec, g *guest) {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	machine, err := r.config.Driver.Start(ctx, spec)
+	must(g.t, err)
+	spec.Link.Close() // as an owner would, to see the end of the guest's side
+	spec.Network.Close()
+	spec.Console.Close()
+	g.Machine = machine
+	g.t.Cleanup(func() { must(g.t, machine.Kill()) })
+}
+
+// ask sends a line and returns the answer.
+func (g *guest) ask(line string) string {
+	g.t.Helper()
+	g.send(line)
+	return g.read()
+}
+
+func (g *guest) send(line string) {
+	g.t.Helper()
+	_, err := fmt.Fprintln(g.conn, line)
+	must(g.t, err)
+}
+
+func (g *guest) read() string {
+	g.t.Helper()
+	must(g.t, g.conn.SetReadDeadline(time.Now().Add(patience)))
+	line, err := g.lines.ReadString('\n')
+	if err != nil {
+		said, _ := os.ReadFile(g.console)
+		g.t.Fatalf("no line from the guest: %v; its console has:\n%s", err, said)
+	}
+	return strings.TrimSuffix(line, "\n")
+}
+
+// want asks and compares.
+func (g *guest) want(line, answer string) {
+	g.t.Helper()
+	if got := g.ask(line); got != answer {
+		g.t.Errorf("%q is answered by %q, not %q", line, got, answer)
+	}
+}
+
+// ended waits for the machine's end and returns its Err.
+func (g *guest) ended() error {
+	g.t.Helper()
+	select {
+	case <-g.Done():
+	case <-time.After(patience):
+		g.t.Fatal("the machine does not end")
+	}
+	return g.Err()
+}
+
+func pair(t *testing.T) (ours, theirs *os.File) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	must(t, err)
+	ours, theirs = os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	return ours, theirs
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

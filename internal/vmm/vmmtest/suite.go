@@ -1,0 +1,333 @@
+// Package vmmtest has the suite that each driver of package vmm must pass, on real guests.
+package vmmtest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pyro-mcp/pyro/internal/vmm"
+)
+
+// Config is what the suite runs on.
+type Config struct {
+	Driver      vmm.Driver
+	Guest       Guest
+	Accelerator vmm.Accelerator
+}
+
+// orphanVariable tells a copy of the test program that it is to start a machine, say its process id, and wait to
+// be killed.
+const orphanVariable = "PYRO_VMMTEST_ORPHAN"
+
+// Run checks that a driver keeps its contract. The calling test must be a top-level one, without much before
+// the call: it is run once more in a process that is killed.
+func Run(t *testing.T, config Config) {
+	r := &rig{config: config, dir: t.TempDir()}
+	if os.Getenv(orphanVariable) != "" {
+		r.orphan(t)
+		return
+	}
+	name := t.Name()
+	before := descriptors(t)
+	// The first boots; the others clone what it leaves, where the driver can.
+	t.Run("Boot", r.checkBoot)
+	t.Run("Clone", r.checkClone)
+	t.Run("DamagedState", r.checkDamagedState)
+	t.Run("Kill", r.checkKill)
+	t.Run("KilledFromOutside", r.checkKilledFromOutside)
+	t.Run("Reboot", r.checkReboot)
+	t.Run("Panic", r.checkPanic)
+	t.Run("CannotStart", r.checkCannotStart)
+	t.Run("Cancelled", r.checkCancelled)
+	t.Run("DiesWithParent", func(t *testing.T) { checkOrphan(t, name) })
+	if r.state != nil {
+		r.state.Close()
+	}
+	if after := descriptors(t); after > before {
+		t.Errorf("%d files are open, %d were before", after, before)
+	}
+	if left := children(t); left != "" {
+		t.Errorf("these processes are left: %s", left)
+	}
+	entries, err := os.ReadDir(r.dir)
+	must(t, err)
+	if len(entries) > 2 { // memory and state of the template
+		t.Errorf("files are left: %v", entries)
+	}
+}
+
+// checkBoot boots, tries each device, and makes the template.
+func (r *rig) checkBoot(t *testing.T) {
+	g := r.boot(t, r.memory())
+	g.want("echo hello", "hello")
+	long := "echo " + strings.Repeat("x", 100_000)
+	g.want(long, long[len("echo "):])
+	g.want("read base", "this is the base")
+	g.want("read scratch", "this is the scratch disk")
+	g.want("write scratch the guest was here", "written")
+	g.want("nics", "1")
+	if got := g.ask("random"); !strings.HasPrefix(got, "virtio_rng") {
+		t.Errorf("the guest's source of randomness is %q", got)
+	}
+	if got := g.ask("write base no"); !strings.HasPrefix(got, "error: ") {
+		t.Errorf("a read-only disk was written: %q", got)
+	}
+	onDisk, err := os.ReadFile(g.scratch)
+	must(t, err)
+	if !bytes.HasPrefix(onDisk, []byte("the guest was here\n")) {
+		t.Error("what the guest wrote is not on the disk")
+	}
+	g.want("set remembered by all clones", "remembered by all clones")
+
+	freezer, ok := g.Machine.(vmm.Freezer)
+	if !ok {
+		return
+	}
+	state, err := os.Create(filepath.Join(r.dir, "state"))
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	must(t, freezer.Freeze(ctx, state))
+	must(t, g.Kill())
+	if info, err := state.Stat(); err != nil || info.Size() == 0 {
+		t.Fatalf("the state is empty (%v)", err)
+	}
+	r.state = state
+}
+
+// checkClone starts two from the template, at a time.
+func (r *rig) checkClone(t *testing.T) {
+	if r.state == nil {
+		t.Log("the driver cannot freeze")
+		return
+	}
+	sum := digest(t, r.memory())
+	first, second := r.fresh(t), r.fresh(t)
+	first.want("get", "remembered by all clones")
+	first.want("set known to the first alone", "known to the first alone")
+	second.want("get", "remembered by all clones")
+	second.want("read base", "this is the base")
+	second.want("write scratch a clone was here", "written")
+	must(t, first.Kill())
+	second.want("echo still here", "still here")
+	must(t, second.Kill())
+	if digest(t, r.memory()) != sum {
+		t.Error("a clone has changed the template's memory")
+	}
+}
+
+// checkDamagedState clones from half a state.
+func (r *rig) checkDamagedState(t *testing.T) {
+	if r.state == nil {
+		t.Log("the driver cannot freeze")
+		return
+	}
+	whole, err := os.ReadFile(r.state.Name())
+	must(t, err)
+	path := filepath.Join(t.TempDir(), "half")
+	must(t, os.WriteFile(path, whole[:len(whole)/2], 0o600))
+	half, err := os.Open(path)
+	must(t, err)
+	defer half.Close()
+	spec, _ := r.spec(t)
+	spec.Memory, spec.Incoming = &vmm.Memory{Path: r.memory()}, half
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	machine, err := r.config.Driver.Start(ctx, spec)
+	if err == nil {
+		machine.Kill()
+		t.Fatal("a machine starts from half a state")
+	}
+	if ctx.Err() != nil {
+		t.Errorf("half a state is not noticed: %v", err)
+	}
+	if left := children(t); left != "" {
+		t.Errorf("these processes are left: %s", left)
+	}
+}
+
+// checkKill kills a machine twice.
+func (r *rig) checkKill(t *testing.T) {
+	g := r.fresh(t)
+	g.want("echo hello", "hello")
+	if err := g.Err(); err != nil {
+		t.Errorf("a machine that runs has ended by %v", err)
+	}
+	pid := g.PID()
+	must(t, g.Kill())
+	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("process %d is still there", pid)
+	}
+	if err := g.ended(); !errors.Is(err, vmm.ErrKilled) {
+		t.Errorf("Err is %v after Kill", err)
+	}
+	must(t, g.Kill())
+	if _, err := io.ReadAll(g.conn); err != nil {
+		t.Errorf("the link does not end: %v", err)
+	}
+}
+
+// checkKilledFromOutside kills the monitor behind the driver's back.
+func (r *rig) checkKilledFromOutside(t *testing.T) {
+	g := r.fresh(t)
+	g.want("echo hello", "hello")
+	must(t, syscall.Kill(g.PID(), syscall.SIGKILL))
+	if err := g.ended(); err == nil || errors.Is(err, vmm.ErrKilled) {
+		t.Errorf("Err is %v after a kill from outside", err)
+	}
+}
+
+// checkReboot has the guest end itself.
+func (r *rig) checkReboot(t *testing.T) {
+	g := r.fresh(t)
+	g.send("reboot")
+	if err := g.ended(); err != nil {
+		t.Errorf("the guest ended itself, and Err is %v", err)
+	}
+	if watcher, ok := g.Machine.(vmm.Watcher); ok {
+		var kinds []vmm.EventKind
+		for event := range watcher.Events() {
+			kinds = append(kinds, event.Kind)
+		}
+		if len(kinds) != 1 || kinds[0] != vmm.Shutdown {
+			t.Errorf("the events of a reboot are %v", kinds)
+		}
+	}
+}
+
+// checkPanic has the guest's kernel panic.
+func (r *rig) checkPanic(t *testing.T) {
+	g := r.fresh(t)
+	g.send("panic")
+	g.ended()
+	said, err := os.ReadFile(g.console)
+	must(t, err)
+	if !bytes.Contains(said, []byte("Kernel panic")) {
+		t.Errorf("the console says nothing of a panic:\n%s", said)
+	}
+}
+
+// checkCannotStart asks for what cannot be.
+func (r *rig) checkCannotStart(t *testing.T) {
+	for name, spoil := range map[string]func(*vmm.Spec){
+		"no kernel":      func(s *vmm.Spec) { s.Kernel += ".missing" },
+		"no initrd":      func(s *vmm.Spec) { s.Initrd += ".missing" },
+		"no disk":        func(s *vmm.Spec) { s.Disks[0].Path += ".missing" },
+		"a disk's ID":    func(s *vmm.Spec) { s.Disks[0].ID = "a,b" },
+		"two of an ID":   func(s *vmm.Spec) { s.Disks[0].ID = s.Disks[1].ID },
+		"no accelerator": func(s *vmm.Spec) { s.Accelerator = "magic" },
+	} {
+		spec, _ := r.spec(t)
+		spoil(&spec)
+		machine, err := r.config.Driver.Start(t.Context(), spec)
+		if err == nil {
+			machine.Kill()
+			t.Errorf("%s: the machine starts", name)
+			continue
+		}
+		t.Logf("%s: %v", name, err)
+		if strings.ContainsAny(err.Error(), "\n\r") || errors.Is(err, vmm.ErrKilled) {
+			t.Errorf("%s: not a sentence for people: %v", name, err)
+		}
+	}
+	if left := children(t); left != "" {
+		t.Errorf("these processes are left: %s", left)
+	}
+}
+
+// checkCancelled starts with a context that has ended.
+func (r *rig) checkCancelled(t *testing.T) {
+	spec, _ := r.spec(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	machine, err := r.config.Driver.Start(ctx, spec)
+	if err == nil {
+		must(t, machine.Kill()) // it was quicker
+	} else if !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled start fails with %v", err)
+	}
+	if left := children(t); left != "" {
+		t.Errorf("these processes are left: %s", left)
+	}
+}
+
+// orphan is the other process of checkOrphan.
+func (r *rig) orphan(t *testing.T) {
+	g := r.boot(t, "")
+	os.Stdout.WriteString("\norphan " + strconv.Itoa(g.PID()) + "\n")
+	select {} // to be killed
+}
+
+// checkOrphan kills a machine's parent, which has no time to do anything about it.
+func checkOrphan(t *testing.T, name string) {
+	parent := exec.Command(os.Args[0], "-test.run=^"+name+"$", "-test.v", "-test.timeout=5m")
+	parent.Env = append(os.Environ(), orphanVariable+"=1")
+	out, err := parent.StdoutPipe()
+	must(t, err)
+	must(t, parent.Start())
+	defer parent.Wait()
+	defer parent.Process.Kill()
+	var said strings.Builder
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		said.WriteString(lines.Text() + "\n")
+		word, found := strings.CutPrefix(lines.Text(), "orphan ")
+		if !found {
+			continue
+		}
+		pid, err := strconv.Atoi(word)
+		must(t, err)
+		handle, err := unix.PidfdOpen(pid, 0)
+		must(t, err)
+		defer unix.Close(handle)
+		must(t, parent.Process.Kill())
+		if n, err := unix.Poll([]unix.PollFd{{Fd: int32(handle), Events: unix.POLLIN}}, int(patience.Milliseconds())); n != 1 {
+			t.Errorf("the machine outlives its parent (%v)", err)
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+		return
+	}
+	t.Fatalf("the other process started no machine:\n%s", said.String())
+}
+
+// descriptors counts this process's open files.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	return len(entries)
+}
+
+// children lists this process's children.
+func children(t *testing.T) string {
+	t.Helper()
+	found, err := filepath.Glob("/proc/self/task/*/children")
+	must(t, err)
+	var all strings.Builder
+	for _, path := range found {
+		list, err := os.ReadFile(path)
+		if err == nil { // a thread may have ended
+			all.Write(list)
+		}
+	}
+	return all.String()
+}
+
+func digest(t *testing.T, path string) [sha256.Size]byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	must(t, err)
+	return sha256.Sum256(data)
+}

@@ -1,0 +1,117 @@
+package pyro
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pyro-mcp/pyro/internal/record"
+)
+
+// Bounds of what may be asked for.
+const (
+	maxVCPUs       = 64
+	minMemMiB      = 128
+	maxMemMiB      = 1 << 20
+	minDiskMiB     = 256
+	maxDiskMiB     = 1 << 22
+	maxMetadata    = 64
+	maxMetadataLen = 4096
+)
+
+// describe turns a wanted shape into a record, with defaults filled in and everything checked that can be before
+// anything is made.
+func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish []string) (record.VM, error) {
+	ttl := DefaultTTLSeconds
+	if s.TTLSeconds != nil {
+		ttl = *s.TTLSeconds
+	}
+	vm := record.VM{
+		Kind: kind, Environment: s.Environment, VCPUCount: or(s.VCPUCount, DefaultVCPUCount), MemMiB: or(s.MemMiB, DefaultMemMiB),
+		DiskMiB: or(s.DiskMiB, DefaultDiskMiB), TTLSeconds: ttl, NetworkEnabled: s.Network || len(s.Allow)+len(publish) > 0,
+		Allow: s.Allow, Publish: publish, AllowHostCompat: s.AllowHostCompat, ExecutionMode: "guest", Metadata: s.Metadata,
+		Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
+	}
+	if vm.Metadata == nil {
+		vm.Metadata = map[string]string{}
+	}
+	if err := checkShape(vm); err != nil {
+		return vm, err
+	}
+	manifest, err := p.installed(ctx, s)
+	if err != nil {
+		if !s.AllowHostCompat || !errors.Is(err, ErrEnvironment) {
+			return vm, err
+		}
+		return vm, nil
+	}
+	vm.Boot = record.Boot{Image: manifest.Image.Path, ImageSHA256: manifest.Image.SHA256,
+		Kernel: recordKernel(manifest.Kernel), Env: manifest.Config.Env, User: manifest.Config.User}
+	return vm, nil
+}
+
+func checkShape(vm record.VM) error {
+	for _, c := range []struct {
+		name            string
+		value, from, to int
+	}{
+		{"vcpu_count", vm.VCPUCount, 1, maxVCPUs},
+		{"mem_mib", vm.MemMiB, minMemMiB, maxMemMiB},
+		{"disk_mib", vm.DiskMiB, minDiskMiB, maxDiskMiB},
+		{"ttl_seconds", vm.TTLSeconds, 0, 1 << 31},
+		{"the number of metadata", len(vm.Metadata), 0, maxMetadata},
+	} {
+		if c.value < c.from || c.value > c.to {
+			return invalid("%s is %d, not between %d and %d", c.name, c.value, c.from, c.to)
+		}
+	}
+	for k, v := range vm.Metadata {
+		if k == "" || len(k) > maxMetadataLen || len(v) > maxMetadataLen {
+			return invalid("metadata %.40q is empty or longer than %d bytes", k, maxMetadataLen)
+		}
+	}
+	if vm.Environment == "" {
+		return &Error{Kind: ErrInvalid, Message: "no environment is named", Hint: "pyro env list shows those there are"}
+	}
+	return nil
+}
+
+func or(n, otherwise int) int {
+	if n == 0 {
+		return otherwise
+	}
+	return n
+}
+
+// timeout is a command's limit in milliseconds.
+func (c CommandLine) timeout() (int64, error) {
+	if c.TimeoutSeconds == nil {
+		return DefaultTimeoutSeconds * 1000, nil
+	}
+	if *c.TimeoutSeconds < 1 || *c.TimeoutSeconds > 1<<31 {
+		return 0, invalid("timeout_seconds is %d, not at least 1", *c.TimeoutSeconds)
+	}
+	return int64(*c.TimeoutSeconds) * 1000, nil
+}
+
+func (c CommandLine) check() error {
+	if (c.Command == "") == (len(c.Argv) == 0) {
+		return &Error{Kind: ErrInvalid, Message: "exactly one of command and argv must be given"}
+	}
+	if len(c.Argv) > 0 && c.Argv[0] == "" {
+		return invalid("the program's name is empty")
+	}
+	_, err := c.timeout()
+	return err
+}
+
+// limitReached words the limit on living VMs.
+func limitReached(err error) error {
+	var limit *record.LimitError
+	if !errors.As(err, &limit) {
+		return err
+	}
+	return &Error{Kind: ErrLimitReached, cause: err,
+		Message: fmt.Sprintf("cannot create another VM: %d VMs and tasks are alive, as many as max_active_vms allows", limit.Limit),
+		Hint:    "delete one, or raise the limit with PYRO_MAX_ACTIVE_VMS or WithMaxActiveVMs"}
+}

@@ -1,0 +1,193 @@
+package pyro
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/pyro-mcp/pyro/internal/archive"
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/record"
+)
+
+// workspace is where a task's commands run, and where its seed goes.
+const workspace = "/workspace"
+
+// CreateTask makes a task and starts it, its workspace seeded. What cannot be done whole leaves nothing behind.
+func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error) {
+	vm, err := p.describe(ctx, record.KindTask, r.Shape, r.Publish)
+	if err != nil {
+		return Task{}, err
+	}
+	s, err := p.create(ctx, vm)
+	if err != nil {
+		return Task{}, err
+	}
+	defer s.Close()
+	task, err := p.fill(ctx, s, r.SourcePath)
+	if err != nil {
+		return Task{}, errors.Join(err, p.discard(s.id))
+	}
+	return task, nil
+}
+
+// fill starts a new task's guest, seeds it and completes its creation.
+func (p *Pyro) fill(ctx context.Context, s *session, source string) (Task, error) {
+	if err := s.client.Call(ctx, link.OpStart, link.Empty{}, nil); err != nil {
+		return Task{}, fromLink("cannot start a guest", err)
+	}
+	seed := record.Seed{Mode: "empty", Destination: workspace}
+	if source != "" {
+		var err error
+		if seed, err = p.seed(ctx, s, source); err != nil {
+			return Task{}, err
+		}
+	}
+	var vm record.VM
+	if err := s.client.Call(ctx, link.OpSeeded, seed, &vm); err != nil {
+		return Task{}, fromLink("cannot create a task", err)
+	}
+	return viewTask(vm), nil
+}
+
+// seed streams a tree into a guest: nothing of it is ever held whole, here or there.
+func (p *Pyro) seed(ctx context.Context, s *session, source string) (record.Seed, error) {
+	limits, err := seedLimits()
+	if err != nil {
+		return record.Seed{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r, w := io.Pipe()
+	type packed struct {
+		summary archive.Summary
+		err     error
+	}
+	done := make(chan packed, 1)
+	go func() {
+		buffered := bufio.NewWriterSize(w, 256<<10)
+		summary, err := archive.Pack(ctx, buffered, source, limits)
+		if err == nil {
+			err = buffered.Flush()
+		}
+		w.CloseWithError(err)
+		done <- packed{summary, err}
+	}()
+	result, err := s.client.Import(ctx, link.Import{Destination: workspace, MaxEntries: limits.MaxEntries, MaxBytes: limits.MaxBytes}, r)
+	r.CloseWithError(io.ErrClosedPipe)
+	cancel()
+	sent := <-done
+	// What went wrong on the reading side is the cause; that the guest then missed its end is the consequence.
+	if sent.err != nil && !errors.Is(sent.err, io.ErrClosedPipe) && !(err != nil && errors.Is(sent.err, context.Canceled)) {
+		return record.Seed{}, badSeed(source, sent.err)
+	}
+	if err != nil {
+		return record.Seed{}, fromLink(fmt.Sprintf("cannot seed the workspace from %q", source), err)
+	}
+	return record.Seed{Mode: sent.summary.Mode, SourcePath: &source, Destination: workspace, EntryCount: result.Entries,
+		BytesWritten: result.Bytes}, nil
+}
+
+func badSeed(source string, err error) error {
+	return &Error{Kind: ErrBadSeed, Message: fmt.Sprintf("cannot seed the workspace from %q: %v", source, err), cause: err}
+}
+
+// ExecTask runs one command in a task, which lives on. Several may run at once. A task whose guest has ended is
+// started again first.
+func (p *Pyro) ExecTask(ctx context.Context, r ExecTaskRequest) (ExecTaskResult, error) {
+	if err := r.CommandLine.check(); err != nil {
+		return ExecTaskResult{}, err
+	}
+	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
+		return ExecTaskResult{}, err
+	}
+	s, err := p.connectOrResume(ctx, r.TaskID)
+	if err != nil {
+		return ExecTaskResult{}, err
+	}
+	defer s.Close()
+	output, result, err := p.exec(ctx, s, r.CommandLine, false)
+	if err != nil {
+		return ExecTaskResult{}, err
+	}
+	return ExecTaskResult{TaskID: r.TaskID, Sequence: result.Sequence, CWD: workspace, Command: commandText(r.CommandLine),
+		Output: output}, nil
+}
+
+// StatusTask gives a task's record.
+func (p *Pyro) StatusTask(_ context.Context, r TaskRequest) (Task, error) {
+	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
+		return Task{}, err
+	}
+	vm, _, err := p.status(r.TaskID)
+	return viewTask(vm), err
+}
+
+// LogsTask gives a task's history, and where asked follows what goes on.
+func (p *Pyro) LogsTask(ctx context.Context, r LogsTaskRequest) (LogsTaskResult, error) {
+	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
+		return LogsTaskResult{}, err
+	}
+	history, err := record.History(p.root().Path(r.TaskID), !p.root().Gone(r.TaskID))
+	if err != nil {
+		return LogsTaskResult{}, fmt.Errorf("cannot read the history of %q: %w", r.TaskID, err)
+	}
+	out := LogsTaskResult{TaskID: r.TaskID, Count: len(history), Entries: make([]LogEntry, len(history))}
+	for i, e := range history {
+		out.Entries[i] = viewEntry(e)
+	}
+	if r.Follow != nil {
+		err = p.follow(ctx, r)
+	}
+	return out, err
+}
+
+// DeleteTask ends a task and removes all of it, in whatever state it is.
+func (p *Pyro) DeleteTask(ctx context.Context, r TaskRequest) (DeleteResult, error) {
+	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
+		return DeleteResult{}, err
+	}
+	return p.delete(ctx, r.TaskID)
+}
+
+func viewTask(v record.VM) Task {
+	t := Task{TaskID: v.ID, Environment: v.Environment, State: string(v.State), WorkspacePath: workspace, VCPUCount: v.VCPUCount,
+		MemMiB: v.MemMiB, TTLSeconds: v.TTLSeconds, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, NetworkEnabled: v.NetworkEnabled,
+		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
+		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: workspace}, LastError: v.LastError, Metadata: v.Metadata,
+		Accelerator: v.Accelerator}
+	if v.LastCommand != nil {
+		t.LastCommand = (*LastCommand)(v.LastCommand)
+	}
+	if v.Seed != nil {
+		t.WorkspaceSeed = WorkspaceSeed(*v.Seed)
+	}
+	return t
+}
+
+func viewEntry(e record.Entry) LogEntry {
+	return LogEntry{Sequence: e.Sequence, CWD: e.CWD, Command: e.Command, StartedAt: e.StartedAt, Running: e.Running,
+		Interrupted: e.Interrupted, Output: Output{ExitCode: e.ExitCode, Stdout: e.Stdout, Stderr: e.Stderr,
+			StdoutTruncated: e.StdoutTruncated, StderrTruncated: e.StderrTruncated, TimedOut: e.TimedOut,
+			DurationMS: e.DurationMS, ExecutionMode: e.ExecutionMode, Notice: e.Notice}}
+}
+
+func tee(w io.Writer, capture *record.Capture) io.Writer {
+	if w == nil {
+		return capture
+	}
+	return io.MultiWriter(w, capture)
+}
+
+// seedLimits bound what a workspace is filled with: $PYRO_SEED_MAX_ENTRIES and $PYRO_SEED_MAX_BYTES, else the
+// archive's own defaults.
+func seedLimits() (archive.Limits, error) {
+	entries, err := positive(0, "PYRO_SEED_MAX_ENTRIES", 0)
+	if err != nil {
+		return archive.Limits{}, err
+	}
+	bytes, err := positive(0, "PYRO_SEED_MAX_BYTES", 0)
+	return archive.Limits{MaxEntries: int64(entries), MaxBytes: int64(bytes)}, err
+}
