@@ -13,6 +13,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/pyro-mcp/pyro"
 	"github.com/pyro-mcp/pyro/internal/cli"
+	"github.com/pyro-mcp/pyro/internal/doctor"
 	"github.com/pyro-mcp/pyro/mcpserver"
 	"github.com/spf13/cobra"
 )
@@ -135,6 +136,7 @@ func results() map[string]reflect.Type {
 		"delete":         reflect.TypeFor[pyro.DeleteResult](),
 		"workspace_seed": reflect.TypeFor[pyro.WorkspaceSeed](),
 		"last_command":   reflect.TypeFor[pyro.LastCommand](),
+		"doctor":         reflect.TypeFor[doctor.Report](),
 	}
 }
 
