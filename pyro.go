@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
+	"github.com/pyro-mcp/pyro/internal/environment/debian"
 )
 
 // Defaults and limits of the contract.
@@ -97,7 +98,11 @@ func New(options ...Option) (*Pyro, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	return &Pyro{options: o, store: environment.Open(o.CacheDir), log: o.Logger}, nil
+	archive, err := debian.New(debian.Options{Mirror: o.Mirror})
+	if err != nil {
+		return nil, err
+	}
+	return &Pyro{options: o, store: environment.Open(o.CacheDir, archive), log: o.Logger}, nil
 }
 
 // Options returns the options in force, defaults filled in.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 
@@ -51,7 +52,7 @@ func die(err error) {
 }
 
 // serve answers one connection after the other. It returns only where the port is gone.
-func (a *Agent) serve(port *os.File) error {
+func (a *Agent) serve(port io.ReadWriteCloser) error {
 	listener := wire.Listen(port, wire.Options{})
 	for {
 		conn, err := listener.Accept()

@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,7 +30,7 @@ type mount struct {
 const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 
 // boot brings a guest up to where it waits for the host.
-func boot() (*Agent, *os.File, error) {
+func boot() (*Agent, io.ReadWriteCloser, error) {
 	err := mountAll("", []mount{
 		{"proc", "/proc", "proc", quiet, ""}, {"sysfs", "/sys", "sysfs", quiet, ""},
 		{"devtmpfs", "/dev", "devtmpfs", unix.MS_NOSUID, "mode=0755"},
@@ -218,8 +219,22 @@ func enterRoot() error {
 	return nil
 }
 
+// port is a virtio port. It reads as ended while nobody is connected on the host's side, who may come back.
+type port struct{ *os.File }
+
+// Read waits for the host.
+func (p port) Read(b []byte) (int, error) {
+	for {
+		n, err := p.File.Read(b)
+		if err != io.EOF {
+			return n, err
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
 // openPort opens a virtio port by its name; the port's number is anybody's guess.
-func openPort(name string) (*os.File, error) {
+func openPort(name string) (io.ReadWriteCloser, error) {
 	for range 200 {
 		ports, err := filepath.Glob("/sys/class/virtio-ports/*/name")
 		if err != nil {
@@ -227,7 +242,8 @@ func openPort(name string) (*os.File, error) {
 		}
 		for _, path := range ports {
 			if got, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(got)) == name {
-				return os.OpenFile("/dev/"+filepath.Base(filepath.Dir(path)), os.O_RDWR, 0)
+				f, err := os.OpenFile("/dev/"+filepath.Base(filepath.Dir(path)), os.O_RDWR, 0)
+				return port{f}, err
 			}
 		}
 		time.Sleep(5 * time.Millisecond)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -19,16 +20,15 @@ and disk space, with a remedy for each problem. The exit status is 1 if pyro run
 		Args:    exactly(), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report, err := with(a, func(p *pyro.Pyro) (doctor.Report, error) {
-				host, err := doctor.Host(p)
-				if err != nil {
-					return doctor.Report{}, err
-				}
-				return doctor.Run(cmd.Context(), host)
+				return doctor.Run(cmd.Context(), doctor.Options{
+					CacheDir: p.Options().CacheDir, StateDir: p.Options().StateDir, Accelerator: p.Options().Accelerator,
+					Try: func(ctx context.Context, environment string) (string, error) { return tryGuest(ctx, p, environment) },
+				})
 			})
 			if err != nil {
 				return err
 			}
-			if err := a.print(report, func(w io.Writer) { writeReport(w, report) }); err != nil {
+			if err := a.print(report, func(w io.Writer) { showReport(w, report) }); err != nil {
 				return err
 			}
 			if !report.RuntimeOK {
@@ -41,44 +41,47 @@ and disk space, with a remedy for each problem. The exit status is 1 if pyro run
 	return cmd
 }
 
-func writeReport(w io.Writer, r doctor.Report) {
-	p, c, e := r.Platform, r.Capabilities, r.EnvironmentCache
-	kvm := "not usable"
-	if r.KVM.Usable {
-		kvm = "usable"
-	} else if !r.KVM.Exists {
-		kvm = "none"
+// tryGuest runs a command in a guest and tells what the guest ran on.
+func tryGuest(ctx context.Context, p *pyro.Pyro, environment string) (string, error) {
+	result, err := p.RunInVM(ctx, pyro.RunInVMRequest{Shape: pyro.Shape{Environment: environment},
+		CommandLine: pyro.CommandLine{Argv: []string{"/bin/echo", "pyro"}}})
+	if err != nil {
+		return "", err
 	}
-	if r.KVM.Reason != "" {
-		kvm += ": " + oneLine(r.KVM.Reason)
+	if result.ExitCode != 0 || strings.TrimSpace(result.Stdout) != "pyro" {
+		return "", fmt.Errorf("a command in the guest gave %q and exit status %d", result.Stdout, result.ExitCode)
 	}
-	trial := fmt.Sprintf("vm_boot=%s guest_exec=%s", c.VMBoot, c.GuestExec)
-	if c.GuestExec == "yes" {
-		trial += fmt.Sprintf(" (%s, %s)", c.Environment, took(c.TrialMS))
+	return result.Accelerator, nil
+}
+
+func showReport(w io.Writer, r doctor.Report) {
+	kvm := "usable"
+	if !r.KVM.Usable {
+		kvm = "not usable: " + r.KVM.Reason
 	}
-	installed := "none"
-	if len(e.Installed) > 0 {
-		installed = strings.Join(e.Installed, ", ")
+	accelerator := r.Accelerator
+	if accelerator == "" {
+		accelerator = "unknown"
 	}
 	table(w,
-		[]string{"platform", fmt.Sprintf("%s, kernel %s, %s, %d CPUs, %d MiB", p.Distribution, p.Kernel, p.Architecture, p.CPUs, p.MemoryMiB)},
-		[]string{"VMM", p.VMM},
+		[]string{"platform", fmt.Sprintf("%s, Linux %s, %s, %d CPUs, %d MiB", r.Platform.Distribution, r.Platform.Kernel,
+			r.Platform.Architecture, r.Platform.CPUs, r.Platform.MemoryMiB)},
+		[]string{"VMM", r.Platform.VMM},
 		[]string{"KVM", kvm},
-		[]string{"accelerator", r.Accelerator},
-		[]string{"trial", trial},
-		[]string{"network", r.Networking.Detail},
-		[]string{"cache", fmt.Sprintf("%s: %s, %s free", e.Path, size(e.Bytes), size(e.FreeBytes))},
-		[]string{"state", fmt.Sprintf("%s: %s, %s free", e.StatePath, size(e.StateBytes), size(e.StateFreeBytes))},
-		[]string{"installed", installed},
-	)
-	for _, f := range c.HostCompat {
-		fmt.Fprintf(w, "host_compat  %s: %s %s\n", f.Name, yesNo(f.OK), oneLine(f.Detail))
+		[]string{"accelerator", accelerator},
+		[]string{"networking", r.Networking.Detail},
+		[]string{"cache", fmt.Sprintf("%s: %s used, %s free", r.EnvironmentCache.Path, size(r.EnvironmentCache.Bytes), size(r.EnvironmentCache.FreeBytes))},
+		[]string{"state", fmt.Sprintf("%s: %s used, %s free", r.EnvironmentCache.StatePath, size(r.EnvironmentCache.StateBytes), size(r.EnvironmentCache.StateFreeBytes))},
+		[]string{"installed", strings.Join(r.EnvironmentCache.Installed, " ")})
+	for _, f := range r.Capabilities.HostCompat {
+		fmt.Fprintf(w, "host_compat %s: %s %s\n", f.Name, yesNo(f.OK), f.Detail)
 	}
-	for _, i := range r.Issues {
+	fmt.Fprintf(w, "\nvm_boot=%s guest_exec=%s\n", r.Capabilities.VMBoot, r.Capabilities.GuestExec)
+	for _, issue := range r.Issues {
 		kind := "note"
-		if i.Fatal {
-			kind = "PROBLEM"
+		if issue.Fatal {
+			kind = "problem"
 		}
-		fmt.Fprintf(w, "%s: %s; %s\n", kind, oneLine(i.Problem), oneLine(i.Remedy))
+		fmt.Fprintf(w, "\n%s: %s\n  what to do: %s\n", kind, issue.Problem, issue.Remedy)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pyro-mcp/pyro/internal/environment"
 	"github.com/pyro-mcp/pyro/internal/vmm"
+	"github.com/pyro-mcp/pyro/internal/vmm/qemu"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,9 +22,7 @@ import (
 type Options struct {
 	CacheDir, StateDir string
 	// Accelerator is the one that VMs of this user ask for.
-	Accelerator vmm.Accelerator
-	// Driver is the monitor.
-	Driver vmm.Driver
+	Accelerator string
 	// Try runs a command in a guest made from an installed environment, and tells the accelerator.
 	Try func(ctx context.Context, environment string) (accelerator string, err error)
 	// Confinement lists what host_compat gives on this host.
@@ -103,9 +102,13 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	// The frames end in our own process: whoever may start a guest may give it a network.
 	r.Networking = Networking{UserMode: true, Detail: "user-mode, in the VM's supervisor; no TAP, no privileges"}
 	r.EnvironmentCache = cache(o, &r)
-	r.monitor(ctx, o)
+	driver, err := qemu.New(qemu.Options{CacheDir: o.CacheDir})
+	if err != nil {
+		return r, err
+	}
+	r.monitor(ctx, driver)
 	r.try(ctx, o)
-	r.verdict(ctx, o)
+	r.verdict(ctx, o, driver)
 	r.RuntimeOK = r.Capabilities.GuestExec == "yes"
 	return r, nil
 }
@@ -115,13 +118,13 @@ func (r *Report) add(fatal bool, problem, remedy string) {
 }
 
 // monitor finds the VMM.
-func (r *Report) monitor(ctx context.Context, o Options) {
-	print, err := o.Driver.Fingerprint(ctx, vmm.TCG)
+func (r *Report) monitor(ctx context.Context, driver *qemu.Driver) {
+	version, path, err := driver.Version(ctx)
 	if err != nil {
 		r.addError("no guest can be had", err)
 		return
 	}
-	r.Platform.VMM = print
+	r.Platform.VMM = fmt.Sprintf("QEMU %s (%s)", version, path)
 }
 
 func (r *Report) addError(what string, err error) {
@@ -153,15 +156,14 @@ func (r *Report) try(ctx context.Context, o Options) {
 }
 
 // verdict tells what is known of KVM, as the trial has just found it.
-func (r *Report) verdict(ctx context.Context, o Options) {
-	choice, err := o.Driver.Accelerator(ctx, vmm.Auto, func(context.Context, vmm.Accelerator) error {
-		return errors.New("no guest could be tried on it")
-	})
+func (r *Report) verdict(ctx context.Context, o Options, driver vmm.Driver) {
+	// TCG needs no trial, so that this only asks for what is remembered.
+	choice, err := driver.Accelerator(ctx, vmm.TCG, nil)
 	if err != nil {
 		return
 	}
 	r.KVM = choice.KVM
-	if r.Accelerator == string(vmm.TCG) && o.Accelerator != vmm.TCG {
+	if r.Accelerator == string(vmm.TCG) && o.Accelerator != string(vmm.TCG) {
 		r.add(false, "guests run under emulation, several times slower: "+choice.KVM.Reason,
 			"use a host whose processor's virtualization is open to this user (group kvm), or go on: everything works")
 	}

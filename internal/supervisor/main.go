@@ -79,11 +79,12 @@ func Main(args []string) int {
 }
 
 func supervise(dir string, log *slog.Logger) error {
-	conn, err := net.FileConn(os.NewFile(ConnFD, "creator"))
+	creator := os.NewFile(ConnFD, "creator")
+	conn, err := net.FileConn(creator)
+	creator.Close()
 	if err != nil {
 		return fmt.Errorf("cannot use the creator's socket: %w", err)
 	}
-	unix.Close(ConnFD)
 	ctx, end := context.WithCancelCause(context.Background())
 	s := &supervisor{
 		root: record.NewRoot(filepath.Dir(filepath.Dir(dir))), id: filepath.Base(dir), dir: dir,

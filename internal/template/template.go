@@ -38,11 +38,7 @@ type Key struct {
 // Name is the key's name on disk.
 func (k Key) Name() string {
 	k.Format = Format
-	data, err := json.Marshal(k)
-	if err != nil {
-		panic(err) // A struct of strings and numbers.
-	}
-	sum := sha256.Sum256(data)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%#v", k))
 	return hex.EncodeToString(sum[:16])
 }
 
