@@ -100,12 +100,18 @@ func (c *Conn) Open() (*Stream, error) {
 	return s, nil
 }
 
-// Accept waits for the next stream that the other side opens.
+// Accept waits for the next stream that the other side opens. Those that came before the connection's end are given
+// still, with what they brought: somebody may ask and leave.
 func (c *Conn) Accept() (*Stream, error) {
 	select {
 	case s := <-c.accepted:
 		return s, nil
 	case <-c.done:
+	}
+	select {
+	case s := <-c.accepted:
+		return s, nil
+	default:
 		return nil, c.Err()
 	}
 }
