@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,6 +92,9 @@ func TestAsOthers(t *testing.T) {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command("/proc/self/exe", "-test.v")
+			if role == roleFenced {
+				cmd.Args = append(cmd.Args, "-test.run=Confined|Useful|Timeout|Outlives|Seed")
+			}
 			cmd.Env = append(os.Environ(), envRole+"="+role)
 			cmd.SysProcAttr = attr
 			out, err := cmd.CombinedOutput()
@@ -161,7 +165,17 @@ func (v *vm) exec(t *testing.T, e link.Exec, stdin string) (stdout, stderr strin
 // processes are those that live in the guest, the shim not counted.
 func (v *vm) processes() []int { return process.Descendants(v.cmd.Process.Pid) }
 
-// line of the guest's report.
+// noMore wants all processes gone but those that may stay. A keeper takes a moment to end after its command.
+func (v *vm) noMore(t *testing.T, stay []int) {
+	t.Helper()
+	for _, pid := range v.processes() {
+		if !slices.Contains(stay, pid) {
+			gone(t, pid)
+		}
+	}
+}
+
+// confines tells what the guest's report says of a thing.
 func (v *vm) confines(t *testing.T, name string) bool {
 	t.Helper()
 	for _, line := range v.Report() {
