@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"syscall"
 	"time"
@@ -108,7 +109,11 @@ func (c *command) start(ctx context.Context) (<-chan syscall.WaitStatus, error) 
 			f.Close()
 		}
 	}()
-	stdin, feed, err := c.stdin()
+	var input io.Reader
+	if c.exec.Stdin {
+		input = link.Reader(c.stream, link.KindStdin)
+	}
+	stdin, err := process.NewInput(input)
 	if err != nil {
 		return nil, err
 	}
@@ -130,38 +135,9 @@ func (c *command) start(ctx context.Context) (<-chan syscall.WaitStatus, error) 
 	}
 	_, ended, err := c.agent.reaper.start(path, c.run.Argv, attr)
 	if err != nil {
-		if feed != nil {
-			feed.Close()
-		}
 		return nil, err
 	}
-	if feed != nil {
-		go c.feed(feed)
-	}
 	return ended, nil
-}
-
-// stdin gives the command's end of its input, and ours where there will be any.
-func (c *command) stdin() (theirs, ours *os.File, err error) {
-	if !c.exec.Stdin {
-		theirs, err = os.Open(os.DevNull)
-		return theirs, nil, err
-	}
-	return os.Pipe()
-}
-
-// feed passes input on to its end. A command that does not read it any more is no failure.
-func (c *command) feed(w *os.File) {
-	defer w.Close()
-	for {
-		m, err := c.stream.Recv()
-		if err != nil {
-			return
-		}
-		if _, err := w.Write(m.Data); err != nil {
-			return
-		}
-	}
 }
 
 // cannotRun is how a shell ends where the program is not to be had.
