@@ -58,7 +58,7 @@ func (l *Listener) connection(r *scanner) error {
 	case err == errAgain:
 		return nil
 	case broken:
-		// What follows is noise, up to the next greeting.
+		// What follows is noise, up to the next greeting. So is the beginning of a greeting, read as a header.
 		return r.greeting()
 	}
 	return err
@@ -70,14 +70,20 @@ type scanner struct {
 	matched int // how much of the magic number the last bytes were
 }
 
-// greeting reads up to the end of the next magic number.
+// greeting reads up to the end of the next magic number, which may have begun in what was taken for a frame.
 func (s *scanner) greeting() error {
-	s.matched = 0
-	return find(s.r, magic[:], 1<<62)
+	for {
+		b, err := s.r.ReadByte()
+		if err != nil {
+			return err
+		}
+		if _, found := s.watch([]byte{b}); found {
+			return nil
+		}
+	}
 }
 
 func (s *scanner) frames(c *Conn) error {
-	s.matched = 0
 	payload := make([]byte, maxPayload)
 	var head [headerSize]byte
 	for {

@@ -158,7 +158,17 @@ func TestAReaderThatDoesNotReadHoldsTheSenderBack(t *testing.T) {
 	}
 }
 
-func TestASecondGreetingBeginsAnewInTheMiddleOfAFrame(t *testing.T) {
+func TestASecondGreetingBeginsAnew(t *testing.T) {
+	var head [headerSize]byte
+	putHeader(head[:], 2, 1, 1000)
+	for name, left := range map[string][]byte{
+		"between frames": {}, "in a header": head[:5], "in a payload": append(head[:], "half a fra"...),
+	} {
+		t.Run(name, func(t *testing.T) { testSecondGreeting(t, left) })
+	}
+}
+
+func testSecondGreeting(t *testing.T, left []byte) {
 	host, guest := pair(t)
 	listener := Listen(guest, Options{})
 	defer listener.Close()
@@ -173,10 +183,8 @@ func TestASecondGreetingBeginsAnewInTheMiddleOfAFrame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The first host dies in the middle of a frame; the pipe lives on.
-	var head [headerSize]byte
-	putHeader(head[:], 2, 1, 1000)
-	if _, err := host.Write(append(head[:], "half a fra"...)); err != nil {
+	// The first host dies; the pipe lives on.
+	if _, err := host.Write(left); err != nil {
 		t.Fatal(err)
 	}
 	second, err := Dial(host, Options{})
