@@ -30,7 +30,13 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(farGuestVariable) != "" {
+		runFarGuest()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // world is the internet of a test: every address answers, on loopback. Port 443 speaks TLS, 80 HTTP, 7 echoes
 // by TCP and UDP; whatever else is in ports is what the test put there, and all others are closed.
@@ -169,16 +175,71 @@ func (w *world) config(allow ...string) Config {
 	}
 }
 
-// guest is a machine on a network: a second stack, behind a socket that speaks frames like QEMU's.
+// machine is a second stack, behind a socket that speaks frames like QEMU's.
+type machine struct {
+	stack *stack.Stack
+	link  *link
+	conn  net.Conn
+	done  sync.WaitGroup
+	other func(frame []byte) bool // sees each frame first, true if it is not for the stack
+}
+
+func newMachine(cfg GuestConfig, conn net.Conn) *machine {
+	mac, _ := net.ParseMAC(cfg.MAC)
+	m := &machine{conn: conn, link: newLink(gatewayMAC(), &counters{})}
+	m.link.gateway = tcpip.LinkAddress(mac)
+	m.link.attach()
+	m.stack = stack.New(stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
+	})
+	sack := tcpip.TCPSACKEnabled(true)
+	m.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &sack)
+	m.stack.CreateNIC(nicID, m.link)
+	prefix := netip.MustParsePrefix(cfg.Address)
+	m.stack.AddProtocolAddress(nicID, tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: tcpip.AddressWithPrefix{
+		Address: stackAddr(prefix.Addr()), PrefixLen: prefix.Bits(),
+	}}, stack.AddressProperties{})
+	m.stack.SetRouteTable([]tcpip.Route{{
+		Destination: header.IPv4EmptySubnet, Gateway: stackAddr(netip.MustParseAddr(cfg.Gateway)), NIC: nicID,
+	}})
+	m.done.Go(func() { m.link.writeTo(conn) })
+	m.done.Go(m.readFrames)
+	return m
+}
+
+// leave ends the machine.
+func (m *machine) leave() {
+	m.conn.Close()
+	m.link.detach()
+	m.done.Wait()
+	m.stack.Close()
+	m.stack.Wait()
+}
+
+func (m *machine) readFrames() {
+	for {
+		var length [4]byte
+		if _, err := io.ReadFull(m.conn, length[:]); err != nil {
+			return
+		}
+		view := buffer.NewViewSize(int(binary.BigEndian.Uint32(length[:])))
+		if _, err := io.ReadFull(m.conn, view.AsSlice()); err != nil {
+			return
+		}
+		if m.other != nil && m.other(view.AsSlice()) {
+			continue
+		}
+		m.link.deliver(view)
+	}
+}
+
+// guest is a machine on a network.
 type guest struct {
+	*machine
 	t        testing.TB
 	net      *Network
-	stack    *stack.Stack
-	link     *link
-	conn     net.Conn
-	done     sync.WaitGroup
-	patience time.Duration           // with which it waits for an answer
-	other    func(frame []byte) bool // sees each frame first, true if it is not for the stack
+	patience time.Duration // with which it waits for an answer
 }
 
 // socketPair makes two ends of a connection.
@@ -217,66 +278,23 @@ func newGuest(t testing.TB, cfg Config) *guest {
 }
 
 func joinGuest(t testing.TB, n *Network) *guest {
-	g := &guest{t: t, net: n, patience: 10 * time.Second, link: &link{counters: &counters{}, attached: true}}
-	g.link.changed.L = &g.link.mu
-	g.link.guest, g.link.gateway = n.link.gateway, n.link.guest
-	g.stack = stack.New(stack.Options{
-		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
-		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
-	})
-	sack := tcpip.TCPSACKEnabled(true)
-	g.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &sack)
-	if err := g.stack.CreateNIC(nicID, g.link); err != nil {
-		t.Fatal(err)
-	}
-	prefix := netip.MustParsePrefix(n.Guest().Address)
-	g.stack.AddProtocolAddress(nicID, tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: tcpip.AddressWithPrefix{
-		Address: stackAddr(prefix.Addr()), PrefixLen: prefix.Bits(),
-	}}, stack.AddressProperties{})
-	g.stack.SetRouteTable([]tcpip.Route{{
-		Destination: header.IPv4EmptySubnet, Gateway: stackAddr(netip.MustParseAddr(n.Guest().Gateway)), NIC: nicID,
-	}})
 	ours, theirs := socketPair(t)
-	g.conn = ours
+	g := &guest{t: t, net: n, patience: 10 * time.Second, machine: newMachine(n.Guest(), ours)}
 	g.done.Go(func() { n.Serve(theirs) })
-	g.done.Go(func() { g.link.writeTo(ours) })
-	g.done.Go(g.readFrames)
 	t.Cleanup(g.leave)
 	return g
 }
 
-// leave ends the guest.
-func (g *guest) leave() {
-	g.conn.Close()
-	g.link.detach()
-	g.done.Wait()
-	g.stack.Close()
-	g.stack.Wait()
-}
-
-func (g *guest) readFrames() {
-	for {
-		var length [4]byte
-		if _, err := io.ReadFull(g.conn, length[:]); err != nil {
-			return
-		}
-		view := buffer.NewViewSize(int(binary.BigEndian.Uint32(length[:])))
-		if _, err := io.ReadFull(g.conn, view.AsSlice()); err != nil {
-			return
-		}
-		if g.other != nil && g.other(view.AsSlice()) {
-			continue
-		}
-		g.link.deliver(view)
-	}
-}
-
 // dial connects to address:port.
 func (g *guest) dial(address string) (*gonet.TCPConn, error) {
+	return g.machine.dial(address, g.patience)
+}
+
+func (m *machine) dial(address string, patience time.Duration) (*gonet.TCPConn, error) {
 	to := netip.MustParseAddrPort(address)
-	ctx, cancel := context.WithTimeout(context.Background(), g.patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return gonet.DialContextTCP(ctx, g.stack, tcpip.FullAddress{Addr: stackAddr(to.Addr()), Port: to.Port()}, ipv4.ProtocolNumber)
+	return gonet.DialContextTCP(ctx, m.stack, tcpip.FullAddress{Addr: stackAddr(to.Addr()), Port: to.Port()}, ipv4.ProtocolNumber)
 }
 
 func (g *guest) mustDial(address string) *gonet.TCPConn {
