@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/pyro-mcp/pyro/internal/process"
 )
 
 // account is who runs commands.
@@ -143,21 +145,5 @@ func (a account) environ(more ...[]string) []string {
 	if a.name != "" {
 		vars = append(vars, "USER="+a.name, "LOGNAME="+a.name)
 	}
-	place := map[string]int{}
-	var out []string
-	for _, list := range append([][]string{vars}, more...) {
-		for _, v := range list {
-			name, _, ok := strings.Cut(v, "=")
-			if !ok || name == "" {
-				continue
-			}
-			if i, ok := place[name]; ok {
-				out[i] = v
-				continue
-			}
-			place[name] = len(out)
-			out = append(out, v)
-		}
-	}
-	return out
+	return process.Environment(append([][]string{vars}, more...)...)
 }

@@ -2,10 +2,10 @@
 package archive
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 )
 
 // Destination is where seeds stand in the guest; absolute symbolic links may point below it.
@@ -13,8 +13,28 @@ const Destination = "/workspace"
 
 // Limits bound what one transfer may carry; a zero field stands for its default.
 type Limits struct {
-	MaxEntries int64 // 1,000,000
+	MaxEntries int64 // entries and the directories implied by their paths, 1,000,000
 	MaxBytes   int64 // sum of the files' logical sizes, 16 GiB
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.MaxEntries == 0 {
+		l.MaxEntries = 1_000_000
+	}
+	if l.MaxBytes == 0 {
+		l.MaxBytes = 16 << 30
+	}
+	return l
+}
+
+// stream is a bound on the bytes of a tar within the limits, headers and padding included: what comes in more is
+// headers without an entry.
+func (l Limits) stream() int64 {
+	const header, slack = 4 << 10, 64 << 20
+	if l.MaxEntries > (math.MaxInt64-slack)/header-1 || l.MaxBytes > math.MaxInt64-slack-l.MaxEntries*header {
+		return math.MaxInt64
+	}
+	return l.MaxBytes + l.MaxEntries*header + slack
 }
 
 // Modes of a Summary.
@@ -34,7 +54,7 @@ type Summary struct {
 var ErrLimit = errors.New("over the limit")
 
 // ErrChanged is in the chain of the error about a file that changed or vanished while it was read.
-var ErrChanged = errors.New("changed while it was read")
+var ErrChanged = errors.New("it changed while it was read")
 
 // RefusedError says which entry of a source can not be carried, and why.
 type RefusedError struct {
@@ -47,24 +67,32 @@ func (e *RefusedError) Error() string {
 	if e.Entry == "" {
 		return "refused: " + e.Reason
 	}
-	return fmt.Sprintf("refused entry %q: %s", e.Entry, e.Reason)
+	return fmt.Sprintf("entry %q is refused: %s", e.Entry, e.Reason)
 }
 
-// ExtractOptions says where a stream goes and whose the files become.
-type ExtractOptions struct {
-	Root                 string // an existing directory
-	MaxEntries, MaxBytes int64  // as in Limits
-	UID, GID             int    // owner of all that is made
+const bufferSize = 64 << 10
+
+// boundedReader ends in an error when more than left bytes come, or the work is called off.
+type boundedReader struct {
+	r     io.Reader
+	alive func() error
+	left  int64
+	limit int64 // to name in the error
 }
 
-var errTODO = errors.New("not written yet")
-
-// Pack streams source, a directory or a .tar, .tar.gz or .tgz file, to w as a normalised tar.
-func Pack(ctx context.Context, w io.Writer, source string, l Limits) (Summary, error) {
-	return Summary{}, errTODO
+func (b *boundedReader) Read(p []byte) (int, error) {
+	if err := b.alive(); err != nil {
+		return 0, err
+	}
+	if b.left <= 0 {
+		return 0, fmt.Errorf("%w of %d bytes (MaxBytes)", ErrLimit, b.limit)
+	}
+	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }
 
-// Extract reads a tar that Pack wrote into the directory o.Root.
-func Extract(ctx context.Context, r io.Reader, o ExtractOptions) (Summary, error) {
-	return Summary{}, errTODO
+// bounded reads a tar that the rules are to judge.
+func (r *rules) bounded(from io.Reader, alive func() error) *boundedReader {
+	return &boundedReader{r: from, alive: alive, left: r.limits.stream(), limit: r.limits.MaxBytes}
 }

@@ -1,0 +1,142 @@
+package archive
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// maxTrailer is how many zeros may follow the end of an archive: tar fills its last record with them.
+const maxTrailer = 16 << 20
+
+const gzipMagic = "\x1f\x8b"
+
+// archive packs what is in a tar archive.
+func (p *packer) archive(r io.Reader, compressed bool) error {
+	in := bufio.NewReaderSize(r, bufferSize)
+	magic, err := in.Peek(len(gzipMagic))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return bare(err)
+	}
+	switch is := string(magic) == gzipMagic; {
+	case is && !compressed:
+		return refuse("", "it is not what its name says: it is compressed by gzip")
+	case !is && compressed:
+		return refuse("", "it is not what its name says: it is not compressed by gzip")
+	}
+	plain := io.Reader(in)
+	if compressed {
+		zr, err := gzip.NewReader(in)
+		if err != nil {
+			return damage("", err)
+		}
+		plain = zr
+	}
+	return readTar(p.bounded(plain, p.alive), p.buf, func(tr *tar.Reader, h *tar.Header) error {
+		content, err := p.put(h)
+		if err != nil || !content {
+			return err
+		}
+		n, err := io.CopyBuffer(justWriter{p.tw}, justReader{tr}, p.buf)
+		if err == nil && n != h.Size {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return fmt.Errorf("entry %q: %w", h.Name, err)
+		}
+		return nil
+	})
+}
+
+// justReader and justWriter hide what else io.Copy might use in place of the buffer.
+type (
+	justReader struct{ io.Reader }
+	justWriter struct{ io.Writer }
+)
+
+// readTar calls each with every entry of an archive that must be whole: end with the mark of the end, and nothing but
+// zeros behind it.
+func readTar(r *boundedReader, buf []byte, each func(*tar.Reader, *tar.Header) error) error {
+	in := bufio.NewReaderSize(r, bufferSize)
+	ends := &endReader{r: in}
+	tr := tar.NewReader(ends)
+	name, first := "", true
+	for {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if first && errors.Is(err, tar.ErrHeader) {
+			return refuse("", "it is not what its name says: it is not a tar archive")
+		}
+		if err != nil {
+			return damage(name, err)
+		}
+		first, name = false, h.Name
+		if err := each(tr, h); err != nil {
+			return damage(name, err)
+		}
+	}
+	if ends.ended {
+		return refuse(name, "the archive is truncated: it has no end mark behind this entry")
+	}
+	return trailer(in, buf)
+}
+
+// endReader remembers that the end of the file was seen.
+type endReader struct {
+	r     io.Reader
+	ended bool
+}
+
+func (e *endReader) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	e.ended = e.ended || errors.Is(err, io.EOF)
+	return n, err
+}
+
+func trailer(r io.Reader, buf []byte) error {
+	var zeros [512]byte
+	for total := 0; ; {
+		n, err := r.Read(buf)
+		total += n
+		for rest := buf[:n]; len(rest) > 0; rest = rest[min(len(rest), len(zeros)):] {
+			if part := rest[:min(len(rest), len(zeros))]; !bytes.Equal(part, zeros[:len(part)]) {
+				return refuse("", "something follows the end of the archive")
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, gzip.ErrHeader):
+			return refuse("", "something follows the end of the archive")
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return refuse("", "the archive is truncated, or something follows its end")
+		case err != nil:
+			return damage("", err)
+		case total > maxTrailer:
+			return refuse("", "more than %d zeros follow the end of the archive", maxTrailer)
+		}
+	}
+}
+
+// damage turns what archive/tar and compress/gzip say about foreign bytes into a refusal at the entry that was read.
+func damage(entry string, err error) error {
+	var corrupt flate.CorruptInputError
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return refuse(entry, "the archive is truncated")
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, &corrupt):
+		return refuse(entry, "the archive is damaged: %v", err)
+	case errors.Is(err, tar.ErrHeader), errors.Is(err, tar.ErrFieldTooLong):
+		return refuse(entry, "the archive is damaged behind this entry: %v", err)
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("entry %q: the archive ends early: %w", entry, io.ErrUnexpectedEOF)
+	}
+	return err
+}

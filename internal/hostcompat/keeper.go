@@ -1,0 +1,154 @@
+package hostcompat
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pyro-mcp/pyro/internal/process"
+)
+
+// order is what a keeper is told to run, as JSON on its file descriptor 3.
+type order struct {
+	Layers  layers
+	Places  places
+	Command process.Command
+}
+
+// kept is what a keeper has confined itself by.
+type kept struct {
+	Landlock    int    // version, 0 is none
+	LandlockErr string // why not, where the kernel has it
+	CallsErr    string // why system calls are not filtered, empty if they are
+}
+
+// event is what a keeper says, as JSON on its file descriptor 3: first Kept, then that the command was Refused, or that
+// something Failed, or, when the command ends, that it Exited. It lives on as long as something of the command does.
+type event struct {
+	Kept    *kept               `json:",omitempty"`
+	Refused string              `json:",omitempty"` // the line for the command's stderr
+	Code    int                 `json:",omitempty"` // the exit status to Refused
+	Failed  string              `json:",omitempty"` // why, where the command is not to blame
+	Exited  *syscall.WaitStatus `json:",omitempty"`
+}
+
+// keep is the process between the shim and one command. It confines itself, and with it all that the command will start,
+// and adopts what the command leaves behind: so whatever comes from a command is found below its keeper, in
+// whatever session or process group it has hidden.
+func keep() int {
+	// Landlock may give each thread a domain of its own. What ends the command must be in the one that starts it.
+	runtime.LockOSThread()
+	control := os.NewFile(linkFD, "control")
+	unix.CloseOnExec(linkFD)
+	events := json.NewEncoder(control)
+	var o order
+	if err := json.NewDecoder(control).Decode(&o); err != nil {
+		return 1
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals)
+	if err := errors.Join(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)); err != nil {
+		return 1
+	}
+	by := confine(o)
+	if err := events.Encode(event{Kept: &by}); err != nil {
+		return 1
+	}
+	pid, err := start(o.Command)
+	if err != nil {
+		e := event{Failed: fmt.Sprintf("cannot run %q: %v", o.Command.Argv[0], err)}
+		if code, line, ok := o.Command.Refused(err); ok {
+			e = event{Refused: line, Code: code}
+		}
+		_ = events.Encode(e)
+		return 0
+	}
+	if err := letGo(); err != nil {
+		return 1
+	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		adopt(pid, events)
+	}()
+	for {
+		select {
+		case <-over:
+			return 0
+		case s := <-signals:
+			if s == syscall.SIGTERM && !o.Layers.has(layerPID) {
+				endBelow(by)
+				return 1
+			}
+		}
+	}
+}
+
+// adopt waits for all children, those that orphans became included, until there are none, and tells of the command's end.
+func adopt(pid int, events *json.Encoder) {
+	for {
+		var status syscall.WaitStatus
+		ended, err := syscall.Wait4(-1, &status, 0, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil:
+			return
+		case ended == pid:
+			_ = events.Encode(event{Exited: &status})
+		}
+	}
+}
+
+// endBelow ends all that the command started, where no pid namespace does that. What forks too fast to be found is ended at
+// one stroke where Landlock keeps signals inside, as shows in that the shim cannot be reached.
+func endBelow(by kept) {
+	shim := os.Getppid()
+	if process.EndTree(os.Getpid(), endWithin) || by.Landlock < landlockScopes {
+		return
+	}
+	if shim > 1 && errors.Is(unix.Kill(shim, 0), unix.EPERM) {
+		_ = unix.Kill(-1, unix.SIGKILL)
+	}
+}
+
+func confine(o order) kept {
+	k := kept{Landlock: landlockVersion()}
+	if err := restrictFiles(o.Layers, o.Places); err != nil {
+		k.Landlock, k.LandlockErr = 0, err.Error()
+	}
+	if err := restrictCalls(o.Layers); err != nil {
+		k.CallsErr = err.Error()
+	}
+	return k
+}
+
+// start runs the command on this process's own standard streams, as leader of a session.
+func start(c process.Command) (int, error) {
+	path, err := c.Find()
+	if err != nil {
+		return 0, err
+	}
+	return syscall.ForkExec(path, c.Argv, &syscall.ProcAttr{Dir: c.Dir, Env: c.Env, Files: []uintptr{0, 1, 2},
+		Sys: &syscall.SysProcAttr{Setsid: true}})
+}
+
+// letGo gives up the command's standard streams, so that they end with the command.
+func letGo() error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	for fd := range 3 {
+		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,215 @@
+package hostcompat
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/process"
+	"github.com/pyro-mcp/pyro/internal/wire"
+)
+
+// What the test binary is to be, besides a test.
+const (
+	envRole = "HOSTCOMPAT_TEST_ROLE"
+	envDir  = "HOSTCOMPAT_TEST_DIR"
+
+	roleInner  = "inner"  // runs the tests again, as somebody else
+	roleBare   = "bare"   // the same, where the kernel grants no namespaces
+	roleParent = "parent" // holds a guest until it is killed
+)
+
+// TestMain makes the test binary the pyro that is re-executed.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == Subcommand {
+		os.Exit(Main(os.Args[2:]))
+	}
+	switch os.Getenv(envRole) {
+	case roleParent:
+		os.Exit(holdGuest())
+	case roleBare:
+		if err := refuseNamespaces(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// refuseNamespaces makes this process one that may have no user namespace, and has no capabilities.
+func refuseNamespaces() error {
+	runtime.LockOSThread()
+	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return err
+	}
+	if err := os.Setenv(envRole, roleInner); err != nil {
+		return err
+	}
+	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+}
+
+// TestAsOthers runs all tests again as those who may do less.
+func TestAsOthers(t *testing.T) {
+	if os.Getenv(envRole) != "" {
+		return
+	}
+	uid, gid := os.Getuid(), os.Getgid()
+	if uid == 0 {
+		uid, gid = nobody, nobody
+	}
+	others := map[string]*syscall.SysProcAttr{
+		roleBare: {Cloneflags: unix.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}},
+			AmbientCaps: []uintptr{unix.CAP_SYS_RESOURCE}},
+	}
+	if os.Getuid() == 0 {
+		others[roleInner] = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		others[roleBare].Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		others[roleBare].GidMappingsEnableSetgroups = true
+	}
+	for role, attr := range others {
+		t.Run(role, func(t *testing.T) {
+			cmd := exec.Command("/proc/self/exe", "-test.v")
+			cmd.Env = append(os.Environ(), envRole+"="+role)
+			cmd.SysProcAttr = attr
+			out, err := cmd.CombinedOutput()
+			t.Logf("%s", out)
+			if err != nil || !bytes.Contains(out, []byte("--- PASS: TestConfined")) {
+				t.Errorf("as %s: %v", role, err)
+			}
+		})
+	}
+}
+
+// vm is a guest that is asked over the link as a supervisor would.
+type vm struct {
+	*Guest
+	*link.Client
+	dir string
+}
+
+func startVM(t *testing.T) *vm {
+	t.Helper()
+	dir := t.TempDir()
+	v, err := newVM(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := v.Kill(); err != nil {
+			t.Error(err)
+		}
+	})
+	return v
+}
+
+func newVM(ctx context.Context, dir string) (*vm, error) {
+	g, err := Start(ctx, Config{Dir: dir, Hostname: "standin"})
+	if err != nil {
+		return nil, err
+	}
+	conn, err := wire.Dial(g.Conn(), wire.Options{})
+	if err != nil {
+		return nil, errors.Join(err, g.Kill())
+	}
+	v := &vm{g, link.NewClient(conn), dir}
+	return v, v.Call(ctx, link.OpConfigure, link.Configure{Hostname: "standin", Env: []string{"FROM=image", "HOME=/root"}}, nil)
+}
+
+// sh runs a command line and gives both outputs, and the exit status.
+func (v *vm) sh(t *testing.T, line string) (stdout, stderr string, code int) {
+	t.Helper()
+	stdout, stderr, result := v.exec(t, link.Exec{Command: line, TimeoutMS: 20_000}, "")
+	return stdout, stderr, result.ExitCode
+}
+
+func (v *vm) exec(t *testing.T, e link.Exec, stdin string) (stdout, stderr string, result link.ExecResult) {
+	t.Helper()
+	var out, err bytes.Buffer
+	streams := link.Streams{Stdout: &out, Stderr: &err}
+	if stdin != "" {
+		streams.Stdin = strings.NewReader(stdin)
+	}
+	result, failure := v.Exec(t.Context(), e, streams)
+	if failure != nil {
+		t.Fatalf("%s: %v", e.Line(), failure)
+	}
+	return out.String(), err.String(), result
+}
+
+// processes are those that live in the guest, the shim not counted.
+func (v *vm) processes() []int { return process.Descendants(v.cmd.Process.Pid) }
+
+// line of the guest's report.
+func (v *vm) confines(t *testing.T, name string) bool {
+	t.Helper()
+	for _, line := range v.Report() {
+		if line.Name == name {
+			return line.Confined
+		}
+	}
+	t.Fatalf("the report has no line %q", name)
+	return false
+}
+
+// holdGuest is the parent that will be killed: it says what lives, and waits.
+func holdGuest() int {
+	v, err := newVM(context.Background(), os.Getenv(envDir))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if _, err := v.Exec(context.Background(), link.Exec{Command: "setsid sh -c 'sleep 61 & sleep 62' & setsid sleep 63 & :"}, link.Streams{}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println(v.cmd.Process.Pid, strings.Trim(fmt.Sprint(v.processes()), "[]"))
+	select {}
+}
+
+// gone waits for the end of a process that need not be a child.
+func gone(t *testing.T, pid int) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(10*time.Second/time.Millisecond))
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || n == 0 {
+			t.Errorf("process %d lives on: %v", pid, err)
+		}
+		return
+	}
+}
+
+func writeFile(t *testing.T, path, content string) string {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(content), 0o666), os.Chmod(path, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

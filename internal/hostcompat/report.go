@@ -1,0 +1,141 @@
+package hostcompat
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Line is one thing that may be confined.
+type Line struct {
+	Name     string `json:"name"`
+	Confined bool   `json:"confined"`
+	Detail   string `json:"detail"` // by what, or why not; one line
+}
+
+// Report lists them, what people ask about first.
+type Report []Line
+
+// String is the report in one line for people: what is confined, then what is not.
+func (r Report) String() string {
+	var in, out []string
+	for _, line := range r {
+		if line.Confined {
+			in = append(in, line.Name)
+			continue
+		}
+		out = append(out, line.Name+" ("+line.Detail+")")
+	}
+	said := "confined: " + strings.Join(in, ", ")
+	if len(in) == 0 {
+		said = "nothing is confined"
+	}
+	if len(out) > 0 {
+		said += "; not confined: " + strings.Join(out, ", ")
+	}
+	return said
+}
+
+// Probe tells what confinement this host gives, by starting a stand-in and running a command in it. A host that
+// cannot even start one is told as one line, not confined.
+func Probe(ctx context.Context) Report {
+	dir, err := os.MkdirTemp("", "pyro-probe-")
+	if err != nil {
+		return Report{{Name: "commands on the host", Detail: oneLine(err.Error())}}
+	}
+	defer os.RemoveAll(dir)
+	who := identify()
+	if err := makeDirs(dir, who); err != nil {
+		return Report{{Name: "commands on the host", Detail: oneLine(err.Error())}}
+	}
+	g, err := climb(ctx, settings{Dir: dir, Hostname: userName}, who, modeCheck)
+	if err != nil {
+		return Report{{Name: "commands on the host", Detail: oneLine(err.Error())}}
+	}
+	_ = g.Kill()
+	return g.report
+}
+
+// report says what these namespaces and a first command's own confinement come to.
+func report(l layers, k kept, refused map[layer]error) Report {
+	filtered := k.CallsErr == ""
+	return Report{
+		files(l, k),
+		choose("network", l.has(layerNet), "a network namespace without a way out",
+			filtered, "commands may open no network sockets", refused[layerNet]),
+		processes(l, k, refused),
+		choose("life time", l.has(layerPID), "a pid namespace ends all processes at once", false, "", refused[layerPID]),
+		choose("shared memory", l.has(layerIPC), "an ipc namespace", filtered, "the system calls are refused", refused[layerIPC]),
+		choose("host name", l.has(layerUTS), "a uts namespace", filtered, "the system calls are refused", refused[layerUTS]),
+		choose("privileges", true, privileges(l), false, "", nil),
+		choose("system calls", filtered, "a seccomp filter", false, "", textError(k.CallsErr)),
+		{Name: "memory and cpu", Detail: "they are the host's, without a limit"},
+		{Name: "kernel", Detail: "it is the host's"},
+	}
+}
+
+// choose makes a line: confined by the first means, or by the second, or not, because of an error.
+func choose(name string, first bool, by string, second bool, otherwise string, why error) Line {
+	switch {
+	case first:
+		return Line{Name: name, Confined: true, Detail: by}
+	case second:
+		return Line{Name: name, Confined: true, Detail: otherwise}
+	case why == nil:
+		return Line{Name: name, Detail: "the host has no means for it"}
+	}
+	return Line{Name: name, Detail: oneLine(why.Error())}
+}
+
+func files(l layers, k kept) Line {
+	var by []string
+	if l.has(layerMount) {
+		by = append(by, "a view of programs and the workspace alone")
+	}
+	if k.Landlock > 0 {
+		by = append(by, fmt.Sprintf("Landlock version %d", k.Landlock))
+	}
+	line := Line{Name: "files", Confined: l.has(layerMount) || k.Landlock >= landlockTruncates, Detail: strings.Join(by, " and ")}
+	if len(by) == 0 {
+		line.Detail = "all that the user may read or write is open: neither a mount namespace nor Landlock is to be had"
+	} else if !line.Confined {
+		line.Detail += " lets files outside be emptied"
+	}
+	return line
+}
+
+func processes(l layers, k kept, refused map[layer]error) Line {
+	scoped := k.Landlock >= landlockScopes
+	line := choose("processes", l.has(layerPID), "a pid namespace hides the host's", scoped,
+		"Landlock hides the host's and keeps signals from them", refused[layerPID])
+	if !line.Confined && k.Landlock > 0 {
+		line.Detail = "the host's are hidden by Landlock but can be sent signals"
+	}
+	return line
+}
+
+func privileges(l layers) string {
+	by := []string{"no new privileges", "no capabilities"}
+	if l.has(layerUser) {
+		by = append(by, "a user namespace")
+	}
+	if identify().other {
+		by = slices.Insert(by, 0, fmt.Sprintf("user %d instead of root", nobody))
+	}
+	return strings.Join(by, ", ")
+}
+
+// textError is nil for no text.
+func textError(text string) error {
+	if text == "" {
+		return nil
+	}
+	return fmt.Errorf("%s", text)
+}
+
+// oneLine makes an error fit for a report.
+func oneLine(s string) string {
+	return strings.Join(strings.Fields(s), " ")
+}

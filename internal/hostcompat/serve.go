@@ -1,0 +1,178 @@
+package hostcompat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pyro-mcp/pyro/internal/archive"
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/process"
+	"github.com/pyro-mcp/pyro/internal/wire"
+)
+
+// machine answers the link as a guest's agent does.
+type machine struct {
+	settings settings
+	own      places
+	keepers  *keepers
+
+	mu         sync.Mutex
+	configured bool
+	env        []string
+	workDir    string
+}
+
+// serve answers until the link is closed or a shutdown is asked for.
+func (m *machine) serve() {
+	unix.CloseOnExec(linkFD)
+	if unix.SetNonblock(linkFD, true) != nil {
+		return
+	}
+	listener := wire.Listen(os.NewFile(linkFD, "link"), wire.Options{})
+	ctx, end := context.WithCancel(context.Background())
+	go func() {
+		defer end()
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go link.Serve(ctx, conn, func(ctx context.Context, req link.Request, stream *wire.Stream) (any, error) {
+				return m.handle(ctx, req, stream, end)
+			})
+		}
+	}()
+	<-ctx.Done()
+}
+
+func (m *machine) handle(ctx context.Context, req link.Request, stream *wire.Stream, end func()) (any, error) {
+	switch req.Op {
+	case link.OpHello:
+		return link.Hello{Version: link.Version}, nil
+	case link.OpConfigure:
+		c, err := params[link.Configure](req)
+		if err != nil {
+			return nil, err
+		}
+		return m.configure(c)
+	case link.OpExec:
+		e, err := params[link.Exec](req)
+		if err != nil {
+			return nil, err
+		}
+		return m.exec(ctx, e, stream)
+	case link.OpImport:
+		i, err := params[link.Import](req)
+		if err != nil {
+			return nil, err
+		}
+		return m.unpack(ctx, i, stream)
+	case link.OpSync:
+		return link.Empty{}, m.sync()
+	case link.OpShutdown:
+		go func() { // once the answer has been read
+			<-stream.Broken()
+			end()
+		}()
+		return link.Empty{}, m.sync()
+	}
+	return nil, &link.Error{Code: link.CodeUnsupported, Message: fmt.Sprintf("the host cannot stand in for a guest in %q", req.Op)}
+}
+
+func params[T any](req link.Request) (p T, err error) {
+	if err := json.Unmarshal(req.Params, &p); err != nil {
+		return p, invalid("the parameters of %q cannot be read: %v", req.Op, err)
+	}
+	return p, nil
+}
+
+func invalid(format string, a ...any) error {
+	return &link.Error{Code: link.CodeInvalid, Message: fmt.Sprintf(format, a...)}
+}
+
+// configure takes what there is to take: the host's clock, names, users and network stay what they are.
+func (m *machine) configure(c link.Configure) (any, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.configured {
+		return nil, &link.Error{Code: link.CodeState, Message: "the guest is configured already"}
+	}
+	m.workDir = m.place(c.WorkDir)
+	if os.MkdirAll(m.workDir, 0o755) != nil {
+		m.workDir = m.own.Workspace // The image's own place is not on the host.
+	}
+	for _, each := range c.Env {
+		name, _, _ := strings.Cut(each, "=")
+		switch name {
+		case "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR": // of the image's user, who is not here
+		default:
+			m.env = append(m.env, each)
+		}
+	}
+	m.configured = true
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return nil, err
+	}
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return link.Configured{Kernel: unix.ByteSliceToString(u.Release[:]), BootID: strings.TrimSpace(string(boot))}, nil
+}
+
+// place gives the path on the host, or in the view, of one that a guest would have. Empty is the workspace.
+func (m *machine) place(path string) string {
+	if rest, ok := strings.CutPrefix(path, workspacePath); path == "" || ok && (rest == "" || rest[0] == '/') {
+		return filepath.Join(m.own.Workspace, rest)
+	}
+	return path
+}
+
+// environ is what a login would set, then what the image says, then the command's own.
+func (m *machine) environ(more []string) []string {
+	login := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + m.own.Home, "LANG=C.UTF-8",
+		"SHELL=/bin/sh", "TERM=dumb"}
+	if m.settings.Layers.has(layerMount) {
+		login = append(login, "USER="+userName, "LOGNAME="+userName)
+	} else {
+		login = append(login, "TMPDIR="+m.own.Temp)
+	}
+	return process.Environment(login, m.env, more)
+}
+
+// unpack writes a tree that the other side sends. A place outside the workspace could lead anywhere on a host that
+// grants no view of its own.
+func (m *machine) unpack(ctx context.Context, i link.Import, stream *wire.Stream) (any, error) {
+	if filepath.Clean(i.Destination) != workspacePath {
+		return nil, invalid("on the host nothing can be put into %q, only into %s", i.Destination, workspacePath)
+	}
+	summary, err := archive.Extract(ctx, link.Reader(stream, link.KindData), archive.ExtractOptions{
+		Root: m.own.Workspace, MaxEntries: i.MaxEntries, MaxBytes: i.MaxBytes, UID: os.Getuid(), GID: os.Getgid()})
+	if err != nil {
+		code := link.CodeBadSeed
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			code = link.CodeNoSpace
+		}
+		return nil, &link.Error{Code: code, Message: err.Error()}
+	}
+	return link.ImportResult{Entries: summary.Entries, Bytes: summary.Bytes}, nil
+}
+
+// sync waits until the workspace is on the disk.
+func (m *machine) sync() error {
+	d, err := os.Open(m.own.Workspace)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return fmt.Errorf("the workspace cannot be written out: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package process
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Output carries what a command writes into a pipe to a writer. The command's end and the pipe's end are two things: a
+// background process may hold the pipe for long after. So the reader is told when the command ended, and then
+// carries what is in the pipe by then, and reads on to nowhere, for the background process shall not be stopped by
+// a full or broken pipe.
+type Output struct {
+	file     *os.File
+	finished chan struct{}
+	ended    sync.Once
+	err      error
+}
+
+// NewOutput makes a pipe and starts reading it into w. The file is the command's end: close it once the command is started.
+func NewOutput(w io.Writer) (*Output, *os.File, error) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	o := &Output{file: read, finished: make(chan struct{})}
+	go o.carry(w)
+	return o, write, nil
+}
+
+// End is called when the command has ended. It returns once everything that the command wrote is with the writer, and
+// gives the writer's error.
+func (o *Output) End() error {
+	o.ended.Do(func() { _ = o.file.SetReadDeadline(time.Unix(1, 0)) })
+	<-o.finished
+	return o.err
+}
+
+func (o *Output) carry(w io.Writer) {
+	defer o.file.Close()
+	buffer := make([]byte, 32<<10)
+	err := o.pass(w, o.file, buffer)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = o.file.SetReadDeadline(time.Time{})
+		var pending int
+		if pending, err = o.pending(); err == nil {
+			err = o.pass(w, io.LimitReader(o.file, int64(pending)), buffer)
+		}
+	}
+	if o.err == nil {
+		o.err = err
+	}
+	close(o.finished)
+	_, _ = io.Copy(io.Discard, o.file)
+}
+
+// pending is how much the pipe holds.
+func (o *Output) pending() (n int, err error) {
+	raw, err := o.file.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	control := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	return n, errors.Join(control, err)
+}
+
+// pass copies to the end of r. After the writer's first error it reads on, so that the command does not hang on a full
+// pipe because nobody listens.
+func (o *Output) pass(w io.Writer, r io.Reader, buffer []byte) error {
+	for {
+		n, err := r.Read(buffer)
+		if n > 0 && o.err == nil {
+			_, o.err = w.Write(buffer[:n])
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
