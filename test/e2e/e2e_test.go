@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pyro-mcp/pyro"
 	"github.com/pyro-mcp/pyro/internal/cli"
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -36,7 +37,28 @@ func cacheDir(t testing.TB) string {
 	return filepath.Join(dir, "pyro")
 }
 
+// installed wants debian:12 to be there: a test must not spend its time on a pull.
+func installed(t testing.TB) {
+	cmd := exec.CommandContext(t.Context(), "pyro", "env", "list", "--json")
+	cmd.Env = append(os.Environ(), "PYRO_CACHE_DIR="+cacheDir(t))
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list pyro.ListEnvironmentsResult
+	if err := json.Unmarshal(out, &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list.Environments {
+		if e.Name == "debian:12" && e.Installed {
+			return
+		}
+	}
+	t.Fatal("debian:12 is not installed: run 'pyro env pull debian:12' first")
+}
+
 func TestScripts(t *testing.T) {
+	installed(t)
 	cache := cacheDir(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -82,10 +104,11 @@ func alive(ts *testscript.TestScript, _ bool, args []string) {
 
 // Ctrl-C and SIGTERM end the VM, and give 130 and 143.
 func TestSignals(t *testing.T) {
+	installed(t)
 	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
 		t.Run(signal.String(), func(t *testing.T) {
 			state := t.TempDir()
-			cmd := exec.Command("pyro", "run", "debian:12", "--timeout-seconds", "300", "--", "sh", "-c", "echo begun; exec sleep 300")
+			cmd := exec.CommandContext(t.Context(), "pyro", "run", "debian:12", "--timeout-seconds", "300", "--", "sh", "-c", "echo begun; exec sleep 300")
 			cmd.Env = append(os.Environ(), "PYRO_STATE_DIR="+state, "PYRO_CACHE_DIR="+cacheDir(t))
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
@@ -112,7 +135,7 @@ func TestSignals(t *testing.T) {
 			if passed := time.Since(sent); passed > 5*time.Second {
 				t.Errorf("it took %v to end", passed)
 			}
-			list := exec.Command("pyro", "task", "list", "--json")
+			list := exec.CommandContext(t.Context(), "pyro", "task", "list", "--json")
 			list.Env = cmd.Env
 			if data, err := list.Output(); err != nil || bytes.Contains(data, []byte("vm_id")) {
 				t.Errorf("left behind: %s %v", data, err)
