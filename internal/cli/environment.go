@@ -33,10 +33,10 @@ func knownEnvironment(ctx context.Context, p *pyro.Pyro, name string, err error)
 	return nearName(err, name, names)
 }
 
-// nearName adds the nearest known name to an error about an unknown one that has no hint.
+// nearName hints at the nearest known name in an error about an unknown one.
 func nearName(err error, name string, known []string) error {
 	near := nearest(name, known)
-	if near == "" || near == name || pyro.ErrorHint(err) != "" {
+	if near == "" || near == name {
 		return err
 	}
 	hinted := &pyro.Error{Message: err.Error(), Hint: fmt.Sprintf("did you mean %s?", near)}

@@ -50,7 +50,7 @@ func TestAnswers(t *testing.T) {
 		`{"id":1,"method":"status_vm","params":{"vm":"x"}}`:              `-32602`,
 		`{"id":1,"method":"status_vm","params":{"vm_id":3}}`:             `-32602`,
 		`{"id":1,"method":"status_vm","params":[]}`:                      `-32602`,
-		`{"id":1,"method":"run_in_vm","params":{"environment":"debian:12","command":"true","timeout_seconds":5,"stream":true,"stdin":"aGk="}}`: `"code":-32000`,
+		`{"id":1,"method":"exec_task","params":{"task_id":"none-such","command":"true","timeout_seconds":5,"stream":true,"stdin":"aGk="}}`: `"kind":"not_found"`,
 		`{"id":{"x":1},"method":"hello"}`: `-32600`,
 		`{"id":1}`:                        `-32600`,
 		`[]`:                              `-32600`,

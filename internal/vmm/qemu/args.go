@@ -16,8 +16,9 @@ const firstFile = 3
 
 // command is a QEMU command line, and the files that its words name by their numbers.
 type command struct {
-	words []string
-	files []*os.File
+	words    []string
+	files    []*os.File
+	incoming string // where to load a state from, once the capabilities are set
 }
 
 func (c *command) add(words ...string) { c.words = append(c.words, words...) }
@@ -40,7 +41,9 @@ func build(p platform, cpu string, spec vmm.Spec, qmp *os.File, kernelWords stri
 		"-smp", fmt.Sprint(spec.VCPUs), "-m", fmt.Sprintf("%dM", spec.MemMiB))
 	c.add("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-sandbox", sandbox)
 	c.add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", c.file(qmp)), "-mon", "chardev=qmp,mode=control")
-	c.add("-kernel", spec.Kernel, "-initrd", spec.Initrd, "-append", kernelWords)
+	if spec.Incoming == nil { // a state has the kernel in its memory
+		c.add("-kernel", spec.Kernel, "-initrd", spec.Initrd, "-append", kernelWords)
+	}
 	c.memory(spec.Memory, spec.MemMiB)
 	c.console(spec.Console)
 	c.add("-object", "rng-builtin,id=rng", "-device", "virtio-rng-device,rng=rng")
@@ -57,7 +60,8 @@ func build(p platform, cpu string, spec vmm.Spec, qmp *os.File, kernelWords stri
 			"-device", "virtio-net-device,netdev=net,mac="+spec.MAC)
 	}
 	if spec.Incoming != nil {
-		c.add("-incoming", fmt.Sprintf("fd:%d", c.file(spec.Incoming)))
+		c.add("-incoming", "defer")
+		c.incoming = fmt.Sprintf("fd:%d", c.file(spec.Incoming))
 	}
 	return c
 }
@@ -70,8 +74,7 @@ func accel(a vmm.Accelerator) string {
 	return string(a)
 }
 
-// memory puts the guest's memory in a file. Shared memory is then no part of a frozen state, which is what
-// x-ignore-shared says; both sides must.
+// memory puts the guest's memory in a file.
 func (c *command) memory(m *vmm.Memory, mib int) {
 	if m == nil {
 		return
@@ -80,8 +83,7 @@ func (c *command) memory(m *vmm.Memory, mib int) {
 	if m.Shared {
 		share = "on"
 	}
-	c.add("-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,share=%s,mem-path=%s", mib, share, escape(m.Path)),
-		"-global", "migration.x-ignore-shared=on")
+	c.add("-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,share=%s,mem-path=%s", mib, share, escape(m.Path)))
 }
 
 // console joins the serial port to standard output: the one character device that takes a file, a pipe and

@@ -14,61 +14,78 @@ import (
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
-// knowledge is what is remembered from one process to the next. Whatever it rests on is part of it, so that
-// it is dropped when QEMU or the host's kernel is another one.
+// knowledge is what is known about this host and its QEMU. It is remembered from one process to the next in two files,
+// each with all that it rests on: the version by whoever asked QEMU for it, the verdict only by who
+// has booted a guest, under the lock.
 type knowledge struct {
-	QEMU    program     `json:"qemu"`
-	Version string      `json:"version"`
+	release release
+	verdict verdict
+}
+
+// release is the content of the first file.
+type release struct {
+	QEMU    program `json:"qemu"`
+	Version string  `json:"version"`
+}
+
+// verdict is the content of the second.
+type verdict struct {
+	Release release     `json:"release"`
 	BootID  string      `json:"boot_id"`
 	Kernel  string      `json:"kernel"`
-	CPU     string      `json:"cpu,omitempty"` // the model under which a guest booted on KVM
+	CPU     string      `json:"cpu,omitempty"` // the model with which a guest booted
 	KVM     vmm.Verdict `json:"kvm"`
 }
 
-// maxKnowledge bounds the file.
-const maxKnowledge = 64 << 10
+const (
+	releaseFile = "qemu.json"
+	verdictFile = "kvm.json"
+	lockFile    = "kvm.lock"
+	maxFile     = 64 << 10
+)
 
-// remember returns what is known about this host and its QEMU, asking QEMU for its version if need be.
-func (d *Driver) remember(ctx context.Context) (knowledge, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// know returns what is known, asking QEMU for its version if need be.
+func (d *Driver) know(ctx context.Context) (knowledge, error) {
 	now, err := find(d.options.Binary)
 	if err != nil {
 		return knowledge{}, err
 	}
-	if d.known != nil && d.known.QEMU == now {
-		return *d.known, nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known.release.QEMU == now {
+		return d.known, nil
 	}
-	k := d.load()
-	if k.QEMU != now || k.Version == "" {
+	k := knowledge{release: load[release](d, releaseFile)}
+	if k.release.QEMU != now || k.release.Version == "" {
 		version, err := askVersion(ctx, now)
 		if err != nil {
 			return knowledge{}, err
 		}
-		k = knowledge{QEMU: now, Version: version}
+		k.release = release{QEMU: now, Version: version}
+		d.save(releaseFile, k.release)
 	}
-	if id, kernel := host(); k.BootID != id || k.Kernel != kernel {
-		k = knowledge{QEMU: k.QEMU, Version: k.Version, BootID: id, Kernel: kernel}
-	}
-	d.save(k)
-	d.known = &k
+	k.verdict = d.loadVerdict(k.release)
+	d.known = k
 	return k, nil
 }
 
-// reload forgets what this process knows, since another may have learnt more.
-func (d *Driver) reload(ctx context.Context) (knowledge, error) {
-	d.mu.Lock()
-	d.known = nil
-	d.mu.Unlock()
-	return d.remember(ctx)
+// loadVerdict returns the verdict that is remembered, or one that says nothing if that is about another
+// QEMU, kernel or boot of the host.
+func (d *Driver) loadVerdict(r release) verdict {
+	fresh := verdict{Release: r}
+	fresh.BootID, fresh.Kernel = host()
+	v := load[verdict](d, verdictFile)
+	if v.Release != r || v.BootID != fresh.BootID || v.Kernel != fresh.Kernel {
+		return fresh
+	}
+	return v
 }
 
-// learn keeps a verdict about KVM.
-func (d *Driver) learn(k knowledge) {
+// learn makes a verdict that of this driver.
+func (d *Driver) learn(v verdict) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.save(k)
-	d.known = &k
+	d.known.verdict = v
+	d.mu.Unlock()
 }
 
 // host tells this boot of this kernel from all others.
@@ -80,35 +97,35 @@ func host() (bootID, kernel string) {
 
 func (d *Driver) path(name string) string { return filepath.Join(d.options.CacheDir, name) }
 
-// load reads the file. One that is missing or damaged knows nothing.
-func (d *Driver) load() knowledge {
-	var k knowledge
+// load reads a file. One that is missing or damaged knows nothing.
+func load[T any](d *Driver, name string) T {
+	var got, nothing T
 	if d.options.CacheDir == "" {
-		return k
+		return nothing
 	}
-	data, err := os.ReadFile(d.path("qemu.json"))
-	if err != nil || len(data) > maxKnowledge || json.Unmarshal(data, &k) != nil {
-		return knowledge{}
+	data, err := os.ReadFile(d.path(name))
+	if err != nil || len(data) > maxFile || json.Unmarshal(data, &got) != nil {
+		return nothing
 	}
-	return k
+	return got
 }
 
-// save writes the file if it says something else. That it cannot is no failure: the next process finds out anew.
-func (d *Driver) save(k knowledge) {
-	if d.options.CacheDir == "" || k == d.load() {
+// save writes a file. That it cannot is no failure: the next process finds out anew.
+func (d *Driver) save(name string, content any) {
+	if d.options.CacheDir == "" {
 		return
 	}
-	data, err := json.MarshalIndent(k, "", "  ")
+	data, err := json.MarshalIndent(content, "", "  ")
 	if err != nil || os.MkdirAll(d.options.CacheDir, 0o700) != nil {
 		return
 	}
-	temporary, err := os.CreateTemp(d.options.CacheDir, ".qemu-*.json")
+	temporary, err := os.CreateTemp(d.options.CacheDir, "."+name+"-*")
 	if err != nil {
 		return
 	}
 	_, err = temporary.Write(append(data, '\n'))
 	if err = errors.Join(err, temporary.Close()); err == nil {
-		err = os.Rename(temporary.Name(), d.path("qemu.json"))
+		err = os.Rename(temporary.Name(), d.path(name))
 	}
 	if err != nil {
 		os.Remove(temporary.Name())
@@ -123,7 +140,7 @@ func (d *Driver) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(d.options.CacheDir, 0o700); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(d.path("qemu.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(d.path(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

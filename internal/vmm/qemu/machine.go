@@ -31,7 +31,6 @@ type machine struct {
 	ending atomic.Pointer[shutdown] // what QEMU said about why it ends
 	killed atomic.Bool
 	moved  chan string // the states of a migration
-	runs   chan struct{}
 }
 
 // shutdown is the data of the event of that name.
@@ -54,7 +53,7 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := d.remember(ctx)
+	known, err := d.know(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -68,13 +67,13 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 		return nil, err
 	}
 	c := build(d.platform, d.cpu(spec.Accelerator, known), spec, theirs, d.kernelWords(spec))
-	p, err := startProcess(known.QEMU.Path, c, spec.Console, spec.Log)
+	p, err := startProcess(known.release.QEMU.Path, c, spec.Console, spec.Log)
 	if err != nil {
 		ours.Close()
-		return nil, fmt.Errorf("cannot run %s: %w", known.QEMU.Path, err)
+		return nil, fmt.Errorf("cannot run %s: %w", known.release.QEMU.Path, err)
 	}
 	opened.close()
-	return newMachine(ctx, p, ours, spec.Incoming != nil)
+	return newMachine(ctx, p, ours, c.incoming)
 }
 
 // kernelWords is the guest's command line. One that resumes has had its own.
@@ -93,10 +92,10 @@ func (d *Driver) kernelWords(spec vmm.Spec) string {
 }
 
 // newMachine takes over a process that has just started, and returns when it runs.
-func newMachine(ctx context.Context, p *process, control *os.File, incoming bool) (*machine, error) {
+func newMachine(ctx context.Context, p *process, control *os.File, incoming string) (*machine, error) {
 	m := &machine{
 		process: p, done: make(chan struct{}), events: make(chan vmm.Event, maxEvents),
-		moved: make(chan string, 16), runs: make(chan struct{}, 1),
+		moved: make(chan string, 16),
 	}
 	var err error
 	if m.monitor, err = newMonitor(control, m.event); err != nil {
@@ -126,30 +125,27 @@ func (m *machine) giveUp(err error) error {
 }
 
 // ready waits until QEMU has made the machine and, if it resumes, has loaded its state.
-func (m *machine) ready(ctx context.Context, incoming bool) error {
-	if err := m.monitor.execute(ctx, "qmp_capabilities", nil, nil, nil); err != nil {
+func (m *machine) ready(ctx context.Context, incoming string) error {
+	if err := m.monitor.execute(ctx, "qmp_capabilities", nil, nil, nil); err != nil || incoming == "" {
 		return err
 	}
-	if !incoming {
-		return nil
-	}
-	var status struct {
-		Status string `json:"status"`
-	}
-	if err := m.monitor.execute(ctx, "query-status", nil, nil, &status); err != nil {
+	if err := m.monitor.execute(ctx, "migrate-set-capabilities", capabilities(), nil, nil); err != nil {
 		return err
 	}
-	if status.Status == "running" {
-		return nil
+	if err := m.monitor.execute(ctx, "migrate-incoming", map[string]any{"uri": incoming}, nil, nil); err != nil {
+		return err
 	}
-	select {
-	case <-m.runs:
-		return nil
-	case <-m.monitor.ended:
-		return errQMPClosed
-	case <-ctx.Done():
-		return ctx.Err()
+	return m.migrated(ctx)
+}
+
+// capabilities are for both sides of a migration: shared memory is no part of the state, and progress is
+// told in events.
+func capabilities() any {
+	type capability struct {
+		Capability string `json:"capability"`
+		State      bool   `json:"state"`
 	}
+	return map[string]any{"capabilities": []capability{{"x-ignore-shared", true}, {"events", true}}}
 }
 
 // watch reaps the process and says why it ended.
@@ -209,8 +205,6 @@ func (m *machine) Events() <-chan vmm.Event { return m.events }
 // event handles one event of QEMU's. It never blocks: a reader who is slow loses some.
 func (m *machine) event(name string, data json.RawMessage) {
 	switch name {
-	case "RESUME":
-		offer(m.runs, struct{}{})
 	case "MIGRATION":
 		var state struct {
 			Status string `json:"status"`
@@ -255,7 +249,8 @@ func diskError(data json.RawMessage) string {
 	return fmt.Sprintf("disk %s: %s failed: %s", e.Node, e.Operation, sentence(e.Reason))
 }
 
-// Freeze stops the guest and writes the state of its devices.
+// Freeze writes the state of the guest's devices; QEMU stops the guest for it. It is not stopped beforehand, since
+// the state would then say so, and a clone would have to be told to go on.
 func (m *machine) Freeze(ctx context.Context, state *os.File) error {
 	if err := m.freeze(ctx, state); err != nil {
 		return fmt.Errorf("cannot freeze the virtual machine: %w", err)
@@ -270,14 +265,12 @@ func (m *machine) freeze(ctx context.Context, state *os.File) error {
 		return err
 	}
 	defer out.Close()
-	capabilities := map[string]any{"capabilities": []map[string]any{{"capability": "events", "state": true}}}
 	for _, step := range []struct {
 		command   string
 		arguments any
 		file      *os.File
 	}{
-		{"migrate-set-capabilities", capabilities, nil},
-		{"stop", nil, nil},
+		{"migrate-set-capabilities", capabilities(), nil},
 		{"getfd", map[string]any{"fdname": "state"}, out},
 		{"migrate", map[string]any{"uri": "fd:state"}, nil},
 	} {
@@ -285,6 +278,11 @@ func (m *machine) freeze(ctx context.Context, state *os.File) error {
 			return err
 		}
 	}
+	return m.migrated(ctx)
+}
+
+// migrated waits until a state is saved or loaded.
+func (m *machine) migrated(ctx context.Context) error {
 	for {
 		select {
 		case status := <-m.moved:

@@ -12,36 +12,36 @@ import (
 
 // Accelerator chooses between KVM and TCG. See [vmm.Driver].
 func (d *Driver) Accelerator(ctx context.Context, want vmm.Accelerator, boot vmm.Boot) (vmm.Choice, error) {
-	known, err := d.remember(ctx)
+	known, err := d.know(ctx)
 	if err != nil {
 		return vmm.Choice{}, err
 	}
-	verdict := d.device()
-	if verdict.Accessible && known.KVM.Tried {
-		verdict = known.KVM
+	found := d.device()
+	if found.Accessible && known.verdict.KVM.Tried {
+		found = known.verdict.KVM
 	}
 	switch want {
 	case vmm.TCG:
-		return vmm.Choice{Accelerator: vmm.TCG, KVM: verdict}, nil
+		return vmm.Choice{Accelerator: vmm.TCG, KVM: found}, nil
 	case vmm.KVM, vmm.Auto, "":
 	default:
 		return vmm.Choice{}, fmt.Errorf("no such accelerator as %q: it is auto, kvm or tcg", want)
 	}
-	if verdict.Accessible && !verdict.Tried {
-		if verdict, err = d.probe(ctx, verdict, boot); err != nil {
+	if found.Accessible && !found.Tried {
+		if found, err = d.probe(ctx, known, found, boot); err != nil {
 			return vmm.Choice{}, err
 		}
 	}
 	switch {
-	case verdict.Usable:
-		return vmm.Choice{Accelerator: vmm.KVM, KVM: verdict}, nil
+	case found.Usable:
+		return vmm.Choice{Accelerator: vmm.KVM, KVM: found}, nil
 	case want == vmm.KVM:
-		return vmm.Choice{KVM: verdict}, hinted{
-			fmt.Errorf("%w: %s", vmm.ErrKVM, verdict.Reason),
+		return vmm.Choice{KVM: found}, hinted{
+			fmt.Errorf("%w: %s", vmm.ErrKVM, found.Reason),
 			"use the accelerator auto or tcg: guests then run without KVM, several times slower",
 		}
 	}
-	return vmm.Choice{Accelerator: vmm.TCG, KVM: verdict}, nil
+	return vmm.Choice{Accelerator: vmm.TCG, KVM: found}, nil
 }
 
 // device finds out what can be known about KVM without booting a guest.
@@ -61,41 +61,40 @@ func (d *Driver) device() vmm.Verdict {
 }
 
 // probe boots a guest on KVM, unless another process has just done so.
-func (d *Driver) probe(ctx context.Context, verdict vmm.Verdict, boot vmm.Boot) (vmm.Verdict, error) {
+func (d *Driver) probe(ctx context.Context, known knowledge, found vmm.Verdict, boot vmm.Boot) (vmm.Verdict, error) {
 	unlock, err := d.lock(ctx)
 	if err != nil {
-		return verdict, fmt.Errorf("cannot probe kvm: %w", err)
+		return found, fmt.Errorf("cannot probe kvm: %w", err)
 	}
 	defer unlock()
-	known, err := d.reload(ctx)
-	if err != nil {
-		return verdict, err
-	}
-	if known.KVM.Tried {
-		return known.KVM, nil
+	v := d.loadVerdict(known.release)
+	if v.KVM.Tried {
+		d.learn(v)
+		return v.KVM, nil
 	}
 	limit, cancel := context.WithTimeout(ctx, d.options.ProbeTimeout)
 	defer cancel()
-	verdict.Tried = true
+	found.Tried = true
 	for _, cpu := range d.platform.cpu[vmm.KVM] {
 		err := d.try(limit, cpu, boot)
 		if ctx.Err() != nil {
-			return verdict, ctx.Err() // the caller's own end says nothing about KVM
+			return found, ctx.Err() // the caller's own end says nothing about KVM
 		}
 		if err == nil {
-			verdict.Usable, verdict.Reason = true, ""
-			known.CPU = cpu
+			found.Usable, found.Reason = true, ""
+			v.CPU = cpu
 			break
 		}
-		verdict.Reason = "a guest did not boot on it: " + sentence(err.Error())
+		found.Reason = "a guest did not boot on it: " + sentence(err.Error())
 		if limit.Err() != nil {
-			verdict.Reason = fmt.Sprintf("a guest did not boot on it within %v", d.options.ProbeTimeout)
+			found.Reason = fmt.Sprintf("a guest did not boot on it within %v", d.options.ProbeTimeout)
 			break
 		}
 	}
-	known.KVM = verdict
-	d.learn(known)
-	return verdict, nil
+	v.KVM = found
+	d.save(verdictFile, v)
+	d.learn(v)
+	return found, nil
 }
 
 // try boots a guest with that CPU model, which Start takes while it does.

@@ -35,8 +35,8 @@ type Driver struct {
 	platform platform
 
 	mu     sync.Mutex
-	known  *knowledge // what the cache says, once read
-	trying string     // the CPU model that a probe is at
+	known  knowledge // the zero value is not known yet
+	trying string    // the CPU model that a probe is at
 }
 
 // New returns a driver. It touches nothing yet.
@@ -62,16 +62,16 @@ func (d *Driver) Name() string { return "qemu" }
 
 // Version is QEMU's version, and the path of its executable.
 func (d *Driver) Version(ctx context.Context) (version, path string, err error) {
-	m, err := d.remember(ctx)
+	k, err := d.know(ctx)
 	if err != nil {
 		return "", "", err
 	}
-	return m.Version, m.QEMU.Path, nil
+	return k.release.Version, k.release.QEMU.Path, nil
 }
 
 // Fingerprint has QEMU's version and file, the machine and the CPU model.
 func (d *Driver) Fingerprint(ctx context.Context, accelerator vmm.Accelerator) (string, error) {
-	m, err := d.remember(ctx)
+	k, err := d.know(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -79,7 +79,7 @@ func (d *Driver) Fingerprint(ctx context.Context, accelerator vmm.Accelerator) (
 	if !ok {
 		return "", fmt.Errorf("no machine for accelerator %q", accelerator)
 	}
-	return fmt.Sprintf("qemu %s %d %d; %s; %s", m.Version, m.QEMU.Size, m.QEMU.ModTime, machine, d.cpu(accelerator, m)), nil
+	return fmt.Sprintf("qemu %s %d %d; %s; %s", k.release.Version, k.release.QEMU.Size, k.release.QEMU.ModTime, machine, d.cpu(accelerator, k)), nil
 }
 
 // cpu is the CPU model to start with: under KVM the one that a probe is trying, or that it found to boot.
@@ -89,8 +89,8 @@ func (d *Driver) cpu(accelerator vmm.Accelerator, k knowledge) string {
 	if accelerator == vmm.KVM && d.trying != "" {
 		return d.trying
 	}
-	if accelerator == vmm.KVM && k.CPU != "" {
-		return k.CPU
+	if accelerator == vmm.KVM && k.verdict.CPU != "" {
+		return k.verdict.CPU
 	}
 	return d.platform.cpu[accelerator][0]
 }
