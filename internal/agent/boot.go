@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unsafe"
@@ -78,12 +79,16 @@ func mountAll(root string, mounts []mount) error {
 }
 
 // loadModules loads the kernel's modules in the order that the host found, and frees the memory that they took.
+// Those of a network device, a fifth of the work, are left out where there is none.
 func loadModules() error {
 	order, err := os.ReadFile(filepath.Join(modulesDir, "order"))
 	if err != nil {
 		return err
 	}
 	for name := range strings.FieldsSeq(string(order)) {
+		if slices.Contains([]string{"failover", "net_failover", "virtio_net"}, name) && !hasNetwork() {
+			continue
+		}
 		f, err := os.Open(filepath.Join(modulesDir, name+".ko"))
 		if err != nil {
 			return err
@@ -95,6 +100,20 @@ func loadModules() error {
 		}
 	}
 	return os.RemoveAll(modulesDir)
+}
+
+// hasNetwork tells whether the host gave a network device. It is known once the virtio bus is there, or is no virtio
+// device.
+func hasNetwork() bool {
+	const network = "0x0001"
+	devices, err := filepath.Glob("/sys/bus/virtio/devices/*/device")
+	if err != nil || len(devices) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(devices, func(path string) bool {
+		kind, err := os.ReadFile(path)
+		return err != nil || strings.TrimSpace(string(kind)) == network
+	})
 }
 
 // disk finds a disk by the serial that the host gave it.

@@ -70,6 +70,9 @@ func (e *exporter) add(name string) error {
 	if err != nil {
 		return err
 	}
+	if info.Mode()&fs.ModeSocket != 0 {
+		return nil // It means nothing without who listens, and tar has no word for it.
+	}
 	st := info.Sys().(*syscall.Stat_t)
 	if info.Mode()&fs.ModeCharDevice != 0 && st.Rdev == 0 {
 		dir, base := path.Split(name)
