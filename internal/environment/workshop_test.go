@@ -68,7 +68,10 @@ func (b *bench) cut(w http.ResponseWriter, n int) {
 }
 
 func TestFetch(t *testing.T) {
-	page := func(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/html"); w.Write([]byte("<html>log in")) }
+	page := func(w http.ResponseWriter) {
+		w.Header().Set("Content-Type", "text/html")
+		w.Write([]byte("<html>log in"))
+	}
 	for _, test := range []struct {
 		name     string
 		fault    func(b *bench, n int, w http.ResponseWriter, r *http.Request) bool
