@@ -40,7 +40,7 @@ var shape = []room{
 	{path: "internal/rpc", level: 4, may: []string{"."}},
 	{path: "internal/demo", level: 5, may: []string{".", "mcpserver"}},
 	{path: "internal/cli", level: 6, may: []string{
-		".", "mcpserver", "internal/rpc", "internal/doctor", "internal/supervisor", "internal/demo",
+		".", "mcpserver", "internal/rpc", "internal/doctor", "internal/supervisor", "internal/demo", "internal/hostcompat",
 	}},
 	{path: "cmd/pyro", level: 7, may: []string{"internal/cli"}},
 	{path: "cmd/pyro-agent", level: 7, may: []string{"internal/agent"}},

@@ -17,11 +17,7 @@ const workspace = "/workspace"
 
 // CreateTask makes a task and starts it, its workspace seeded. What cannot be done whole leaves nothing behind.
 func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error) {
-	vm, err := p.describe(ctx, record.KindTask, r.Shape, r.Publish)
-	if err != nil {
-		return Task{}, err
-	}
-	s, err := p.create(ctx, vm)
+	s, _, err := p.make(ctx, record.KindTask, r.Shape, r.Publish)
 	if err != nil {
 		return Task{}, err
 	}
@@ -157,7 +153,7 @@ func viewTask(v record.VM) Task {
 		MemMiB: v.MemMiB, TTLSeconds: v.TTLSeconds, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, NetworkEnabled: v.NetworkEnabled,
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
 		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: workspace}, LastError: v.LastError, Metadata: v.Metadata,
-		Accelerator: v.Accelerator}
+		Accelerator: v.Accelerator, Confinement: v.Confinement}
 	if v.LastCommand != nil {
 		t.LastCommand = (*LastCommand)(v.LastCommand)
 	}

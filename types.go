@@ -77,6 +77,8 @@ type RunInVMResult struct {
 	VCPUCount   int    `json:"vcpu_count"`
 	MemMiB      int    `json:"mem_mib"`
 	Accelerator string `json:"accelerator"`
+	// Confinement says what is confined and what is not, where the host stood in for a guest.
+	Confinement string `json:"confinement,omitempty"`
 }
 
 // CreateVMRequest asks for a VM that is not started yet.
@@ -105,6 +107,7 @@ type VM struct {
 	LastError       *string           `json:"last_error"`
 	Metadata        map[string]string `json:"metadata"`
 	Accelerator     string            `json:"accelerator"`
+	Confinement     string            `json:"confinement,omitempty"`
 }
 
 // ExecVMRequest asks for one command in a started VM, which is removed afterwards.
@@ -155,6 +158,7 @@ type Task struct {
 	LastError       *string           `json:"last_error"`
 	Metadata        map[string]string `json:"metadata"`
 	Accelerator     string            `json:"accelerator"`
+	Confinement     string            `json:"confinement,omitempty"`
 }
 
 // LastCommand is the newest command of a task.

@@ -11,6 +11,21 @@ import (
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
+// make describes a shape and makes a VM of it, while nobody prunes what it is made from.
+func (p *Pyro) make(ctx context.Context, kind record.Kind, shape Shape, publish []string) (*session, record.VM, error) {
+	vm, err := p.describe(ctx, kind, shape, publish)
+	if err != nil {
+		return nil, vm, err
+	}
+	release, err := p.store.Hold(ctx)
+	if err != nil {
+		return nil, vm, err
+	}
+	defer release()
+	s, err := p.create(ctx, vm)
+	return s, vm, err
+}
+
 // create makes a VM with a supervisor. The VM is bound to the session until it is complete.
 func (p *Pyro) create(ctx context.Context, vm record.VM) (*session, error) {
 	root := p.root()
@@ -59,16 +74,11 @@ func (p *Pyro) RunInVM(ctx context.Context, r RunInVMRequest) (RunInVMResult, er
 	if err := r.CommandLine.check(); err != nil {
 		return RunInVMResult{}, err
 	}
-	vm, err := p.describe(ctx, record.KindRun, r.Shape, nil)
+	s, vm, err := p.make(ctx, record.KindRun, r.Shape, nil)
 	if err != nil {
 		return RunInVMResult{}, err
 	}
-	s, err := p.create(ctx, vm)
-	if err != nil {
-		return RunInVMResult{}, err
-	}
-	result, err := p.runAndRemove(ctx, s, vm, r.CommandLine)
-	return result, err
+	return p.runAndRemove(ctx, s, vm, r.CommandLine)
 }
 
 // runAndRemove starts a VM where it is not, runs its one command and removes it.
@@ -88,19 +98,16 @@ func (p *Pyro) runAndRemove(ctx context.Context, s *session, vm record.VM, c Com
 	if err != nil {
 		return RunInVMResult{}, err
 	}
+	p.warmLater(vm)
 	return RunInVMResult{VMID: s.id, Environment: vm.Environment, Command: commandText(c), Output: output,
-		VCPUCount: vm.VCPUCount, MemMiB: vm.MemMiB, Accelerator: vm.Accelerator}, nil
+		VCPUCount: vm.VCPUCount, MemMiB: vm.MemMiB, Accelerator: vm.Accelerator, Confinement: vm.Confinement}, nil
 }
 
 func commandText(c CommandLine) string { return link.Exec{Command: c.Command, Argv: c.Argv}.Line() }
 
 // CreateVM makes a VM that is not started.
 func (p *Pyro) CreateVM(ctx context.Context, r CreateVMRequest) (VM, error) {
-	vm, err := p.describe(ctx, record.KindVM, r.Shape, nil)
-	if err != nil {
-		return VM{}, err
-	}
-	s, err := p.create(ctx, vm)
+	s, vm, err := p.make(ctx, record.KindVM, r.Shape, nil)
 	if err != nil {
 		return VM{}, err
 	}
@@ -275,7 +282,7 @@ func viewVM(v record.VM) VM {
 	return VM{VMID: v.ID, Environment: v.Environment, State: string(v.State), VCPUCount: v.VCPUCount, MemMiB: v.MemMiB,
 		TTLSeconds: v.TTLSeconds, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, NetworkEnabled: v.NetworkEnabled,
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, LastError: v.LastError, Metadata: v.Metadata,
-		Accelerator: v.Accelerator}
+		Accelerator: v.Accelerator, Confinement: v.Confinement}
 }
 
 // exec runs one command over a session.

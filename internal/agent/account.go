@@ -1,14 +1,15 @@
 package agent
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/pyro-mcp/pyro/internal/process"
 )
@@ -20,15 +21,11 @@ type account struct {
 	groups            []uint32
 }
 
-// maxAccounts bounds the lines read of a guest's passwd and group.
-const maxAccounts = 100_000
+// maxTable bounds what is read of a guest's passwd and group.
+const maxTable = 16 << 20
 
 // lookUp finds a user as docker's --user names one: name or number, either with :group. Empty is root.
 func lookUp(spec string) (account, error) {
-	user, group, hasGroup := strings.Cut(spec, ":")
-	if user == "" {
-		user = "0"
-	}
 	passwd, err := readTable("/etc/passwd")
 	if err != nil {
 		return account{}, err
@@ -36,6 +33,14 @@ func lookUp(spec string) (account, error) {
 	groups, err := readTable("/etc/group")
 	if err != nil {
 		return account{}, err
+	}
+	return find(spec, passwd, groups)
+}
+
+func find(spec string, passwd, groups [][]string) (account, error) {
+	user, group, hasGroup := strings.Cut(spec, ":")
+	if user == "" {
+		user = "0"
 	}
 	a, err := findUser(user, passwd)
 	if err != nil {
@@ -47,22 +52,14 @@ func lookUp(spec string) (account, error) {
 		}
 	}
 	for _, g := range groups {
-		if len(g) >= 4 && a.name != "" && contains(g[3], a.name) {
-			if id, err := strconv.ParseUint(g[2], 10, 32); err == nil {
-				a.groups = append(a.groups, uint32(id))
-			}
+		if len(g) < 4 || a.name == "" || !slices.Contains(strings.Split(g[3], ","), a.name) {
+			continue
+		}
+		if id, ok := parseID(g[2]); ok {
+			a.groups = append(a.groups, id)
 		}
 	}
 	return a, nil
-}
-
-func contains(list, name string) bool {
-	for part := range strings.SplitSeq(list, ",") {
-		if part == name {
-			return true
-		}
-	}
-	return false
 }
 
 func findUser(user string, passwd [][]string) (account, error) {
@@ -116,19 +113,24 @@ func readTable(path string) ([][]string, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return parseTable(f)
+	b, err := io.ReadAll(io.LimitReader(f, maxTable+1))
+	if err == nil && len(b) > maxTable {
+		err = errors.New("it is too long")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the guest's %q: %w", path, err)
+	}
+	return parseTable(string(b)), nil
 }
 
-func parseTable(r io.Reader) ([][]string, error) {
-	var rows [][]string
-	lines := bufio.NewScanner(r)
-	for lines.Scan() && len(rows) < maxAccounts {
-		line := strings.TrimSpace(lines.Text())
+func parseTable(text string) (rows [][]string) {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
 		if line != "" && line[0] != '#' {
 			rows = append(rows, strings.Split(line, ":"))
 		}
 	}
-	return rows, lines.Err()
+	return rows
 }
 
 // environ is what a login would set, then what the environment's image says, then the command's own.
@@ -146,4 +148,12 @@ func (a account) environ(more ...[]string) []string {
 		vars = append(vars, "USER="+a.name, "LOGNAME="+a.name)
 	}
 	return process.Environment(append([][]string{vars}, more...)...)
+}
+
+// credential is what a process of this user starts with. Who is not root has no choice.
+func (a account) credential() *syscall.Credential {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return &syscall.Credential{Uid: a.uid, Gid: a.gid, Groups: a.groups}
 }

@@ -20,7 +20,8 @@ import (
 type Agent struct {
 	upper  *os.Root // what differs from the base image
 	reaper *reaper
-	groups *groups
+	group  func() (group, error) // makes one for each command
+	quiet  func() error          // ends all commands
 
 	mu         sync.Mutex
 	configured *account // nil until the guest is a machine of its own
@@ -147,12 +148,14 @@ func (a *Agent) sync() error {
 	return nil
 }
 
-// shutdown ends the guest once its answer is on the way.
+// shutdown ends the guest once its answer has gone out. Its disk is left as a running system leaves it: the journal
+// makes it whole when it is mounted again.
 func (a *Agent) shutdown(stream *wire.Stream) (any, error) {
+	err := a.quiet()
 	unix.Sync()
 	go func() {
 		<-stream.Broken()
 		unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 	}()
-	return link.Empty{}, nil
+	return link.Empty{}, err
 }

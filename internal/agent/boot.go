@@ -51,12 +51,12 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	if err := linkUp("lo"); err != nil {
 		return nil, nil, err
 	}
-	groups, err := newGroups()
+	groups, err := newCgroups()
 	if err != nil {
 		return nil, nil, err
 	}
-	a := &Agent{upper: upper, reaper: newReaper(), groups: groups}
-	protect()
+	a := &Agent{upper: upper, reaper: newReaper(), group: groups.make, quiet: groups.killAll}
+	raiseLimits()
 	if words, err := os.ReadFile("/proc/cmdline"); err == nil && strings.Contains(string(words), "pyro.warm=1") {
 		a.warm()
 	}
@@ -114,7 +114,8 @@ func disk(serial string) (string, error) {
 	return "", fmt.Errorf("there is no disk %q", serial)
 }
 
-// mountRoot lays the scratch disk over the base image, and gives what will differ between them.
+// mountRoot lays the scratch disk over the base image, and gives what will differ between them: whole files and
+// directories in their places, as an image's layer wants them.
 func mountRoot() (*os.Root, error) {
 	base, err := disk("base")
 	if err != nil {
@@ -142,7 +143,7 @@ func mountRoot() (*os.Root, error) {
 		return nil, err
 	}
 	return upper, mountAll("", []mount{{"overlay", newRoot, "overlay", 0,
-		"lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"}})
+		"redirect_dir=off,metacopy=off,lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"}})
 }
 
 // grow makes the scratch file system as large as its disk. The ioctl is EXT4_IOC_RESIZE_FS, which takes the number
@@ -217,36 +218,4 @@ func enterRoot() error {
 		}
 	}
 	return nil
-}
-
-// port is a virtio port. It reads as ended while nobody is connected on the host's side, who may come back.
-type port struct{ *os.File }
-
-// Read waits for the host.
-func (p port) Read(b []byte) (int, error) {
-	for {
-		n, err := p.File.Read(b)
-		if err != io.EOF {
-			return n, err
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
-// openPort opens a virtio port by its name; the port's number is anybody's guess.
-func openPort(name string) (io.ReadWriteCloser, error) {
-	for range 200 {
-		ports, err := filepath.Glob("/sys/class/virtio-ports/*/name")
-		if err != nil {
-			return nil, err
-		}
-		for _, path := range ports {
-			if got, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(got)) == name {
-				f, err := os.OpenFile("/dev/"+filepath.Base(filepath.Dir(path)), os.O_RDWR, 0)
-				return port{f}, err
-			}
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	return nil, fmt.Errorf("there is no virtio port %q", name)
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -42,19 +44,27 @@ type command struct {
 	who    account
 	run    process.Command
 	stream *wire.Stream
-	group  *group
+	group  group
+	input  *os.File // our end of its standard input, nil where it has none
 	output []*process.Output
 }
 
 func (c *command) do(ctx context.Context) (link.ExecResult, error) {
 	var err error
-	if c.group, err = c.agent.groups.make(); err != nil {
+	if c.group, err = c.agent.group(); err != nil {
 		return link.ExecResult{}, err
 	}
 	defer c.group.close()
-	ended, err := c.start(ctx)
+	ended, err := c.start()
 	if err != nil {
 		return c.cannotRun(err)
+	}
+	if c.input != nil {
+		var feeding sync.WaitGroup
+		feeding.Go(c.feed)
+		defer feeding.Wait()
+		defer c.input.Close()
+		defer c.stream.CloseRecv()
 	}
 	var limit <-chan time.Time
 	if c.exec.TimeoutMS > 0 {
@@ -63,12 +73,11 @@ func (c *command) do(ctx context.Context) (link.ExecResult, error) {
 		limit = timer.C
 	}
 	var result link.ExecResult
-	var status syscall.WaitStatus
 	select {
-	case status = <-ended:
+	case status := <-ended:
 		result.ExitCode = process.ExitCode(status)
 	case <-limit:
-		status = c.kill(ended)
+		c.kill(ended)
 		result.ExitCode, result.TimedOut = process.ExitTimeout, true
 	case <-ctx.Done():
 		c.kill(ended)
@@ -78,26 +87,26 @@ func (c *command) do(ctx context.Context) (link.ExecResult, error) {
 		_ = o.End() // Where nobody listens any more, the context has ended.
 	}
 	result.OOM = c.group.ranOut()
-	result.DiskFull = diskFull()
+	result.DiskFull = diskFull(c.who)
 	return result, nil
 }
 
 // kill ends the command with all that it started, and waits for it.
-func (c *command) kill(ended <-chan syscall.WaitStatus) syscall.WaitStatus {
+func (c *command) kill(ended <-chan syscall.WaitStatus) {
 	for {
 		if err := c.group.kill(); err != nil {
 			die(fmt.Errorf("a command cannot be killed: %w", err))
 		}
 		select {
-		case status := <-ended:
-			return status
+		case <-ended:
+			return
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
 
 // start starts the process with its streams.
-func (c *command) start(ctx context.Context) (<-chan syscall.WaitStatus, error) {
+func (c *command) start() (<-chan syscall.WaitStatus, error) {
 	path, err := c.run.Find()
 	if err != nil {
 		return nil, err
@@ -108,7 +117,7 @@ func (c *command) start(ctx context.Context) (<-chan syscall.WaitStatus, error) 
 			f.Close()
 		}
 	}()
-	stdin, feed, err := c.stdin()
+	stdin, err := c.stdin()
 	if err != nil {
 		return nil, err
 	}
@@ -122,43 +131,43 @@ func (c *command) start(ctx context.Context) (<-chan syscall.WaitStatus, error) 
 		c.output = append(c.output, output)
 	}
 	attr := &syscall.ProcAttr{Dir: c.run.Dir, Env: c.run.Env, Sys: &syscall.SysProcAttr{
-		Setsid: true, UseCgroupFD: true, CgroupFD: int(c.group.dir.Fd()),
-		Credential: &syscall.Credential{Uid: c.who.uid, Gid: c.who.gid, Groups: c.who.groups},
-	}}
+		Setsid: true, Credential: c.who.credential()}}
+	c.group.join(attr.Sys)
 	for _, f := range child {
 		attr.Files = append(attr.Files, f.Fd())
 	}
-	_, ended, err := c.agent.reaper.start(path, c.run.Argv, attr)
-	if err != nil {
-		if feed != nil {
-			feed.Close()
-		}
-		return nil, err
+	ended, err := c.agent.reaper.start(path, c.run.Argv, attr)
+	if err != nil && c.input != nil {
+		c.input.Close()
 	}
-	if feed != nil {
-		go c.feed(feed)
-	}
-	return ended, nil
+	return ended, err
 }
 
-// stdin gives the command's end of its input, and ours where there will be any.
-func (c *command) stdin() (theirs, ours *os.File, err error) {
+// stdin gives the command's end of its input.
+func (c *command) stdin() (theirs *os.File, err error) {
 	if !c.exec.Stdin {
-		theirs, err = os.Open(os.DevNull)
-		return theirs, nil, err
+		return os.Open(os.DevNull)
 	}
-	return os.Pipe()
+	theirs, c.input, err = os.Pipe()
+	return theirs, err
 }
 
-// feed passes input on to its end. A command that does not read it any more is no failure.
-func (c *command) feed(w *os.File) {
-	defer w.Close()
+// feed passes input on to its end. A command that does not read it any more is no failure. Input that breaks off
+// must not look like its end: the command is about to be killed, and its pipe is closed after that.
+func (c *command) feed() {
 	for {
 		m, err := c.stream.Recv()
+		if err == io.EOF {
+			c.input.Close()
+		}
 		if err != nil {
 			return
 		}
-		if _, err := w.Write(m.Data); err != nil {
+		if m.Kind != link.KindStdin {
+			continue
+		}
+		if _, err := c.input.Write(m.Data); err != nil {
+			c.stream.CloseRecv()
 			return
 		}
 	}
@@ -176,10 +185,18 @@ func (c *command) cannotRun(err error) (link.ExecResult, error) {
 	return link.ExecResult{ExitCode: code}, nil
 }
 
-// diskFull tells whether the root has no room left.
-func diskFull() bool {
+// diskFull tells whether the user has no room left, but for less than a file of any use takes.
+func diskFull(who account) bool {
+	const useless = 64 << 10
 	var st unix.Statfs_t
-	return unix.Statfs("/", &st) == nil && (st.Bavail == 0 || st.Ffree == 0 && st.Files > 0)
+	if unix.Statfs("/", &st) != nil {
+		return false
+	}
+	free := st.Bavail
+	if who.uid == 0 {
+		free = st.Bfree
+	}
+	return free*uint64(st.Bsize) < useless || st.Ffree == 0 && st.Files > 0
 }
 
 func isNoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

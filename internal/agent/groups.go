@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,16 +17,30 @@ import (
 // agent lives to tell.
 const reserve = 40 << 20
 
-// groups makes the control group of each command. Killing the group kills all that the command started, whatever
-// sessions and parents those have made themselves.
-type groups struct {
-	dir  string
-	last atomic.Int64
+// group holds one command and all that it starts.
+type group interface {
+	// join has a process that is about to start begin in the group.
+	join(*syscall.SysProcAttr)
+	// kill ends everything in the group, whatever sessions and parents that has made itself.
+	kill() error
+	// ranOut tells whether the kernel killed something of the group for memory.
+	ranOut() bool
+	// close lets go of the group. A background process that lives on in it does so by right.
+	close()
 }
 
-func newGroups() (*groups, error) {
+// cgroups makes groups that are control groups.
+type cgroups struct {
+	dir string
+
+	mu   sync.Mutex
+	last int
+	left []string // groups that something lived on in when they were closed
+}
+
+func newCgroups() (*cgroups, error) {
 	const root = "/sys/fs/cgroup"
-	g := &groups{dir: root + "/pyro"}
+	g := &cgroups{dir: root + "/pyro"}
 	if err := os.Mkdir(g.dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -34,21 +49,37 @@ func newGroups() (*groups, error) {
 			return nil, fmt.Errorf("cannot enable control groups: %w", err)
 		}
 	}
-	var info unix.Sysinfo_t
-	if err := unix.Sysinfo(&info); err != nil {
-		return nil, err
-	}
-	if total := int64(info.Totalram) * int64(info.Unit); total > 2*reserve {
-		return g, os.WriteFile(g.dir+"/memory.max", []byte(strconv.FormatInt(total-reserve, 10)), 0o644)
-	}
-	return g, nil
+	return g, g.limit()
 }
 
-// group is one command's.
-type group struct{ dir *os.File }
+// limit keeps memory and threads for the agent: without either it dies, and the guest with it.
+func (g *cgroups) limit() error {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return err
+	}
+	if total := int64(info.Totalram) * int64(info.Unit); total > 2*reserve {
+		if err := os.WriteFile(g.dir+"/memory.max", []byte(strconv.FormatInt(total-reserve, 10)), 0o644); err != nil {
+			return err
+		}
+	}
+	text, err := os.ReadFile("/proc/sys/kernel/threads-max")
+	if err != nil {
+		return err
+	}
+	threads, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(g.dir+"/pids.max", []byte(strconv.Itoa(threads-threads/8)), 0o644)
+}
 
-func (g *groups) make() (*group, error) {
-	path := fmt.Sprintf("%s/%d", g.dir, g.last.Add(1))
+func (g *cgroups) make() (group, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left = slices.DeleteFunc(g.left, func(path string) bool { return os.Remove(path) == nil })
+	g.last++
+	path := g.dir + "/" + strconv.Itoa(g.last)
 	if err := os.Mkdir(path, 0o755); err != nil {
 		return nil, err
 	}
@@ -56,17 +87,30 @@ func (g *groups) make() (*group, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(path))
 	}
-	return &group{dir}, nil
+	return &cgroup{all: g, dir: dir}, nil
 }
 
-// kill ends everything in the group.
-func (g *group) kill() error {
-	return os.WriteFile(filepath.Join(g.dir.Name(), "cgroup.kill"), []byte("1"), 0o644)
+// killAll ends every command.
+func (g *cgroups) killAll() error {
+	return os.WriteFile(g.dir+"/cgroup.kill", []byte("1"), 0o644)
 }
 
-// ranOut tells whether the kernel killed something of the group for memory.
-func (g *group) ranOut() bool {
-	events, err := os.ReadFile(filepath.Join(g.dir.Name(), "memory.events"))
+// cgroup is one command's.
+type cgroup struct {
+	all *cgroups
+	dir *os.File
+}
+
+func (g *cgroup) join(attr *syscall.SysProcAttr) {
+	attr.UseCgroupFD, attr.CgroupFD = true, int(g.dir.Fd())
+}
+
+func (g *cgroup) kill() error {
+	return os.WriteFile(g.dir.Name()+"/cgroup.kill", []byte("1"), 0o644)
+}
+
+func (g *cgroup) ranOut() bool {
+	events, err := os.ReadFile(g.dir.Name() + "/memory.events")
 	if err != nil {
 		return false
 	}
@@ -78,13 +122,19 @@ func (g *group) ranOut() bool {
 	return false
 }
 
-// close lets go of the group, and removes it where nothing lives in it any more.
-func (g *group) close() {
-	_ = os.Remove(g.dir.Name()) // Fails where a background process lives on, which is its right.
+func (g *cgroup) close() {
 	g.dir.Close()
+	if os.Remove(g.dir.Name()) == nil {
+		return
+	}
+	g.all.mu.Lock()
+	defer g.all.mu.Unlock()
+	g.all.left = append(g.all.left, g.dir.Name())
 }
 
-// protect keeps the kernel from choosing the agent when memory is short.
-func protect() {
-	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0o644)
+// raiseLimits lets commands open as many files as on a Debian host: the kernel's limit for its first process is lower. The
+// agent needs no protection from the kernel's hunt for memory, which spares the first process, and must not ask for any:
+// commands would inherit it.
+func raiseLimits() {
+	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 4096, Max: 1 << 20})
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -31,6 +32,9 @@ func configureNetwork(n link.Network) error {
 	if err != nil {
 		return err
 	}
+	if !prefix.Addr().Is4() || !gateway.Is4() {
+		return fmt.Errorf("the guest's addresses %q and %q are not both IPv4", n.Address, n.Gateway)
+	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -39,7 +43,7 @@ func configureNetwork(n link.Network) error {
 	mask := net.CIDRMask(prefix.Bits(), 32)
 	for _, step := range []func() error{
 		func() error { return setMAC(fd, name, mac) },
-		func() error { return setNumber(fd, name, unix.SIOCSIFMTU, uint32(n.MTU)) },
+		func() error { return setMTU(fd, name, n.MTU) },
 		func() error { return setAddress(fd, name, unix.SIOCSIFADDR, prefix.Addr().AsSlice()) },
 		func() error { return setAddress(fd, name, unix.SIOCSIFNETMASK, mask) },
 		func() error { return linkUp(name) },
@@ -55,8 +59,11 @@ func configureNetwork(n link.Network) error {
 
 func networkDevice() (string, error) {
 	devices, err := filepath.Glob("/sys/class/net/*/device")
-	if err != nil || len(devices) == 0 {
-		return "", fmt.Errorf("there is no network device: %w", err)
+	if err != nil {
+		return "", err
+	}
+	if len(devices) == 0 {
+		return "", errors.New("there is no network device")
 	}
 	return filepath.Base(filepath.Dir(devices[0])), nil
 }
@@ -78,13 +85,17 @@ func linkUp(name string) error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
 }
 
-func setNumber(fd int, name string, request uint, n uint32) error {
+// setMTU leaves the device's own where none is given.
+func setMTU(fd int, name string, mtu int) error {
+	if mtu == 0 {
+		return nil
+	}
 	req, err := unix.NewIfreq(name)
 	if err != nil {
 		return err
 	}
-	req.SetUint32(n)
-	return unix.IoctlIfreq(fd, request, req)
+	req.SetUint32(uint32(mtu))
+	return unix.IoctlIfreq(fd, unix.SIOCSIFMTU, req)
 }
 
 func setAddress(fd int, name string, request uint, addr []byte) error {

@@ -30,16 +30,16 @@ func newReaper() *reaper {
 
 // start starts a process and gives what its end will be told on. No child is reaped meanwhile, so that none is
 // missed.
-func (r *reaper) start(path string, argv []string, attr *syscall.ProcAttr) (int, <-chan syscall.WaitStatus, error) {
+func (r *reaper) start(path string, argv []string, attr *syscall.ProcAttr) (<-chan syscall.WaitStatus, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	pid, err := syscall.ForkExec(path, argv, attr)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	ended := make(chan syscall.WaitStatus, 1)
 	r.waiting[pid] = ended
-	return pid, ended, nil
+	return ended, nil
 }
 
 func (r *reaper) reap() {

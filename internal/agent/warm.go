@@ -15,13 +15,14 @@ func (a *Agent) warm() {
 	}
 	defer null.Close()
 	for _, argv := range [][]string{{"/bin/sh", "-lc", "true"}, {"/bin/true"}, {"/bin/sh", "-lc", "true"}} {
-		group, err := a.groups.make()
+		group, err := a.group()
 		if err != nil {
 			return
 		}
-		_, ended, err := a.reaper.start(argv[0], argv, &syscall.ProcAttr{Dir: "/", Env: account{home: "/root"}.environ(),
-			Files: []uintptr{null.Fd(), null.Fd(), null.Fd()},
-			Sys:   &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(group.dir.Fd())}})
+		attr := &syscall.ProcAttr{Dir: "/", Env: account{home: "/root"}.environ(),
+			Files: []uintptr{null.Fd(), null.Fd(), null.Fd()}, Sys: &syscall.SysProcAttr{Setsid: true}}
+		group.join(attr.Sys)
+		ended, err := a.reaper.start(argv[0], argv, attr)
 		if err == nil {
 			select {
 			case <-ended:

@@ -98,16 +98,16 @@ func TestSourceRefused(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe.tar")
 	check(t, syscall.Mkfifo(pipe, 0o600))
 	for source, want := range map[string]string{
-		saved(t, "a.tar", zipped):                                 "not what its name says",
-		saved(t, "b.tgz", whole):                                  "not what its name says",
-		saved(t, "c.tar.gz", nil):                                 "not what its name says",
-		saved(t, "d.tgz", zipped[:len(zipped)-9]):                 "truncated",
-		saved(t, "e.tgz", zipped[:5]):                             "truncated",
-		saved(t, "f.tgz", damaged):                                "damaged",
-		saved(t, "g.tgz", append(bytes.Clone(zipped), "something else"...)):    "follows the end",
-		saved(t, "h.tgz", append(bytes.Clone(zipped), zipped...)): "follows the end",
-		saved(t, "i.zip", whole):                                  "nor named",
-		pipe:                                                      "neither a directory nor a file",
+		saved(t, "a.tar", zipped):                                           "not what its name says",
+		saved(t, "b.tgz", whole):                                            "not what its name says",
+		saved(t, "c.tar.gz", nil):                                           "not what its name says",
+		saved(t, "d.tgz", zipped[:len(zipped)-9]):                           "truncated",
+		saved(t, "e.tgz", zipped[:5]):                                       "truncated",
+		saved(t, "f.tgz", damaged):                                          "damaged",
+		saved(t, "g.tgz", append(bytes.Clone(zipped), "something else"...)): "follows the end",
+		saved(t, "h.tgz", append(bytes.Clone(zipped), zipped...)):           "follows the end",
+		saved(t, "i.zip", whole):                                            "nor named",
+		pipe:                                                                "neither a directory nor a file",
 	} {
 		_, err := Pack(t.Context(), io.Discard, source, Limits{})
 		var r *RefusedError

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/pyro-mcp/pyro"
+	"github.com/pyro-mcp/pyro/internal/hostcompat"
 	"github.com/pyro-mcp/pyro/internal/supervisor"
 	"github.com/spf13/cobra"
 )
@@ -30,6 +31,9 @@ type app struct {
 func Main(version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == supervisor.Command {
 		return supervise(args[1:])
+	}
+	if len(args) > 0 && args[0] == hostcompat.Subcommand {
+		return hostcompat.Main(args[1:])
 	}
 	a := &app{version: completeVersion(version), stdin: stdin, stdout: stdout, stderr: stderr}
 	ctx, stop := withSignals(context.Background())

@@ -31,6 +31,7 @@ use sh -c for a shell's command line. Input, output and the exit status are the 
 					return p.RunInVM(cmd.Context(), request)
 				})
 			})
+			a.confined(result.Confinement)
 			return a.ended(result, result.Output, err)
 		},
 	}
@@ -48,6 +49,13 @@ func (a *app) commandLine(argv []string, timeout *number) pyro.CommandLine {
 		line.Streams.Stdout, line.Streams.Stderr = a.stdout, a.stderr
 	}
 	return line
+}
+
+// confined says once that the host stood in for a guest, and how far it was confined.
+func (a *app) confined(report string) {
+	if report != "" {
+		fmt.Fprintln(a.stderr, "pyro: no guest could be had, the command ran on this host (host_compat); "+oneLine(report))
+	}
 }
 
 // ended passes on how a command ended: its exit status becomes ours.

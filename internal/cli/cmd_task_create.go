@@ -37,6 +37,7 @@ func newTaskCreate(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.confined(task.Confinement)
 			if task.LastError != nil && *task.LastError != "" {
 				a.remark("%s", oneLine(*task.LastError))
 			}

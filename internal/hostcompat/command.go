@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -90,13 +91,16 @@ func (k *keepers) spawn(cmd *exec.Cmd, c *command) error {
 
 // strays ends what has lost its keeper, because a command killed it. The caller holds the lock.
 func (k *keepers) strays() {
-	for _, pid := range process.Children(os.Getpid()) {
-		if k.alive[pid] {
-			continue
+	for deadline := time.Now().Add(2 * endWithin); time.Now().Before(deadline); {
+		found := process.Children(os.Getpid())
+		found = slices.DeleteFunc(found, func(pid int) bool { return k.alive[pid] })
+		if len(found) == 0 {
+			return
 		}
-		process.EndTree(pid, endWithin)
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-		_, _ = syscall.Wait4(pid, nil, 0, nil)
+		for _, pid := range found {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			_, _ = syscall.Wait4(pid, nil, 0, nil)
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ func TestConfined(t *testing.T) {
 		{"change the clock", "privileges", "date -s '2001-01-01'"},
 		{"change the host name", "host name", "hostname renamed-by-test"},
 		{"change the kernel's settings", "privileges", "cat /proc/sys/kernel/core_pattern > /proc/sys/kernel/core_pattern"},
-		{"become root", "privileges", "su -c true </dev/null || sudo -n true"},
+		{"become root", "privileges", "setpriv --reuid=0 true || sudo -n true"},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
 			if !v.confines(t, c.what) {
@@ -111,7 +111,7 @@ func TestUseful(t *testing.T) {
 		}
 	}
 	if v.layers.has(layerMount) {
-		if out, _, _ := v.sh(t, "whoami; id -u; hostname; ls /home /"); !strings.HasPrefix(out, "pyro\n1000\nstandin\n") {
+		if out, _, _ := v.sh(t, "whoami; hostname; ls /home"); out != "pyro\nstandin\npyro\n" {
 			t.Errorf("%q", out)
 		}
 	}

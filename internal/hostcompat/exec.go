@@ -3,6 +3,7 @@ package hostcompat
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"time"
 
@@ -93,7 +94,11 @@ func (r *run) start() error {
 			f.Close()
 		}
 	}()
-	stdin, feed, err := r.stdin()
+	var input io.Reader
+	if r.exec.Stdin {
+		input = link.Reader(r.stream, link.KindStdin)
+	}
+	stdin, err := process.NewInput(input)
 	if err != nil {
 		return err
 	}
@@ -108,38 +113,9 @@ func (r *run) start() error {
 	}
 	r.command, _, err = r.machine.keepers.start(r.order, theirs[0], theirs[1], theirs[2])
 	if err != nil {
-		if feed != nil {
-			feed.Close()
-		}
 		return err
 	}
-	if feed != nil {
-		go r.feed(feed)
-	}
 	return nil
-}
-
-// stdin gives the command's end of its input, and ours where there will be any.
-func (r *run) stdin() (theirs, ours *os.File, err error) {
-	if !r.exec.Stdin {
-		theirs, err = os.Open(os.DevNull)
-		return theirs, nil, err
-	}
-	return os.Pipe()
-}
-
-// feed passes input on to its end. A command that does not read it any more is no failure.
-func (r *run) feed(w *os.File) {
-	defer w.Close()
-	for {
-		m, err := r.stream.Recv()
-		if err != nil {
-			return
-		}
-		if _, err := w.Write(m.Data); err != nil {
-			return
-		}
-	}
 }
 
 // diskFull tells whether the workspace's disk has no room left.

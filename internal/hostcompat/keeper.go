@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -53,7 +54,7 @@ func keep() int {
 	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals)
-	if err := errors.Join(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)); err != nil {
+	if err := errors.Join(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), unix.Prctl(unix.PR_SET_DUMPABLE, dumpable(o.Layers), 0, 0, 0)); err != nil {
 		return 1
 	}
 	by := confine(o)
@@ -84,6 +85,10 @@ func keep() int {
 		case s := <-signals:
 			if s == syscall.SIGTERM && !o.Layers.has(layerPID) {
 				endBelow(by)
+				select {
+				case <-over:
+				case <-time.After(endWithin):
+				}
 				return 1
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,6 +29,7 @@ const (
 
 	roleInner  = "inner"  // runs the tests again, as somebody else
 	roleBare   = "bare"   // the same, where the kernel grants no namespaces
+	roleFenced = "fenced" // the same as root, where the kernel grants no user namespace
 	roleParent = "parent" // holds a guest until it is killed
 )
 
@@ -39,7 +41,7 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(envRole) {
 	case roleParent:
 		os.Exit(holdGuest())
-	case roleBare:
+	case roleBare, roleFenced:
 		if err := refuseNamespaces(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -48,7 +50,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// refuseNamespaces makes this process one that may have no user namespace, and has no capabilities.
+// refuseNamespaces makes this process one that may have no user namespace, and only the capabilities that go with being root.
 func refuseNamespaces() error {
 	runtime.LockOSThread()
 	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
@@ -79,13 +81,20 @@ func TestAsOthers(t *testing.T) {
 			AmbientCaps: []uintptr{unix.CAP_SYS_RESOURCE}},
 	}
 	if os.Getuid() == 0 {
+		all := []syscall.SysProcIDMap{{Size: nobody + 1}}
+		others[roleFenced] = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: all, GidMappings: all,
+			GidMappingsEnableSetgroups: true}
 		others[roleInner] = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		others[roleBare].Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 		others[roleBare].GidMappingsEnableSetgroups = true
 	}
 	for role, attr := range others {
 		t.Run(role, func(t *testing.T) {
+			t.Parallel()
 			cmd := exec.Command("/proc/self/exe", "-test.v")
+			if role == roleFenced {
+				cmd.Args = append(cmd.Args, "-test.run=Confined|Useful|Timeout|Outlives|Seed")
+			}
 			cmd.Env = append(os.Environ(), envRole+"="+role)
 			cmd.SysProcAttr = attr
 			out, err := cmd.CombinedOutput()
@@ -156,7 +165,17 @@ func (v *vm) exec(t *testing.T, e link.Exec, stdin string) (stdout, stderr strin
 // processes are those that live in the guest, the shim not counted.
 func (v *vm) processes() []int { return process.Descendants(v.cmd.Process.Pid) }
 
-// line of the guest's report.
+// noMore wants all processes gone but those that may stay. A keeper takes a moment to end after its command.
+func (v *vm) noMore(t *testing.T, stay []int) {
+	t.Helper()
+	for _, pid := range v.processes() {
+		if !slices.Contains(stay, pid) {
+			gone(t, pid)
+		}
+	}
+}
+
+// confines tells what the guest's report says of a thing.
 func (v *vm) confines(t *testing.T, name string) bool {
 	t.Helper()
 	for _, line := range v.Report() {

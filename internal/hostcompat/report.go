@@ -66,12 +66,12 @@ func report(l layers, k kept, refused map[layer]error) Report {
 		choose("network", l.has(layerNet), "a network namespace without a way out",
 			filtered, "commands may open no network sockets", refused[layerNet]),
 		processes(l, k, refused),
-		choose("life time", l.has(layerPID), "a pid namespace ends all processes at once", false, "", refused[layerPID]),
+		lifeTime(l),
 		choose("shared memory", l.has(layerIPC), "an ipc namespace", filtered, "the system calls are refused", refused[layerIPC]),
 		choose("host name", l.has(layerUTS), "a uts namespace", filtered, "the system calls are refused", refused[layerUTS]),
 		choose("privileges", true, privileges(l), false, "", nil),
 		choose("system calls", filtered, "a seccomp filter", false, "", textError(k.CallsErr)),
-		{Name: "memory and cpu", Detail: "they are the host's, without a limit"},
+		{Name: "memory, cpu and disk", Detail: "they are the host's, without a limit"},
 		{Name: "kernel", Detail: "it is the host's"},
 	}
 }
@@ -114,6 +114,13 @@ func processes(l layers, k kept, refused map[layer]error) Line {
 		line.Detail = "the host's are hidden by Landlock but can be sent signals"
 	}
 	return line
+}
+
+func lifeTime(l layers) Line {
+	if l.has(layerPID) {
+		return Line{Name: "life time", Confined: true, Detail: "a pid namespace ends all processes at once"}
+	}
+	return Line{Name: "life time", Detail: "processes are found and ended one by one, without a pid namespace"}
 }
 
 func privileges(l layers) string {

@@ -213,7 +213,7 @@ func dropPrivileges(s settings) error {
 		{"drop capabilities", [6]uintptr{unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none))}},
 		// A change of identity has cleared it.
 		{"be ended with the parent", [6]uintptr{unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(deathSignal(s.Layers))}},
-		{"be closed to debuggers", [6]uintptr{unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0}},
+		{"be closed to debuggers", [6]uintptr{unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, dumpable(s.Layers)}},
 		{"adopt orphans", [6]uintptr{unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1}},
 	}
 	for _, step := range steps {
@@ -222,6 +222,15 @@ func dropPrivileges(s settings) error {
 		}
 	}
 	return limitResources(s.Layers)
+}
+
+// dumpable closes a process to commands of the same user in its pid namespace. Without one those may not debug at all, and a
+// /proc that hides what cannot be debugged must not hide keepers from the shim.
+func dumpable(l layers) uintptr {
+	if l.has(layerPID) {
+		return 0
+	}
+	return 1
 }
 
 // maxProcesses bounds a fork bomb; the kernel counts it by user and user namespace.

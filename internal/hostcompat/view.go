@@ -36,13 +36,16 @@ var visibleEtc = strings.Fields(`alternatives bash_completion.d ca-certificates*
 var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
 
 // etcFiles are the files of /etc that are written anew, for the host's tell who uses it.
-func etcFiles(hostname string) map[string]string {
+func etcFiles(s settings) map[string]string {
+	id := userID
+	if s.DropTo > 0 {
+		id = s.DropTo
+	}
 	return map[string]string{
-		"passwd": fmt.Sprintf("root:x:0:0:root:/root:/bin/sh\n%s:x:%d:%d::%s:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
-			userName, userID, userID, homePath),
-		"group":         fmt.Sprintf("root:x:0:\n%s:x:%d:\nnogroup:x:65534:\n", userName, userID),
-		"hosts":         "127.0.0.1 localhost " + hostname + "\n::1 localhost\n",
-		"hostname":      hostname + "\n",
+		"passwd":        fmt.Sprintf("root:x:0:0:root:/root:/bin/sh\n%s:x:%d:%d::%s:/bin/sh\n", userName, id, id, homePath),
+		"group":         fmt.Sprintf("root:x:0:\n%s:x:%d:\n", userName, id),
+		"hosts":         "127.0.0.1 localhost " + s.Hostname + "\n::1 localhost\n",
+		"hostname":      s.Hostname + "\n",
 		"nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 		"resolv.conf":   "",
 	}
@@ -70,7 +73,7 @@ func makeView(s settings, proc bool) error {
 	}
 	v := view{host: "/" + old}
 	v.programs()
-	v.etc(s.Hostname)
+	v.etc(s)
 	v.own(s)
 	v.dev()
 	v.proc(proc)
@@ -156,7 +159,7 @@ func (v *view) programs() {
 	}
 }
 
-func (v *view) etc(hostname string) {
+func (v *view) etc(s settings) {
 	for _, pattern := range visibleEtc {
 		found, _ := filepath.Glob(v.host + "/etc/" + pattern)
 		for _, path := range found {
@@ -164,7 +167,7 @@ func (v *view) etc(hostname string) {
 		}
 	}
 	v.point("/etc", true)
-	for name, content := range etcFiles(hostname) {
+	for name, content := range etcFiles(s) {
 		v.file("/etc/"+name, content)
 	}
 }

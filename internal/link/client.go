@@ -6,25 +6,59 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
 
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
 
-// Client asks the other side of a connection. It is safe for concurrent use.
+// Client asks the other side of a connection. Its methods may be called from many goroutines.
 type Client struct{ conn *wire.Conn }
 
-// NewClient asks over a connection that was dialled.
-func NewClient(conn *wire.Conn) *Client { return &Client{conn} }
+// NewClient returns a Client on a connection that was dialled. Closing the connection is the caller's.
+func NewClient(c *wire.Conn) *Client { return &Client{c} }
 
-// Streams are a command's. A nil Stdin is an empty one; what goes to a nil writer is dropped.
+// Conn returns the connection.
+func (c *Client) Conn() *wire.Conn { return c.conn }
+
+// Call asks for one operation and decodes its result, if result is not nil.
+func (c *Client) Call(ctx context.Context, op Op, params, result any) error {
+	return c.converse(ctx, op, params, result, source{}, nil)
+}
+
+// Streams are the standard streams of a command, on the asking side. A nil Stdin is no input, a nil writer drops
+// its output. The two writers are not called at the same time.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 }
 
-// Call asks for an operation that carries no data. Where the context ends, so does the operation.
-func (c *Client) Call(ctx context.Context, op Op, params, result any) error {
-	return c.converse(ctx, op, params, result, nil, nil)
+// Exec runs one command and returns when it has ended and all its output is written. The end of ctx, or an error
+// of Stdin or of one of the writers, kills the command. Exec does not wait for a Stdin that blocks: such a Read may
+// return after Exec, and what it brought is lost.
+func (c *Client) Exec(ctx context.Context, e Exec, std Streams) (ExecResult, error) {
+	var result ExecResult
+	e.Stdin = std.Stdin != nil
+	in := source{kind: KindStdin, r: std.Stdin}
+	return result, c.converse(ctx, OpExec, e, &result, in, outputs(std.Stdout, std.Stderr))
+}
+
+// Import sends the tar stream r to be unpacked. Where the other side refuses it, Import stops reading and returns
+// the refusal. An error of r is returned as it is, and the other side sees the tree cut off. Import returns when
+// nobody reads r any more, or ctx has ended.
+func (c *Client) Import(ctx context.Context, i Import, r io.Reader) (ImportResult, error) {
+	var result ImportResult
+	return result, c.converse(ctx, OpImport, i, &result, source{kind: KindData, r: r, wait: true}, nil)
+}
+
+// Export writes a tar stream of what differs from the base image, with whiteouts in the form of OCI layers.
+func (c *Client) Export(ctx context.Context, w io.Writer) error {
+	return c.converse(ctx, OpExport, Empty{}, nil, source{}, map[uint8]io.Writer{KindData: w})
+}
+
+// Follow asks for an operation without a result and writes its output until it ends.
+func (c *Client) Follow(ctx context.Context, op Op, params any, stdout io.Writer) error {
+	return c.converse(ctx, op, params, nil, source{}, outputs(stdout, nil))
 }
 
 // Post asks for an operation and does not wait for its end.
@@ -36,139 +70,144 @@ func (c *Client) Post(_ context.Context, op Op, params any) error {
 	return s.CloseSend()
 }
 
-// Exec runs a command. Where the context ends, the command is killed. It returns when the command has ended, even
-// where Stdin has not: a read from it may then go on in the background until it gives something.
-func (c *Client) Exec(ctx context.Context, e Exec, streams Streams) (ExecResult, error) {
-	var result ExecResult
-	e.Stdin = streams.Stdin != nil
-	send := func(s *wire.Stream) error { return copyIn(s, KindStdin, streams.Stdin) }
-	if !e.Stdin {
-		send = nil
+func outputs(stdout, stderr io.Writer) map[uint8]io.Writer {
+	m := map[uint8]io.Writer{}
+	if stdout != nil {
+		m[KindStdout] = stdout
 	}
-	err := c.converse(ctx, OpExec, e, &result, send, writers{KindStdout: streams.Stdout, KindStderr: streams.Stderr})
-	return result, err
+	if stderr != nil {
+		m[KindStderr] = stderr
+	}
+	return m
 }
 
-// Import sends a tar stream. Where the other side refuses early, r is read no further.
-func (c *Client) Import(ctx context.Context, i Import, r io.Reader) (ImportResult, error) {
-	var result ImportResult
-	err := c.converse(ctx, OpImport, i, &result, func(s *wire.Stream) error { return copyIn(s, KindData, r) }, nil)
-	return result, err
+// source is where an operation's input comes from, nowhere by default.
+type source struct {
+	kind uint8
+	r    io.Reader
+	wait bool // until r is read no more
 }
 
-// Export receives a tar stream.
-func (c *Client) Export(ctx context.Context, w io.Writer) error {
-	return c.converse(ctx, OpExport, Empty{}, nil, nil, writers{KindData: w})
+// converse holds one conversation.
+func (c *Client) converse(ctx context.Context, op Op, params, result any, in source, out map[uint8]io.Writer) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s, err := c.open(op, params)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { s.Close() })()
+	sent := make(chan error, 1)
+	if in.r == nil {
+		sent <- s.CloseSend()
+	} else {
+		go func() {
+			err := pump(s, in.kind, in.r)
+			sent <- err
+			if _, failed := err.(*sourceError); failed {
+				s.Close() // but not where the peer has: its reply may not have been read yet
+			}
+		}()
+	}
+	reply, err := receive(s, out)
+	s.Close()
+	if in.wait || err != nil {
+		if broken := sourceFailure(ctx, sent, in.wait); broken != nil {
+			return broken
+		}
+	}
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err == nil {
+		err = reply.Err()
+	}
+	if err != nil || result == nil {
+		return err
+	}
+	if err := json.Unmarshal(reply.Result, result); err != nil {
+		return &Error{Code: CodeInternal, Message: fmt.Sprintf("the answer to %q makes no sense: %v", op, err)}
+	}
+	return nil
 }
 
-// Follow receives output until the other side ends it or the context does.
-func (c *Client) Follow(ctx context.Context, op Op, params any, stdout io.Writer) error {
-	return c.converse(ctx, op, params, nil, nil, writers{KindStdout: stdout})
+// sourceFailure tells whether the reader was what failed. A Read that blocks is not waited for past ctx's end.
+func sourceFailure(ctx context.Context, sent <-chan error, wait bool) error {
+	var err error
+	select {
+	case err = <-sent:
+	default:
+		if wait {
+			select {
+			case err = <-sent:
+			case <-ctx.Done():
+			}
+		}
+	}
+	var failure *sourceError
+	if errors.As(err, &failure) {
+		return failure.err
+	}
+	return nil
 }
 
-// writers take the data of each kind; data of other kinds is dropped.
-type writers map[uint8]io.Writer
-
+// open begins a conversation.
 func (c *Client) open(op Op, params any) (*wire.Stream, error) {
-	data, err := json.Marshal(params)
+	raw, err := json.Marshal(params)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot encode the parameters of %q: %w", op, err)
 	}
-	request, err := json.Marshal(Request{Op: op, Params: data})
+	b, err := json.Marshal(Request{Op: op, Params: raw})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot encode the request %q: %w", op, err)
 	}
 	s, err := c.conn.Open()
 	if err != nil {
 		return nil, lost(err)
 	}
-	if err := s.Send(KindControl, request); err != nil {
-		s.Close()
-		return nil, lost(err)
+	err = s.Send(KindControl, b)
+	if errors.Is(err, wire.ErrReset) {
+		return s, nil // a reply may have come before
 	}
-	return s, nil
+	if err == nil {
+		return s, nil
+	}
+	s.Close()
+	if errors.Is(err, wire.ErrTooLarge) {
+		return nil, &Error{Code: CodeInvalid, Message: fmt.Sprintf("the request %q is too large", op)}
+	}
+	return nil, lost(err)
 }
 
-// converse holds one conversation to its end.
-func (c *Client) converse(ctx context.Context, op Op, params, result any, send func(*wire.Stream) error, out writers) error {
-	s, err := c.open(op, params)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	defer context.AfterFunc(ctx, func() { s.Close() })()
-	sent := make(chan error, 1)
-	go func() {
-		if send == nil {
-			sent <- s.CloseSend()
-			return
-		}
-		err := send(s)
-		if err != nil {
-			// Half a stream must not look like a whole one.
-			s.Close()
-		}
-		sent <- err
-	}()
-	reply, err := receive(s, out)
-	if err != nil {
-		select {
-		case why := <-sent:
-			// A source that cannot be read is the cause of what followed.
-			if readError := (*sourceError)(nil); errors.As(why, &readError) {
-				return readError.error
-			}
-		default:
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return err
-	}
-	if reply.Error != nil {
-		return reply.Error
-	}
-	if result == nil || len(reply.Result) == 0 {
-		return nil
-	}
-	if err := json.Unmarshal(reply.Result, result); err != nil {
-		return fmt.Errorf("the answer to %q cannot be read: %w", op, err)
-	}
-	return nil
-}
-
-// receive takes messages until the reply. A stream that ends without one is a death on the other side.
-func receive(s *wire.Stream, out writers) (Reply, error) {
+// receive writes messages where they belong until the reply comes.
+func receive(s *wire.Stream, out map[uint8]io.Writer) (Reply, error) {
 	for {
 		m, err := s.Recv()
 		if err != nil {
 			return Reply{}, lost(err)
 		}
 		if m.Kind == KindControl {
-			var reply Reply
-			if err := json.Unmarshal(m.Data, &reply); err != nil {
-				return Reply{}, &Error{Code: CodeInternal, Message: "the answer cannot be read: " + err.Error()}
-			}
-			return reply, nil
+			return parseReply(m.Data)
 		}
-		if w := out[m.Kind]; w != nil {
-			if _, err := w.Write(m.Data); err != nil {
-				return Reply{}, fmt.Errorf("cannot pass the output on: %w", err)
-			}
+		w := out[m.Kind]
+		if w == nil {
+			continue
+		}
+		if _, err := w.Write(m.Data); err != nil {
+			return Reply{}, fmt.Errorf("cannot write what was received: %w", err)
 		}
 	}
 }
 
-// lost says that the other side is gone.
-func lost(err error) error {
-	return &Error{Code: CodeGuestLost, Message: "the connection was lost: " + err.Error()}
-}
+// sourceError is the failure of a pump's reader, not of its stream.
+type sourceError struct{ err error }
 
-// sourceError is an error of the reader whose data was to be sent.
-type sourceError struct{ error }
+func (e *sourceError) Error() string { return e.err.Error() }
 
-// copyIn sends what a reader gives, and then the end.
-func copyIn(s *wire.Stream, kind uint8, r io.Reader) error {
+// pump sends all of r. Where it fails the stream is to be closed, so that the other side does not take the part for
+// the whole.
+func pump(s *wire.Stream, kind uint8, r io.Reader) error {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := r.Read(buf)
@@ -184,4 +223,54 @@ func copyIn(s *wire.Stream, kind uint8, r io.Reader) error {
 			return &sourceError{err}
 		}
 	}
+}
+
+// lost turns the end of a stream without a reply into an Error.
+func lost(err error) error {
+	if errors.Is(err, wire.ErrTooMany) {
+		return &Error{Code: CodeLimit, Message: "too many operations at once"}
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return &Error{Code: CodeGuestLost, Message: fmt.Sprintf("the other side is gone: %v", err)}
+}
+
+const longestMessage = 4 << 10
+
+// parseReply reads a Reply, which may come from a guest: its words are made fit for a terminal.
+func parseReply(b []byte) (Reply, error) {
+	var r Reply
+	if err := json.Unmarshal(b, &r); err != nil {
+		return Reply{}, &Error{Code: CodeInternal, Message: fmt.Sprintf("the answer makes no sense: %v", err)}
+	}
+	if r.Error != nil {
+		r.Error.Message = printable(r.Error.Message)
+		r.Error.Hint = printable(r.Error.Hint)
+		if r.Error.Message == "" {
+			r.Error.Message = "the other side failed without a reason"
+		}
+	}
+	return r, nil
+}
+
+// printable keeps a foreign text short and free of control characters.
+func printable(s string) string {
+	if len(s) > longestMessage {
+		s = s[:longestMessage] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+// Err returns the reply's failure, nil on success.
+func (r Reply) Err() error {
+	if r.Error == nil {
+		return nil
+	}
+	return r.Error
 }

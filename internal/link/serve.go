@@ -11,28 +11,48 @@ import (
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
 
-// Handler answers one request. It may receive from and send to the stream, but for the reply, which is what it
-// returns. The context ends when the asking side gives up.
-type Handler func(ctx context.Context, req Request, stream *wire.Stream) (result any, err error)
+// Handler answers one request. The stream carries the operation's data: the Handler must not send control
+// messages, nor close the stream. ctx ends when the asking side is gone. An err that is no *[Error] is sent
+// with [CodeInternal].
+type Handler func(ctx context.Context, req Request, s *wire.Stream) (result any, err error)
 
-// Serve answers what comes over a connection until that is over, and then waits for the handlers to end.
+// Unsupported is the answer to an operation that is not known.
+func Unsupported(op Op) error {
+	return &Error{Code: CodeUnsupported, Message: fmt.Sprintf("operation %q is not supported", printable(string(op)))}
+}
+
+// Decode reads a request's parameters.
+func Decode[T any](req Request) (T, error) {
+	var params T
+	if len(req.Params) == 0 {
+		return params, nil
+	}
+	if err := json.Unmarshal(req.Params, &params); err != nil {
+		return params, &Error{Code: CodeInvalid, Message: fmt.Sprintf("cannot read the parameters of %q: %v", req.Op, err)}
+	}
+	return params, nil
+}
+
+// Serve answers requests until the connection ends, which is the caller's to close, and returns when all handlers
+// have. It returns nil where this side has closed the connection, or a new one has taken its place.
 func Serve(ctx context.Context, c *wire.Conn, h Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
-	var handlers sync.WaitGroup
-	defer handlers.Wait()
+	var running sync.WaitGroup
+	defer running.Wait()
 	defer cancel()
 	for {
 		s, err := c.Accept()
-		if errors.Is(err, wire.ErrClosed) {
+		if errors.Is(err, wire.ErrClosed) || errors.Is(err, wire.ErrReplaced) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		handlers.Go(func() { answer(ctx, s, h) })
+		running.Go(func() { answer(ctx, s, h) })
 	}
 }
 
+// answer holds one conversation.
 func answer(ctx context.Context, s *wire.Stream, h Handler) {
 	defer s.Close()
 	ctx, cancel := context.WithCancel(ctx)
@@ -49,93 +69,103 @@ func answer(ctx context.Context, s *wire.Stream, h Handler) {
 		return
 	}
 	var req Request
+	if m.Kind != KindControl {
+		err = &Error{Code: CodeInvalid, Message: "data came before a request"}
+	} else if err = json.Unmarshal(m.Data, &req); err != nil {
+		err = &Error{Code: CodeInvalid, Message: fmt.Sprintf("cannot read the request: %v", err)}
+	}
 	var result any
-	if err = json.Unmarshal(m.Data, &req); err != nil || m.Kind != KindControl {
-		err = &Error{Code: CodeInvalid, Message: "the request cannot be read"}
-	} else {
+	if err == nil {
 		result, err = h(ctx, req, s)
 	}
-	reply(s, result, err)
+	if sendReply(s, makeReply(result, err)) == nil {
+		s.CloseSend()
+	}
 }
 
-// reply ends a conversation. Where it cannot be sent, the asking side is gone.
-func reply(s *wire.Stream, result any, err error) {
-	r := Reply{Error: asError(err)}
+func makeReply(result any, err error) Reply {
 	if err == nil {
-		if r.Result, err = json.Marshal(result); err != nil {
-			r = Reply{Error: asError(err)}
+		var raw json.RawMessage
+		if raw, err = json.Marshal(result); err == nil {
+			return Reply{Result: raw}
 		}
 	}
-	data, err := json.Marshal(r)
+	e := Error{Code: CodeInternal}
+	if known := (*Error)(nil); errors.As(err, &known) {
+		e = *known
+	}
+	e.Message = err.Error() // with what wraps it
+	return Reply{Error: &e}
+}
+
+func sendReply(s *wire.Stream, r Reply) error {
+	b, err := json.Marshal(r)
 	if err != nil {
-		return
+		return err
 	}
-	if s.Send(KindControl, data) == nil && s.CloseSend() == nil {
-		// The asking side ends the stream when it has read the reply; what it still sends is read and dropped.
-		for {
-			if _, err := s.Recv(); err != nil {
-				return
-			}
-		}
+	err = s.Send(KindControl, b)
+	if !errors.Is(err, wire.ErrTooLarge) {
+		return err
 	}
+	b, err = json.Marshal(Reply{Error: &Error{Code: CodeInternal, Message: "the answer is too large"}})
+	if err != nil {
+		return err
+	}
+	return s.Send(KindControl, b)
 }
 
-func asError(err error) *Error {
-	if err == nil {
-		return nil
-	}
-	var e *Error
-	if errors.As(err, &e) {
-		if e.Error() == err.Error() {
-			return e
-		}
-		return &Error{Code: e.Code, Message: err.Error(), Hint: e.Hint}
-	}
-	return &Error{Code: CodeInternal, Message: err.Error()}
-}
-
-// Forward passes a request and all its messages on, and those of the answer back; tap, where it is not nil, sees
-// the latter. The reply is given, not passed on, so that it can be acted on before anybody else knows.
+// Forward passes a request, and the messages that follow it on from, to the next hop, and what it answers back.
+// tap, if not nil, sees each message from the next hop before it is passed on. The final reply is returned, not passed
+// on; an error means that there is none, for from or the next hop is gone.
 func Forward(ctx context.Context, from *wire.Stream, req Request, to *Client, tap func(wire.Message)) (Reply, error) {
-	onward, err := to.open(req.Op, req.Params)
+	s, err := to.open(req.Op, req.Params)
 	if err != nil {
 		return Reply{}, err
 	}
-	defer onward.Close()
-	defer context.AfterFunc(ctx, func() { onward.Close() })()
-	go func() {
-		for {
-			m, err := from.Recv()
-			switch {
-			case err == io.EOF:
-				err = onward.CloseSend()
-			case err == nil:
-				err = onward.Send(m.Kind, m.Data)
-			default:
-				onward.Close()
-			}
-			if err != nil || m.Data == nil {
-				return
-			}
-		}
+	var input sync.WaitGroup
+	input.Go(func() { passInput(from, s) })
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer func() {
+		stop()
+		from.CloseRecv()
+		s.Close()
+		input.Wait()
 	}()
 	for {
-		m, err := onward.Recv()
+		m, err := s.Recv()
+		if err != nil && ctx.Err() != nil {
+			return Reply{}, context.Cause(ctx)
+		}
 		if err != nil {
 			return Reply{}, lost(err)
 		}
 		if m.Kind == KindControl {
-			var r Reply
-			if err := json.Unmarshal(m.Data, &r); err != nil {
-				return Reply{}, fmt.Errorf("the answer cannot be read: %w", err)
-			}
-			return r, nil
+			return parseReply(m.Data)
 		}
 		if tap != nil {
 			tap(m)
 		}
 		if err := from.Send(m.Kind, m.Data); err != nil {
-			return Reply{}, fmt.Errorf("cannot pass the output on: %w", err)
+			return Reply{}, fmt.Errorf("cannot pass output on: %w", err)
+		}
+	}
+}
+
+// passInput passes messages on. Where they stop without their end, so does the next hop's stream.
+func passInput(from, to *wire.Stream) {
+	for {
+		m, err := from.Recv()
+		switch {
+		case err == nil:
+			if to.Send(m.Kind, m.Data) != nil {
+				return
+			}
+		case err == io.EOF:
+			to.CloseSend()
+			return
+		default:
+			to.Close()
+			return
 		}
 	}
 }

@@ -87,7 +87,7 @@ func (f *flows) closeIdle(now time.Time) {
 	}
 }
 
-// handleDatagram sees every UDP datagram. False makes the stack answer that the port is unreachable.
+// handleDatagram sees every UDP datagram. False leaves a malformed one to the stack.
 func (n *Network) handleDatagram(life context.Context, id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
 	udp, ip := header.UDP(pkt.TransportHeader().Slice()), pkt.Network()
 	sizeOK, sumOK := header.UDPValid(udp, pkt.Data().Checksum, uint16(pkt.Data().Size()),
@@ -107,14 +107,16 @@ func (n *Network) handleDatagram(life context.Context, id stack.TransportEndpoin
 		v := n.policy.judge("udp", dst, n.answers.names(dst.Addr(), n.hooks.now()))
 		n.decided("udp", dst, v)
 		if !v.allowed {
-			return false
+			n.sendUnreachable(header.ICMPv4PortUnreachable, header.UDPProtocolNumber, id, 0)
+			return true
 		}
 		target := n.hooks.redirect(dst)
 		dialer := net.Dialer{Control: only(target)}
 		conn, err := dialer.DialContext(life, "udp4", target.String())
 		if err != nil {
 			n.counters.failed.Add(1)
-			return false
+			n.sendUnreachable(header.ICMPv4PortUnreachable, header.UDPProtocolNumber, id, 0)
+			return true
 		}
 		f = n.flows.add(key, conn.(*net.UDPConn))
 		n.spawn(func() { n.receive(key, f, id) })

@@ -26,22 +26,20 @@ func (s *session) checkName(guest io.Reader) error {
 		return err
 	}
 	port := s.dst.Port()
-	switch {
-	case first[0] == recordHandshake || port == 443:
-		err = s.checkTLS(r)
-	case port == 80:
-		return s.checkHTTP(r)
-	default:
-		method, perr := peekMethod(r)
-		if perr != nil {
-			return perr
+	if first[0] == recordHandshake || port == 443 {
+		if err := s.checkTLS(r); err != nil {
+			return err
 		}
-		if method {
+	} else {
+		method, err := peekMethod(r)
+		switch {
+		case err != nil:
+			return err
+		case method:
 			return s.checkHTTP(r)
+		case port == 80:
+			return s.refuseName("", "not the start of an HTTP request")
 		}
-	}
-	if err != nil {
-		return err
 	}
 	rest, _ := r.Peek(r.Buffered())
 	_, err = s.host.Write(rest)

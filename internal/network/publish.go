@@ -153,20 +153,3 @@ func (n *Network) dialGuest(life context.Context, s *session, port int) error {
 	}
 	return nil
 }
-
-// beginInbound takes a place for a connection from outside. It is false if there is none.
-func (l *sessions) beginInbound() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.pending)+l.inbound >= maxConnections {
-		return false
-	}
-	l.inbound++
-	return true
-}
-
-func (l *sessions) endInbound() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.inbound--
-}

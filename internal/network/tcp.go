@@ -28,7 +28,7 @@ func (n *Network) newStack(life context.Context) (*stack.Stack, error) {
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
 	})
-	timeWait, maxRTO := tcpip.TCPTimeWaitTimeoutOption(time.Second), tcpip.TCPMaxRTOOption(5*time.Second)
+	timeWait, maxRTO := tcpip.TCPTimeWaitTimeoutOption(time.Millisecond), tcpip.TCPMaxRTOOption(5*time.Second)
 	sack, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true)
 	for _, option := range []tcpip.SettableTransportProtocolOption{
 		&timeWait, &maxRTO, &sack, &moderate,

@@ -102,6 +102,23 @@ func TestOutputDoesNotWaitForTheBackground(t *testing.T) {
 	}
 }
 
+func TestInput(t *testing.T) {
+	for _, c := range []struct {
+		from io.Reader
+		want string
+	}{{nil, ""}, {strings.NewReader("given"), "given"}} {
+		in, err := NewInput(c.from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(in)
+		if err != nil || string(got) != c.want {
+			t.Errorf("%q, %v", got, err)
+		}
+		in.Close()
+	}
+}
+
 type failing struct{ after int }
 
 func (f *failing) Write(p []byte) (int, error) {

@@ -73,7 +73,8 @@ type VM struct {
 	AllowHostCompat bool              `json:"allow_host_compat"`
 	ExecutionMode   string            `json:"execution_mode"`
 	Accelerator     string            `json:"accelerator"`
-	Warm            bool              `json:"warm"` // the guest was started from a template
+	Warm            bool              `json:"warm"`                  // the guest was started from a template
+	Confinement     string            `json:"confinement,omitempty"` // of the host, where it stands in for a guest
 	WantAccelerator string            `json:"want_accelerator"`
 	LastError       *string           `json:"last_error"`
 	Metadata        map[string]string `json:"metadata"`

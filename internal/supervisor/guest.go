@@ -40,7 +40,8 @@ type guest struct {
 	mode        string           // the execution mode
 	accelerator string
 	mem         int
-	warm        bool // started from a template
+	warm        bool   // started from a template
+	confinement string // of the host, where it stands in
 
 	diskError atomic.Pointer[string] // what the host said when it failed a disk
 	ending    atomic.Bool            // the end was asked for
@@ -142,7 +143,8 @@ func (s *supervisor) started(ctx context.Context) (*guest, error) {
 		return nil, &link.Error{Code: link.CodeState, Message: "the VM is being deleted"}
 	}
 	s.guest = g
-	s.vm.State, s.vm.ExecutionMode, s.vm.Accelerator, s.vm.Warm = record.StateStarted, g.mode, g.accelerator, g.warm
+	s.vm.State, s.vm.ExecutionMode, s.vm.Accelerator = record.StateStarted, g.mode, g.accelerator
+	s.vm.Warm, s.vm.Confinement = g.warm, g.confinement
 	go s.watch(g)
 	return g, s.save()
 }
@@ -157,7 +159,7 @@ func (s *supervisor) launch(ctx context.Context, vm record.VM) (*guest, error) {
 		return nil, unavailable(err)
 	}
 	s.log.Warn("no guest can be had, the host stands in", "error", err)
-	return s.launchHost(ctx)
+	return s.launchHost(ctx, vm)
 }
 
 // unavailable words the failure to start a guest.

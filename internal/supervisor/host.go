@@ -2,9 +2,30 @@ package supervisor
 
 import (
 	"context"
-	"errors"
+
+	"github.com/pyro-mcp/pyro/internal/hostcompat"
+	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-func (s *supervisor) launchHost(context.Context) (*guest, error) {
-	return nil, errors.New("host_compat is not there yet")
+// launchHost has the host, confined, stand in for a guest.
+func (s *supervisor) launchHost(ctx context.Context, vm record.VM) (*guest, error) {
+	ctx, cancel := context.WithTimeout(ctx, bootLimit)
+	defer cancel()
+	h, err := hostcompat.Start(ctx, hostcompat.Config{Dir: s.dir, Hostname: vm.ID, Log: s.log})
+	if err != nil {
+		return nil, err
+	}
+	g := &guest{machine: h, pipe: h.Conn(), mode: "host_compat", mem: vm.MemMiB, noted: make(chan struct{}),
+		confinement: h.Report().String()}
+	if err = g.guarded(ctx, g.greet); err == nil {
+		identity, errIdentity := s.identity(vm, g)
+		if err = errIdentity; err == nil {
+			err = g.guarded(ctx, func(ctx context.Context) error { return g.configure(ctx, identity) })
+		}
+	}
+	if err != nil {
+		g.kill()
+		return nil, err
+	}
+	return g, nil
 }

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/template"
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
+
+// cloneLimit bounds a start from a template, which takes a fraction of a second: what takes longer is damaged.
+const cloneLimit = 20 * time.Second
 
 // warmWord tells the agent to run its cold code once before it is frozen.
 const warmWord = "pyro.warm=1"
@@ -40,12 +44,17 @@ func (s *supervisor) clone(ctx context.Context, p plan) *guest {
 	}
 	defer t.Close()
 	p.memory, p.incoming = &vmm.Memory{Path: t.Memory}, t.State
+	limited, cancel := context.WithTimeout(ctx, cloneLimit)
+	defer cancel()
 	if err = template.CloneDisk(t.Scratch, p.scratch); err == nil {
 		var g *guest
-		if g, err = s.bootPlan(ctx, p); err == nil {
+		if g, err = s.bootPlan(limited, p); err == nil {
 			g.warm = true
 			return g
 		}
+	}
+	if ctx.Err() != nil {
+		return nil // Nobody waits any more; that is no fault of the template's.
 	}
 	s.log.Warn("a template does not come up and is thrown away", "template", key.Name(), "error", err)
 	if err := errors.Join(os.Remove(p.scratch), store.Discard(key)); err != nil {
@@ -90,7 +99,6 @@ func (s *supervisor) freeze(ctx context.Context, p plan, d template.Draft) error
 		// A template holds no connection: what is frozen is a device whose peer has said nothing.
 		g.network.Close()
 	}
-	g.wire.Close()
 	f, ok := g.machine.(vmm.Freezer)
 	if !ok {
 		return errors.New("this monitor cannot freeze a guest")

@@ -1,188 +1,206 @@
 package wire
 
 import (
-	"bufio"
-	"bytes"
-	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync"
 )
 
-// magic begins each greeting. It stands nowhere else in what the asking side sends (see apart).
-var magic = [16]byte{0xf5, 'p', 'y', 'r', 'o', 0x00, 'w', 'i', 'r', 'e', 0xff, 0x01, 0x9e, 0x37, 0x79, 0xb9}
-
-const nonceSize = 16
-
-// header is a frame's, read.
-type header struct {
-	kind   uint8
-	stream uint32
-	length int
-}
-
-func putHeader(b []byte, kind uint8, stream uint32, length int) {
-	b[0], b[1], b[2], b[3] = kind, 0, 0, 0
-	binary.BigEndian.PutUint32(b[4:], stream)
-	binary.BigEndian.PutUint32(b[8:], uint32(length))
-}
-
-func readHeader(b []byte) (header, error) {
-	h := header{kind: b[0], stream: binary.BigEndian.Uint32(b[4:])}
-	n := binary.BigEndian.Uint32(b[8:])
-	if n > maxPayload {
-		return h, fmt.Errorf("%w: a frame of %d bytes, over the limit of %d", ErrProtocol, n, maxPayload)
+// Dial greets the other side and waits for its answer, however long that takes: a caller that gives up closes
+// rw. The Conn owns rw.
+func Dial(rw io.ReadWriteCloser, o Options) (*Conn, error) {
+	// The nonce tells answers apart and keeps no secret: crypto/rand would be a twentieth of the guest's agent.
+	nonce := binary.LittleEndian.AppendUint64(nil, rand.Uint64())
+	nonce = binary.LittleEndian.AppendUint64(nonce, rand.Uint64())
+	if _, err := rw.Write(append([]byte(magicAsk), nonce...)); err != nil {
+		return nil, fmt.Errorf("cannot greet the other side: %w", err)
 	}
-	h.length = int(n)
-	return h, nil
-}
-
-// Options is for what may come to be chosen; its zero value is the only one yet.
-type Options struct{}
-
-// Dial greets the other side and waits for its answer. Whoever tires of waiting closes the pipe. The connection
-// owns the pipe from then on.
-func Dial(pipe io.ReadWriteCloser, _ Options) (*Conn, error) {
-	hello := append(magic[:0:0], magic[:]...)
-	nonce := make([]byte, nonceSize)
-	if _, err := rand.Read(nonce); err != nil {
-		return nil, err
-	}
-	if _, err := pipe.Write(append(hello, nonce...)); err != nil {
-		return nil, fmt.Errorf("cannot greet: %w", err)
-	}
-	r := bufio.NewReaderSize(pipe, maxPayload)
-	// What comes before the answer was meant for whoever was connected before.
-	if err := find(r, append(hello, nonce...), 64<<20); err != nil {
-		return nil, fmt.Errorf("no answer to the greeting: %w", err)
-	}
-	w := &writer{pipe: pipe}
-	c := newConn(true, w.frame, pipe)
-	go func() { c.fail(c.readPlain(r)) }()
-	return c, nil
-}
-
-// readPlain reads frames from a side that does not greet again.
-func (c *Conn) readPlain(r *bufio.Reader) error {
-	var head [headerSize]byte
-	payload := make([]byte, maxPayload)
+	answer := finder{pattern: append([]byte(magicAnswer), nonce...)}
+	buf := make([]byte, readSize)
 	for {
-		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return ended(err)
+		n, err := rw.Read(buf)
+		if end := answer.find(buf[:n]); end >= 0 {
+			c := newConn(o.withDefaults(), true, writeAll(rw), func() { rw.Close() })
+			go c.writeLoop()
+			go c.readLoop(rw, append([]byte(nil), buf[end:n]...))
+			return c, nil
 		}
-		h, err := readHeader(head[:])
 		if err != nil {
-			return err
-		}
-		if _, err := io.ReadFull(r, payload[:h.length]); err != nil {
-			return ended(err)
-		}
-		if err := c.receive(h, payload[:h.length]); err != nil {
-			return err
+			return nil, fmt.Errorf("no answer to the greeting: %w", err)
 		}
 	}
 }
 
-func ended(err error) error {
-	if errors.Is(err, io.EOF) {
-		return ErrClosed
+// Serve is the answering side on a pipe that ends with its connection, as a socket does. It waits for the
+// greeting, however long that takes. The Conn owns rw.
+func Serve(rw io.ReadWriteCloser, o Options) (*Conn, error) {
+	l := listen(rw, o, true)
+	c, err := l.Accept()
+	if err != nil {
+		l.Close()
 	}
-	return fmt.Errorf("cannot read from the pipe: %w", err)
+	return c, err
 }
 
-// find reads up to and including a pattern, at most limit bytes.
-func find(r io.ByteReader, pattern []byte, limit int) error {
-	matched := 0
-	for range limit {
-		b, err := r.ReadByte()
-		if err != nil {
-			return err
-		}
-		// All bytes of magic's first place are unlike the rest, so that a mismatch restarts at most one byte in.
-		switch {
-		case b == pattern[matched]:
-			matched++
-		case b == pattern[0]:
-			matched = 1
-		default:
-			matched = 0
-		}
-		if matched == len(pattern) {
-			return nil
-		}
-	}
-	return errors.New("too much was sent before it")
-}
-
-// writer writes each frame in one call, so that the other side is woken once.
-type writer struct {
-	pipe io.Writer
-	buf  []byte
-}
-
-func (w *writer) frame(head, payload []byte) error {
-	w.buf = append(append(w.buf[:0], head...), payload...)
-	_, err := w.pipe.Write(w.buf)
-	return err
-}
-
-// apart gives how much of data may be one frame's payload so that the magic number stands nowhere in the frame: it
-// is cut in the middle where data has it, and a length never looks like its beginning.
-func apart(data []byte) int {
-	n := len(data)
-	if at := bytes.Index(data, magic[:]); at >= 0 {
-		n = at + 1
-	}
-	if low := uint16(n); uint8(low) == magic[0] || low == uint16(magic[0])<<8|uint16(magic[1]) {
-		n--
-	}
-	return n
-}
-
-// Listener answers greetings on a pipe that outlives its connections, such as a guest's serial port.
+// Listener is the answering side on a pipe that outlives its connections.
 type Listener struct {
-	pipe  io.ReadWriteCloser
-	ready chan *Conn
-	done  chan struct{}
+	rw       io.ReadWriteCloser
+	opts     Options
+	once     bool // one connection only, which owns the pipe
+	readDone chan struct{}
+	writeMu  sync.Mutex // held by the connection that writes
 
-	mu  sync.Mutex
-	err error
+	greeting finder
+	greeted  bool
+	nonce    []byte // what has come of a nonce, nil when none is awaited
+	conn     *Conn  // of the reading goroutine
+
+	mu      sync.Mutex
+	changed sync.Cond
+	pending *Conn
+	current *Conn
+	err     error
 }
 
-// Listen starts to look for greetings.
-func Listen(pipe io.ReadWriteCloser, _ Options) *Listener {
-	l := &Listener{pipe: pipe, ready: make(chan *Conn), done: make(chan struct{})}
-	go l.read()
+// Listen answers every greeting on rw. The Listener owns rw.
+func Listen(rw io.ReadWriteCloser, o Options) *Listener { return listen(rw, o, false) }
+
+func listen(rw io.ReadWriteCloser, o Options, once bool) *Listener {
+	l := &Listener{
+		rw: rw, opts: o.withDefaults(), once: once, readDone: make(chan struct{}),
+		greeting: finder{pattern: []byte(magicAsk)},
+	}
+	l.changed.L = &l.mu
+	go l.readLoop()
 	return l
 }
 
-// Accept waits for the next connection. The one before is over by then, and its streams with it.
+// Accept waits for the next connection. The one before it is over by then.
 func (l *Listener) Accept() (*Conn, error) {
-	select {
-	case c := <-l.ready:
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.pending == nil && l.err == nil {
+		l.changed.Wait()
+	}
+	if c := l.pending; c != nil {
+		l.pending = nil
 		return c, nil
-	case <-l.done:
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return nil, l.err
+	}
+	return nil, l.err
+}
+
+// Close ends the pipe and the connection on it.
+func (l *Listener) Close() error {
+	l.end(ErrClosed)
+	err := l.rw.Close()
+	<-l.readDone
+	return err
+}
+
+func (l *Listener) end(err error) {
+	l.mu.Lock()
+	if l.err == nil {
+		l.err = err
+	}
+	c := l.current
+	l.changed.Broadcast()
+	l.mu.Unlock()
+	if c != nil {
+		c.fail(err)
 	}
 }
 
-// Close closes the pipe, and with it the connection that there is.
-func (l *Listener) Close() error { return l.pipe.Close() }
-
-// Serve answers the one greeting that a socket brings. The connection owns the pipe.
-func Serve(pipe io.ReadWriteCloser, o Options) (*Conn, error) {
-	l := Listen(pipe, o)
-	c, err := l.Accept()
-	if err != nil {
-		pipe.Close()
-		return nil, err
+func (l *Listener) readLoop() {
+	defer close(l.readDone)
+	buf := make([]byte, readSize)
+	for {
+		n, err := l.rw.Read(buf)
+		l.consume(buf[:n])
+		if err != nil {
+			l.end(lost(err))
+			return
+		}
 	}
-	c.mu.Lock()
-	c.pipe = pipe
-	c.mu.Unlock()
-	return c, nil
+}
+
+// consume hands bytes to the connection, or a new one where they hold a greeting. The bytes of a greeting
+// which came in an earlier chunk have gone to the old connection, which can do no harm: see the package's comment.
+func (l *Listener) consume(b []byte) {
+	for {
+		end := l.greeting.find(b)
+		if end < 0 {
+			l.feed(b)
+			return
+		}
+		l.feed(b[:max(0, end-len(magicAsk))])
+		if l.once && l.greeted {
+			l.end(violation("second greeting"))
+			return
+		}
+		if l.conn != nil {
+			l.conn.fail(ErrReplaced)
+			l.conn = nil
+		}
+		l.greeted = true
+		l.nonce = make([]byte, 0, nonceSize)
+		b = b[end:]
+	}
+}
+
+func (l *Listener) feed(b []byte) {
+	if l.nonce != nil {
+		n := min(nonceSize-len(l.nonce), len(b))
+		l.nonce, b = append(l.nonce, b[:n]...), b[n:]
+		if len(l.nonce) < nonceSize {
+			return
+		}
+		l.connect()
+	}
+	if l.conn == nil || len(b) == 0 {
+		return
+	}
+	if err := l.conn.in.consume(b); err != nil {
+		l.conn.fail(err)
+		l.conn = nil // what follows, up to the next greeting, means nothing
+	}
+}
+
+// connect answers a greeting. The answer waits for the old connection's last write: it has to be read by the
+// peer that greets, since it holds the pipe up.
+func (l *Listener) connect() {
+	answer := append([]byte(magicAnswer), l.nonce...)
+	l.nonce = nil
+	var c *Conn
+	raw := writeAll(l.rw)
+	c = newConn(l.opts, false, func(b []byte) error {
+		l.writeMu.Lock()
+		defer l.writeMu.Unlock()
+		if err := c.Err(); err != nil {
+			return err // a successor may have the pipe by now
+		}
+		return raw(b)
+	}, nil)
+	if l.once {
+		c.hangUp = func() { l.rw.Close() }
+	}
+	c.readDone = l.readDone
+	c.out, c.queued = answer, uint64(len(answer))
+	l.mu.Lock()
+	l.pending, l.current = c, c
+	l.changed.Broadcast()
+	l.mu.Unlock()
+	l.conn = c
+	go c.writeLoop()
+}
+
+func writeAll(w io.Writer) func([]byte) error {
+	return func(b []byte) error {
+		n, err := w.Write(b)
+		if err == nil && n < len(b) {
+			err = io.ErrShortWrite
+		}
+		return err
+	}
 }

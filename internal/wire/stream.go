@@ -1,247 +1,290 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 )
 
-// Stream is one conversation of a connection. Send and Recv may run at once, each from one goroutine at a time;
-// the rest may be called from any.
+// Stream is one conversation. Send, Recv and the Close methods may be called from different goroutines; at most
+// one may be in Recv. Whoever has a stream must Close it.
 type Stream struct {
-	conn *Conn
-	id   uint32
+	c      *Conn
+	id     uint32
+	sendMu sync.Mutex // keeps the pieces of a message together
+	broken chan struct{}
 
-	sending sync.Mutex // one message at a time
-
-	mu      sync.Mutex
-	changed sync.Cond
-	free    int // of the other side's window
-	queue   []part
-	queued  int // bytes in queue, headers included, of our window
-	taken   int // bytes taken out and not yet given back as credit
-	err     error
-	broken  chan struct{} // closed when err is set
-	gotEnd  bool
-	sentEnd bool
+	// What follows belongs to the connection's lock.
+	readable sync.Cond
+	writable sync.Cond
+	credit   int // what this side may send
+	allowed  int // what the peer may send
+	owed     int // what was received and not yet given back
+	queue    []piece
+	sentEnd  bool
+	gotEnd   bool
+	deaf     bool  // CloseRecv was called
+	closed   bool  // Close was called
+	err      error // why the stream is dead
 }
 
-// part is one frame of a message.
-type part struct {
-	Message
+// piece is one frame's worth of a message.
+type piece struct {
+	kind uint8
 	more bool
+	data []byte
 }
 
+// newStream must be called with the connection's lock held.
 func newStream(c *Conn, id uint32) *Stream {
-	s := &Stream{conn: c, id: id, free: window, broken: make(chan struct{})}
-	s.changed.L = &s.mu
+	s := &Stream{c: c, id: id, broken: make(chan struct{}), credit: c.opts.Window, allowed: c.opts.Window}
+	s.readable.L, s.writable.L = &c.mu, &c.mu
+	c.streams[id] = s
 	return s
 }
 
-// Send sends a message, and waits where the other side's window is used up. Data longer than a frame is split, so
-// that it arrives as several messages, unless it is of ControlKind.
+// Broken is closed when the stream was reset by the peer, closed here, or lost with its connection.
+func (s *Stream) Broken() <-chan struct{} { return s.broken }
+
+// Send sends one message, and waits for credit. A control message arrives whole and must not be longer than
+// Options.MaxControl; other messages may arrive in pieces.
 func (s *Stream) Send(kind uint8, data []byte) error {
-	if kind < 1 || kind > maxKind {
-		return fmt.Errorf("%d is not a kind of message", kind)
+	if kind == 0 || kind > MaxKind {
+		return fmt.Errorf("cannot send a message of kind %d", kind)
 	}
-	if kind == ControlKind && len(data) > maxMessage {
-		return fmt.Errorf("a control message of %d bytes is over the limit of %d", len(data), maxMessage)
+	if kind == Control && len(data) > s.c.opts.MaxControl {
+		return fmt.Errorf("cannot send a control message of %d bytes: %w", len(data), ErrTooLarge)
 	}
-	s.sending.Lock()
-	defer s.sending.Unlock()
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
 	for {
-		part := data[:min(len(data), maxPayload)]
-		n, err := s.take(part)
+		n, err := s.sendPiece(kind, data)
 		if err != nil {
 			return err
 		}
-		part, data = part[:n], data[n:]
-		flags := uint8(0)
-		if kind == ControlKind && len(data) > 0 {
-			flags = frameMore
-		}
-		if err := s.conn.send(kind|flags, s.id, part); err != nil {
-			return err
-		}
-		if len(data) == 0 {
+		if data = data[n:]; len(data) == 0 {
 			return nil
 		}
 	}
 }
 
-// take waits for credit, and takes what the frame costs that can be sent of data: its header too, so that empty
-// frames are not free. It gives how much of data that is.
-func (s *Stream) take(data []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.err == nil && !s.sentEnd && s.free <= headerSize {
-		s.changed.Wait()
+// sendPiece sends as much of data as one frame may hold.
+func (s *Stream) sendPiece(kind uint8, data []byte) (int, error) {
+	c := s.c
+	n := min(len(data), c.opts.MaxPayload)
+	if c.asking {
+		if i := bytes.Index(data[:n], []byte(magicAsk)); i >= 0 {
+			n = i + len(magicAsk)/2
+		}
 	}
-	if s.err != nil {
-		return 0, s.err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := s.waitTurn(min(n, minPiece) + frameCost); err != nil {
+		return 0, err
 	}
-	if s.sentEnd {
-		return 0, io.ErrClosedPipe
+	n = min(n, s.credit-frameCost)
+	s.credit -= n + frameCost
+	h := header{kind: kind, stream: s.id}
+	if kind == Control && n < len(data) {
+		h.flags = flagMore
 	}
-	n := apart(data[:min(len(data), s.free-headerSize)])
-	s.free -= n + headerSize
+	c.send(h, data[:n])
 	return n, nil
 }
 
-// Recv waits for the next message. It gives io.EOF after the other side's CloseSend.
-func (s *Stream) Recv() (Message, error) {
-	var whole Message
+// waitTurn waits for credit, then in line for room in the connection's buffer.
+func (s *Stream) waitTurn(need int) error {
+	c, inLine := s.c, false
 	for {
-		p, err := s.next()
-		if err != nil {
-			if err == io.EOF && whole.Data != nil {
-				err = io.ErrUnexpectedEOF
+		err := s.sendState()
+		ready := s.credit >= need
+		if err == nil && ready && !inLine {
+			c.turns = append(c.turns, s)
+			inLine = true
+		}
+		if err != nil || inLine && c.turns[0] == s && len(c.out) < outLimit {
+			if i := slices.Index(c.turns, s); i >= 0 {
+				c.turns = slices.Delete(c.turns, i, i+1)
 			}
-			return Message{}, err
+			if len(c.turns) > 0 {
+				c.turns[0].writable.Signal()
+			}
+			return err
 		}
-		if whole.Data == nil {
-			whole = p.Message
-		} else {
-			whole.Data = append(whole.Data, p.Data...)
-		}
-		if p.Kind != whole.Kind || len(whole.Data) > maxMessage {
-			err := fmt.Errorf("%w: a message that does not end", ErrProtocol)
-			s.conn.fail(err)
-			return Message{}, err
-		}
-		if !p.more {
-			return whole, nil
-		}
+		s.writable.Wait()
 	}
 }
 
-// next takes the next frame out, and gives its place in the window back.
-func (s *Stream) next() (part, error) {
-	s.mu.Lock()
-	for len(s.queue) == 0 && s.err == nil && !s.gotEnd {
-		s.changed.Wait()
+func (s *Stream) sendState() error {
+	switch {
+	case s.err != nil:
+		return s.err
+	case s.sentEnd || s.closed:
+		return ErrClosed
 	}
-	if len(s.queue) == 0 {
-		defer s.mu.Unlock()
-		if s.err != nil {
-			return part{}, s.err
+	return s.c.state()
+}
+
+// Recv waits for the next message. It returns io.EOF after the peer's CloseSend. Messages that came before a
+// reset or the loss of the connection are still received.
+func (s *Stream) Recv() (Message, error) {
+	m, err := s.recv()
+	if errors.Is(err, ErrProtocol) {
+		s.c.fail(err)
+	}
+	return m, err
+}
+
+func (s *Stream) recv() (Message, error) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	first, err := s.next()
+	if err != nil || !first.more {
+		return Message{first.kind, first.data}, err
+	}
+	whole := first.data
+	for more := true; more; {
+		p, err := s.next()
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
 		}
-		return part{}, io.EOF
+		if err != nil {
+			return Message{}, err
+		}
+		if p.kind != Control || first.kind != Control || len(whole)+len(p.data) > s.c.opts.MaxControl {
+			return Message{}, violation("unending message on stream %d", s.id)
+		}
+		whole, more = append(whole, p.data...), p.more
+	}
+	return Message{first.kind, whole}, nil
+}
+
+// next takes a piece from the queue and gives its credit back.
+func (s *Stream) next() (piece, error) {
+	for len(s.queue) == 0 || s.deaf {
+		switch {
+		case s.closed || s.deaf:
+			return piece{}, ErrClosed
+		case s.gotEnd:
+			return piece{}, io.EOF
+		case s.err != nil:
+			return piece{}, s.err
+		}
+		if err := s.c.state(); err != nil {
+			return piece{}, err
+		}
+		s.readable.Wait()
 	}
 	p := s.queue[0]
-	s.queue[0] = part{}
-	s.queue = s.queue[1:]
-	cost := len(p.Data) + headerSize
-	s.queued -= cost
-	credit := 0
-	if s.taken += cost; s.taken >= window/4 && s.err == nil && !s.gotEnd {
-		credit, s.taken = s.taken, 0
+	s.queue[0] = piece{}
+	if s.queue = s.queue[1:]; len(s.queue) == 0 {
+		s.queue = nil
 	}
-	s.mu.Unlock()
-	if credit > 0 {
-		// Where this fails the connection is over, which the next call tells.
-		_ = s.grant(credit)
-	}
+	s.giveBack(len(p.data) + frameCost)
 	return p, nil
 }
 
-func (s *Stream) grant(n int) error {
-	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], uint32(n))
-	return s.conn.send(frameCredit, s.id, b[:])
+// giveBack returns credit to the peer, in large steps.
+func (s *Stream) giveBack(n int) {
+	s.owed += n
+	if s.owed < s.c.opts.Window/4 || s.gotEnd || s.err != nil {
+		return
+	}
+	s.c.send(header{kind: frameCredit, stream: s.id}, binary.LittleEndian.AppendUint32(nil, uint32(s.owed)))
+	s.allowed += s.owed
+	s.owed = 0
 }
 
-// CloseSend says that nothing more will be sent. What was sent arrives.
+func (s *Stream) deliver(p piece) {
+	if s.deaf {
+		s.giveBack(len(p.data) + frameCost)
+		return
+	}
+	s.queue = append(s.queue, p)
+	s.readable.Signal()
+}
+
+// CloseSend tells the peer that no more messages follow, and waits until all that was sent has gone into the pipe.
 func (s *Stream) CloseSend() error {
-	s.mu.Lock()
-	if s.err != nil || s.sentEnd {
-		defer s.mu.Unlock()
-		return s.err
-	}
-	s.sentEnd = true
-	over := s.gotEnd
-	s.changed.Broadcast()
-	s.mu.Unlock()
-	err := s.conn.send(frameEnd, s.id, nil)
-	if over {
-		s.conn.forget(s)
-	}
-	return err
-}
-
-// Close ends the stream both ways at once. What has not arrived is lost. On one that is over it does nothing.
-func (s *Stream) Close() error {
-	s.mu.Lock()
-	over := s.err != nil || s.gotEnd && s.sentEnd
-	s.breakOff(io.ErrClosedPipe)
-	s.mu.Unlock()
-	if over {
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.sentEnd {
 		return nil
 	}
-	s.conn.forget(s)
-	return s.conn.send(frameReset, s.id, nil)
-}
-
-func (s *Stream) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !(s.gotEnd && s.sentEnd) {
-		s.breakOff(err)
+	if err := s.sendState(); err != nil {
+		return err
 	}
+	s.sentEnd = true
+	c.send(header{kind: frameEnd, stream: s.id}, nil)
+	if s.gotEnd {
+		s.forget()
+	}
+	for here := c.queued; c.written < here && !s.closed; {
+		if c.err != nil {
+			return c.err
+		}
+		c.flushed.Wait()
+	}
+	return nil
 }
 
-// breakOff ends the stream for a reason, once. The caller holds mu.
-func (s *Stream) breakOff(err error) {
+// CloseRecv ends Recv: what has come and what still comes is dropped. The peer is not told, and is not held up.
+func (s *Stream) CloseRecv() {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if s.deaf {
+		return
+	}
+	s.deaf = true
+	for _, p := range s.queue {
+		s.giveBack(len(p.data) + frameCost)
+	}
+	s.queue = nil
+	s.readable.Broadcast()
+}
+
+// Close ends the stream. Where one of the directions has not ended yet the peer gets [ErrReset], after the messages
+// that were sent before.
+func (s *Stream) Close() error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed, s.queue = true, nil
+	if s.err == nil && !(s.sentEnd && s.gotEnd) {
+		s.c.send(header{kind: frameReset, stream: s.id}, nil)
+	}
+	s.kill(ErrClosed)
+	return nil
+}
+
+// kill ends both directions.
+func (s *Stream) kill(err error) {
 	if s.err == nil {
 		s.err = err
 		close(s.broken)
 	}
-	s.changed.Broadcast()
+	s.forget()
 }
 
-// Broken is closed when the stream was ended before its time, by either side or with its connection.
-func (s *Stream) Broken() <-chan struct{} { return s.broken }
-
-// credit takes note that the other side has taken messages out.
-func (s *Stream) credit(payload []byte) error {
-	if len(payload) != 4 {
-		return fmt.Errorf("%w: a credit of %d bytes", ErrProtocol, len(payload))
+// forget drops a stream that is over.
+func (s *Stream) forget() {
+	if s.c.streams[s.id] == s {
+		delete(s.c.streams, s.id)
 	}
-	n := binary.BigEndian.Uint32(payload)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n > window || s.free+int(n) > window {
-		return fmt.Errorf("%w: more credit than was used", ErrProtocol)
-	}
-	s.free += int(n)
-	s.changed.Broadcast()
-	return nil
+	s.wakeAll()
 }
 
-func (s *Stream) ended() {
-	s.mu.Lock()
-	s.gotEnd = true
-	over := s.sentEnd
-	s.changed.Broadcast()
-	s.mu.Unlock()
-	if over {
-		s.conn.forget(s)
-	}
-}
-
-// arrived puts a message into the queue.
-func (s *Stream) arrived(kind uint8, more bool, payload []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err != nil || s.gotEnd {
-		return nil
-	}
-	s.queued += len(payload) + headerSize
-	if s.queued > window {
-		return fmt.Errorf("%w: it sends beyond the window", ErrProtocol)
-	}
-	s.queue = append(s.queue, part{Message{Kind: kind, Data: append([]byte{}, payload...)}, more})
-	s.changed.Broadcast()
-	return nil
+func (s *Stream) wakeAll() {
+	s.readable.Broadcast()
+	s.writable.Broadcast()
+	s.c.flushed.Broadcast()
 }

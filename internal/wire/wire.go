@@ -1,215 +1,224 @@
-// Package wire carries frames with a length limit, and streams with credit, over any byte pipe.
+// Package wire carries many streams with credit over one byte pipe, and survives a pipe that outlives its
+// users (virtio-serial).
 //
-// The asking side opens each connection with a greeting: a fixed magic number and a nonce that the answering side
-// sends back. A pipe into a guest outlives connections and loses frames when one dies in the middle, so the
-// answering side looks for a greeting at every byte; for that the magic number never stands in what follows it.
+// # The form on the pipe
 //
-// A frame is a header of 12 bytes (kind, three zero bytes, stream, length; big-endian) and its payload. Frames of
-// an unknown kind are skipped. Each stream has one window for all its kinds of message, so that their order is
-// kept: who sends stops when the window is used up, until who receives has taken messages out.
+// The asking side begins with a 16-byte magic number and a 16-byte random nonce; the answering side replies with
+// another magic number and the same nonce. Whatever comes before is the rest of an earlier connection and is
+// dropped. From then on both sides send frames: a header of 12 bytes (kind, flags, two reserved bytes, stream
+// and length as little-endian 32-bit numbers), the payload, and one zero byte.
+//
+// The answering side looks for the magic number at any time, also in the middle of a frame, since a user of the
+// pipe can die there without an end of file. So the asking side never sends the magic number but to greet: all
+// its bytes are 0x80 or more, the first and the last byte of a header are less, and a payload that holds it is cut in
+// two inside of it. The zero byte makes sure that a frame which was cut short is never completed by a greeting.
+//
+// # Bounds
+//
+// A side may send on a stream what its peer has given credit for. Credit is given back when a message is
+// received by the application, so one stream never holds more than a window in memory. A peer that sends more, or
+// too long a frame, ends the connection. Frames of an unknown kind are skipped.
 package wire
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"sync"
 )
 
-// Sizes, in bytes.
-const (
-	window     = 256 << 10 // of a stream, for each direction
-	maxPayload = 64 << 10  // of a frame
-	maxMessage = 1 << 20   // of a control message
-	headerSize = 12
-)
+// Control is the kind of messages that are never split. A message of any other kind may arrive in pieces.
+const Control = 1
 
-// maxStreams bounds how many streams a connection may have at once.
-const maxStreams = 256
+// MaxKind is the last kind that is the user's.
+const MaxKind = 15
 
-// ControlKind is the kind of message that is never split: it arrives as it was sent.
-const ControlKind = 1
-
-// maxKind is the greatest kind that is the user's.
-const maxKind = 15
-
-// Kinds of frame that are the connection's own.
-const (
-	frameOpen   = 0x10 // opens a stream
-	frameCredit = 0x11 // payload: 4 bytes, how much of the window is free again
-	frameEnd    = 0x12 // the sender sends no more
-	frameReset  = 0x13 // the stream is over, both ways
-	frameMore   = 0x80 // flag on a kind: the message goes on in the next frame of the stream
-)
-
-// Message is what a stream carries. Kinds 1 to 15 are the user's.
+// Message is one message on a stream. Kinds 1 to [MaxKind] are the user's.
 type Message struct {
 	Kind uint8
 	Data []byte
 }
 
-// Errors of connections and streams.
+// Options are the bounds of a connection. Both ends must use the same; the zero value is the default.
+type Options struct {
+	Window     int // bytes that a stream holds unread, 256 KiB
+	MaxPayload int // bytes in one frame, 64 KiB
+	MaxControl int // bytes in one control message, 1 MiB
+	MaxStreams int // streams at a time, 256
+}
+
+func (o Options) withDefaults() Options {
+	set := func(v *int, def, least int) {
+		if *v == 0 {
+			*v = def
+		}
+		*v = max(*v, least)
+	}
+	set(&o.Window, 256<<10, 16<<10)
+	set(&o.MaxPayload, 64<<10, 64)
+	set(&o.MaxControl, 1<<20, 64)
+	set(&o.MaxStreams, 256, 1)
+	o.MaxPayload = min(o.MaxPayload, o.Window/2, 1<<24-1)
+	return o
+}
+
+// Errors that a caller may act on.
 var (
-	ErrClosed   = errors.New("the connection is closed")
-	ErrReset    = errors.New("the stream was ended by the other side")
-	ErrProtocol = errors.New("the other side breaks the protocol")
+	// ErrClosed means that this side has closed the stream or the connection.
+	ErrClosed = errors.New("closed")
+	// ErrReset means that the peer has closed the stream before its end.
+	ErrReset = errors.New("stream closed by the other side")
+	// ErrReplaced means that a new connection has taken the pipe over.
+	ErrReplaced = errors.New("replaced by a new connection")
+	// ErrTooLarge means that a control message is longer than allowed.
+	ErrTooLarge = errors.New("message too large")
+	// ErrTooMany means that no further stream may be opened.
+	ErrTooMany = errors.New("too many streams")
+	// ErrProtocol means that the peer broke the protocol's rules.
+	ErrProtocol = errors.New("protocol violation")
 )
 
-// Conn is one connection. All its methods may be called from any goroutine.
-type Conn struct {
-	pipe io.ReadWriteCloser // nil Close where the pipe outlives the connection
-	dial bool
-
-	write  sync.Mutex // one frame at a time
-	output func(head, payload []byte) error
-
-	mu       sync.Mutex
-	streams  map[uint32]*Stream
-	next     uint32
-	accepted chan *Stream
-	err      error
-	done     chan struct{}
+func violation(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))
 }
 
-func newConn(dial bool, output func(head, payload []byte) error, pipe io.ReadWriteCloser) *Conn {
-	return &Conn{pipe: pipe, dial: dial, output: output, streams: map[uint32]*Stream{},
-		accepted: make(chan *Stream, maxStreams), done: make(chan struct{})}
+// Kinds of our own. Those up to maxFrameKind that are not named here are skipped.
+const (
+	frameOpen    = 16 // a new stream
+	frameEnd     = 17 // no more messages from this side
+	frameReset   = 18 // the stream is over for both
+	frameCredit  = 19 // payload: 4 bytes, what the peer may send in addition
+	maxFrameKind = 0x7f
+)
+
+const (
+	headerSize = 12
+	frameExtra = headerSize + 1
+	frameCost  = 64 // credit that a frame costs besides its payload: what it costs to keep
+	flagMore   = 1  // the next frame continues this control message
+	minPiece   = 4 << 10
+)
+
+// header is the beginning of a frame.
+type header struct {
+	kind, flags uint8
+	stream      uint32
+	length      int
 }
 
-// Open opens a stream. Only the side that dialled may.
-func (c *Conn) Open() (*Stream, error) {
-	if !c.dial {
-		return nil, errors.New("only the asking side opens streams")
-	}
-	c.mu.Lock()
-	if c.err != nil {
-		defer c.mu.Unlock()
-		return nil, c.err
-	}
-	if len(c.streams) >= maxStreams {
-		c.mu.Unlock()
-		return nil, fmt.Errorf("%d streams are open, the limit", maxStreams)
-	}
-	c.next++
-	s := newStream(c, c.next)
-	c.streams[s.id] = s
-	c.mu.Unlock()
-	if err := c.send(frameOpen, s.id, nil); err != nil {
-		return nil, err
-	}
-	return s, nil
+func (h header) append(b []byte) []byte {
+	b = append(b, h.kind, h.flags, 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, h.stream)
+	return binary.LittleEndian.AppendUint32(b, uint32(h.length))
 }
 
-// Accept waits for the next stream that the other side opens.
-func (c *Conn) Accept() (*Stream, error) {
-	select {
-	case s := <-c.accepted:
-		return s, nil
-	case <-c.done:
-		return nil, c.Err()
+func parseHeader(b []byte, limit int) (header, error) {
+	h := header{kind: b[0], flags: b[1], stream: binary.LittleEndian.Uint32(b[4:])}
+	length := binary.LittleEndian.Uint32(b[8:])
+	if h.kind > maxFrameKind {
+		return h, violation("frame of impossible kind %d", h.kind)
 	}
+	if length > uint32(limit) {
+		return h, violation("frame of %d bytes, more than %d", length, limit)
+	}
+	h.length = int(length)
+	return h, nil
 }
 
-// Done is closed when the connection is over.
-func (c *Conn) Done() <-chan struct{} { return c.done }
+// parser cuts a byte stream into frames, however the bytes arrive.
+type parser struct {
+	limit int
+	// begin is asked where to put the payload of a frame: a slice of the header's length, or nil to skip it.
+	begin func(header) ([]byte, error)
+	// end is called when the frame is whole.
+	end func(header, []byte) error
 
-// Err says why the connection is over; nil while it is not.
-func (c *Conn) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
+	head    [headerSize]byte
+	got     int // bytes of the header
+	frame   header
+	payload []byte
+	left    int // bytes of the payload, and of the zero byte, still to come; 0 in a header
 }
 
-// Close ends the connection and all its streams.
-func (c *Conn) Close() error {
-	c.fail(ErrClosed)
+func (p *parser) consume(b []byte) error {
+	for len(b) > 0 {
+		if p.left == 0 {
+			n := copy(p.head[p.got:], b)
+			p.got, b = p.got+n, b[n:]
+			if p.got < headerSize {
+				return nil
+			}
+			if err := p.beginFrame(); err != nil {
+				return err
+			}
+			continue
+		}
+		n := min(p.left, len(b))
+		if p.payload != nil {
+			copy(p.payload[p.frame.length+1-p.left:], b[:n])
+		}
+		last := b[n-1]
+		p.left, b = p.left-n, b[n:]
+		if p.left > 0 {
+			continue
+		}
+		if last != 0 {
+			return violation("frame without its end")
+		}
+		payload := p.payload
+		p.payload = nil
+		if err := p.end(p.frame, payload); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// fail ends the connection for a reason, once.
-func (c *Conn) fail(err error) {
-	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
-		return
-	}
-	c.err = err
-	streams := c.streams
-	c.streams = map[uint32]*Stream{}
-	close(c.done)
-	c.mu.Unlock()
-	for _, s := range streams {
-		s.fail(err)
-	}
-	if c.pipe != nil {
-		c.pipe.Close()
-	}
-}
-
-// send writes one frame.
-func (c *Conn) send(kind uint8, stream uint32, payload []byte) error {
-	var head [headerSize]byte
-	putHeader(head[:], kind, stream, len(payload))
-	c.write.Lock()
-	err := c.output(head[:], payload)
-	c.write.Unlock()
+func (p *parser) beginFrame() error {
+	h, err := parseHeader(p.head[:], p.limit)
 	if err != nil {
-		c.fail(fmt.Errorf("cannot write to the pipe: %w", err))
-		return c.Err()
+		return err
 	}
+	if p.payload, err = p.begin(h); err != nil {
+		return err
+	}
+	p.frame, p.got, p.left = h, 0, h.length+1
 	return nil
 }
 
-// receive handles one frame. An error ends the connection.
-func (c *Conn) receive(h header, payload []byte) error {
-	if h.kind == frameOpen {
-		return c.opened(h.stream)
-	}
-	c.mu.Lock()
-	s := c.streams[h.stream]
-	c.mu.Unlock()
-	if s == nil {
-		return nil // It is over, and the other side did not know yet.
-	}
-	switch kind := h.kind &^ frameMore; {
-	case h.kind == frameCredit:
-		return s.credit(payload)
-	case h.kind == frameEnd:
-		s.ended()
-	case h.kind == frameReset:
-		s.fail(ErrReset)
-		c.forget(s)
-	case kind >= 1 && kind <= maxKind:
-		return s.arrived(kind, h.kind&frameMore != 0, payload)
-	}
-	return nil
+// Greetings. No byte is less than 0x80: see the package's comment.
+const (
+	magicAsk    = "\xf0\x9f\x94\xa5\xd0\x9f\xd0\xb8\xd1\x80\xd0\xbe\x8b\xe9\xc3\xb5"
+	magicAnswer = "\xf0\x9f\xa7\x8a\xd0\xbb\xd1\x91\xd0\xb4\xd0\xbe\xd0\xba\xa3\xf7"
+	nonceSize   = 16
+)
+
+// finder looks for a pattern in a byte stream, however the bytes arrive.
+type finder struct {
+	pattern []byte
+	tail    []byte // the last bytes before the next chunk, fewer than the pattern's
 }
 
-func (c *Conn) opened(id uint32) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dial {
-		return fmt.Errorf("%w: it opens a stream", ErrProtocol)
+// find returns the index just after the pattern's first occurrence that ends in chunk, or -1.
+func (f *finder) find(chunk []byte) int {
+	keep := len(f.pattern) - 1
+	if len(f.tail) > 0 {
+		seam := append(f.tail, chunk[:min(keep, len(chunk))]...)
+		if i := bytes.Index(seam, f.pattern); i >= 0 {
+			end := i + len(f.pattern) - len(f.tail)
+			f.tail = f.tail[:0]
+			return end
+		}
 	}
-	if c.err != nil {
-		return nil
+	if i := bytes.Index(chunk, f.pattern); i >= 0 {
+		f.tail = f.tail[:0]
+		return i + len(f.pattern)
 	}
-	if c.streams[id] != nil || len(c.streams) >= maxStreams {
-		return fmt.Errorf("%w: stream %d is open, or one too many", ErrProtocol, id)
+	if len(chunk) >= keep {
+		f.tail = append(f.tail[:0], chunk[len(chunk)-keep:]...)
+		return -1
 	}
-	s := newStream(c, id)
-	c.streams[id] = s
-	select {
-	case c.accepted <- s:
-		return nil
-	default:
-		return fmt.Errorf("%w: it opens streams faster than they are taken", ErrProtocol)
-	}
-}
-
-// forget drops a stream that is over on both sides.
-func (c *Conn) forget(s *Stream) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.streams, s.id)
+	f.tail = append(f.tail, chunk...)
+	f.tail = append(f.tail[:0], f.tail[max(0, len(f.tail)-keep):]...)
+	return -1
 }

@@ -2,291 +2,375 @@ package wire
 
 import (
 	"bytes"
-	"crypto/sha256"
+	"crypto/rand"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pair gives two ends of a socket, as real as those that pyro uses.
-func pair(t testing.TB) (net.Conn, net.Conn) {
+// sockets returns the two ends of a socket pair.
+func sockets(t testing.TB) (a, b net.Conn) {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ends := make([]net.Conn, 2)
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "pair")
-		if ends[i], err = net.FileConn(f); err != nil {
+	open := func(fd int) net.Conn {
+		f := os.NewFile(uintptr(fd), "socketpair")
+		defer f.Close()
+		c, err := net.FileConn(f)
+		if err != nil {
 			t.Fatal(err)
 		}
-		f.Close()
-		t.Cleanup(func() { ends[i].Close() })
+		t.Cleanup(func() { c.Close() })
+		return c
 	}
-	return ends[0], ends[1]
+	return open(fds[0]), open(fds[1])
 }
 
-func connect(t testing.TB) (asking, answering *Conn) {
+// pair returns both ends of a connection.
+func pair(t testing.TB, o Options) (ask, answer *Conn) {
 	t.Helper()
-	a, b := pair(t)
-	done := make(chan error, 1)
+	a, b := sockets(t)
+	type served struct {
+		c   *Conn
+		err error
+	}
+	ch := make(chan served, 1)
 	go func() {
-		var err error
-		answering, err = Serve(b, Options{})
-		done <- err
+		c, err := Serve(b, o)
+		ch <- served{c, err}
 	}()
-	asking, err := Dial(a, Options{})
-	if err := errors.Join(err, <-done); err != nil {
+	ask, err := Dial(a, o)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { asking.Close(); answering.Close() })
-	return asking, answering
-}
-
-// echo sends every message back.
-func echo(c *Conn) {
-	for {
-		s, err := c.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			for {
-				m, err := s.Recv()
-				if err != nil {
-					s.CloseSend()
-					return
-				}
-				if s.Send(m.Kind, m.Data) != nil {
-					return
-				}
-			}
-		}()
+	s := <-ch
+	if s.err != nil {
+		t.Fatal(s.err)
 	}
+	t.Cleanup(func() { ask.Close(); s.c.Close() })
+	return ask, s.c
 }
 
-func TestMessagesComeBackWhole(t *testing.T) {
-	asking, answering := connect(t)
-	go echo(answering)
-	rapid.Check(t, func(t *rapid.T) {
-		s, err := asking.Open()
-		if err != nil {
-			t.Fatal(err)
+// streams opens one stream and returns both ends.
+func streams(t testing.TB, ask, answer *Conn) (host, guest *Stream) {
+	t.Helper()
+	host, err := ask.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if guest, err = answer.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return host, guest
+}
+
+func TestRoundTrip(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		ask, answer := pair(t, Options{Window: 16 << 10, MaxPayload: 1 << 10, MaxControl: 8 << 10})
+		defer ask.Close()
+		defer answer.Close()
+		host, guest := streams(t, ask, answer)
+		type sent struct {
+			kind uint8
+			data []byte
 		}
-		var sent, got []byte
-		kinds := rapid.SliceOfN(rapid.Uint8Range(1, maxKind), 1, 8).Draw(t, "kinds")
-		done := make(chan error, 1)
-		messages := make([][]byte, len(kinds))
-		for i := range kinds {
-			size := rapid.SampledFrom([]int{0, 1, 15, 16, 0xf5, 0xf570, maxPayload, maxPayload + 1, 3 * window}).Draw(t, "size")
-			messages[i] = bytes.Repeat(magic[:], size/16+2)[rapid.IntRange(0, 15).Draw(t, "shift"):][:size]
-			sent = append(sent, messages[i]...)
+		word := rapid.OneOf(rapid.Just([]byte(magicAsk)), rapid.Just([]byte(magicAnswer)),
+			rapid.SliceOfN(rapid.Byte(), 0, 3000), rapid.Just(bytes.Repeat([]byte(magicAsk[:8]), 9)))
+		messages := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) sent {
+			data := bytes.Join(rapid.SliceOfN(word, 0, 2).Draw(rt, "words"), nil)
+			return sent{rapid.SampledFrom([]uint8{1, 2, 15}).Draw(rt, "kind"), data}
+		}), 0, 20).Draw(rt, "messages")
+		from, to := host, guest
+		if rapid.Bool().Draw(rt, "answer") {
+			from, to = guest, host
 		}
 		go func() {
-			var err error
-			for i, kind := range kinds {
-				err = errors.Join(err, s.Send(kind, messages[i]))
+			for _, m := range messages {
+				from.Send(m.kind, m.data)
 			}
-			done <- errors.Join(err, s.CloseSend())
+			from.CloseSend()
 		}()
+		// Pieces of raw messages are joined: only the order of bytes and kinds is promised.
+		join := func(list []sent) (out []sent) {
+			for _, m := range list {
+				if n := len(out); n > 0 && m.kind != Control && out[n-1].kind == m.kind {
+					out[n-1].data = append(out[n-1].data, m.data...)
+				} else {
+					out = append(out, sent{m.kind, bytes.Clone(m.data)})
+				}
+			}
+			return out
+		}
+		var got []sent
 		for {
-			m, err := s.Recv()
+			m, err := to.Recv()
 			if err == io.EOF {
 				break
 			}
 			if err != nil {
-				t.Fatal(err)
+				rt.Fatal(err)
 			}
-			got = append(got, m.Data...)
+			got = append(got, sent{m.Kind, m.Data})
 		}
-		if err := <-done; err != nil {
-			t.Fatal(err)
+		want := join(messages)
+		got = join(got)
+		if len(got) != len(want) {
+			rt.Fatalf("%d messages, want %d", len(got), len(want))
 		}
-		if sha256.Sum256(sent) != sha256.Sum256(got) {
-			t.Fatalf("sent %d bytes, got %d others", len(sent), len(got))
+		for i := range want {
+			if got[i].kind != want[i].kind || !bytes.Equal(got[i].data, want[i].data) {
+				rt.Fatalf("message %d differs", i)
+			}
 		}
 	})
 }
 
-func TestAReaderThatDoesNotReadHoldsTheSenderBack(t *testing.T) {
-	asking, answering := connect(t)
-	s, err := asking.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	far, err := answering.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sent sync.WaitGroup
-	sent.Go(func() { s.Send(2, make([]byte, 8*window)) })
-	other, err := asking.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Another stream is not held back, and shows that the first one's window is used up by then.
-	farOther, err := answering.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := other.Send(1, []byte("hello")); err != nil {
-		t.Fatal(err)
-	}
-	if m, err := farOther.Recv(); err != nil || string(m.Data) != "hello" {
-		t.Fatal(m, err)
-	}
-	far.mu.Lock()
-	queued := far.queued
-	far.mu.Unlock()
-	if queued > window {
-		t.Fatalf("%d bytes are queued, over the window of %d", queued, window)
-	}
-	s.Close()
-	sent.Wait()
-	if _, err := s.Recv(); err == nil {
-		t.Fatal("a closed stream gives messages")
-	}
-}
-
-func TestASecondGreetingBeginsAnewInTheMiddleOfAFrame(t *testing.T) {
-	host, guest := pair(t)
-	listener := Listen(guest, Options{})
-	defer listener.Close()
-	hello := append(append(magic[:0:0], magic[:]...), make([]byte, nonceSize)...)
-	if _, err := host.Write(hello); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(host, hello); err != nil {
-		t.Fatal(err)
-	}
-	farFirst, err := listener.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The first host dies in the middle of a frame; the pipe lives on.
-	var head [headerSize]byte
-	putHeader(head[:], 2, 1, 1000)
-	if _, err := host.Write(append(head[:], "half a fra"...)); err != nil {
-		t.Fatal(err)
-	}
-	second, err := Dial(host, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-farFirst.Done()
-	far, err := listener.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	go echo(far)
-	s, err := second.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Send(1, []byte("again")); err != nil {
-		t.Fatal(err)
-	}
-	if m, err := s.Recv(); err != nil || string(m.Data) != "again" {
-		t.Fatal(m, err)
-	}
-	second.Close()
-	<-far.Done()
-}
-
-func TestUnknownFramesAreSkippedAndWrongOnesEndTheConnection(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		kind   uint8
-		stream uint32
-		length int
-		lives  bool
-	}{
-		{"grease", 0x77, 0, 100, true},
-		{"a message for no stream", 2, 99, 100, true},
-		{"too long", 2, 1, maxPayload + 1, false},
-		{"the same stream again", frameOpen, 1, 0, false},
-		{"too much credit", frameCredit, 1, 4, false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			asking, answering := connect(t)
-			s, err := asking.Open()
-			if err != nil {
-				t.Fatal(err)
-			}
-			go echo(answering)
-			var head [headerSize]byte
-			putHeader(head[:], test.kind, test.stream, test.length)
-			asking.write.Lock()
-			asking.output(head[:], bytes.Repeat([]byte{0xff}, test.length))
-			asking.write.Unlock()
-			s.Send(1, []byte("x"))
-			_, err = s.Recv()
-			if lives := err == nil; lives != test.lives {
-				t.Fatalf("lives is %v, not %v: %v", lives, test.lives, err)
-			}
-		})
-	}
-}
-
-func FuzzFrames(f *testing.F) {
-	var head [headerSize]byte
-	putHeader(head[:], frameOpen, 1, 0)
-	f.Add(append([]byte(nil), head[:]...))
-	putHeader(head[:], 2, 1, 3)
-	f.Add(append(append([]byte(nil), head[:]...), "abc"...))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		host, guest := net.Pipe()
-		l := Listen(guest, Options{})
-		go io.Copy(io.Discard, host)
-		go func() {
-			host.Write(append(append(magic[:0:0], magic[:]...), make([]byte, nonceSize)...))
-			host.Write(data)
-			host.Close()
-		}()
+func TestManyStreamsEcho(t *testing.T) {
+	ask, answer := pair(t, Options{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		for {
-			c, err := l.Accept()
+			s, err := answer.Accept()
 			if err != nil {
 				return
 			}
-			go echo(c)
-			<-c.Done()
+			wg.Go(func() {
+				defer s.Close()
+				for {
+					m, err := s.Recv()
+					if err != nil {
+						s.CloseSend()
+						return
+					}
+					s.Send(m.Kind, m.Data)
+				}
+			})
 		}
 	})
+	var clients sync.WaitGroup
+	for range 50 {
+		clients.Go(func() {
+			s, err := ask.Open()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer s.Close()
+			data := make([]byte, 300<<10)
+			rand.Read(data)
+			go func() { s.Send(2, data); s.CloseSend() }()
+			var got []byte
+			for {
+				m, err := s.Recv()
+				if err == io.EOF {
+					break
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got = append(got, m.Data...)
+			}
+			if !bytes.Equal(got, data) {
+				t.Errorf("echo differs: %d bytes", len(got))
+			}
+		})
+	}
+	clients.Wait()
+	ask.mu.Lock()
+	left := len(ask.streams)
+	ask.mu.Unlock()
+	if left != 0 {
+		t.Errorf("%d streams left", left)
+	}
+	ask.Close()
+	answer.Close()
+	wg.Wait()
 }
 
-func BenchmarkThroughput(b *testing.B) {
-	asking, answering := connect(b)
-	s, err := asking.Open()
-	if err != nil {
-		b.Fatal(err)
-	}
-	go func() {
-		far, err := answering.Accept()
-		data := make([]byte, maxPayload)
-		for err == nil {
-			err = far.Send(3, data)
+func TestSlowReaderBoundsTheSender(t *testing.T) {
+	o := Options{Window: 64 << 10}
+	ask, answer := pair(t, o)
+	host, guest := streams(t, ask, answer)
+	done := make(chan error, 1)
+	go func() { done <- host.Send(2, make([]byte, 10<<20)) }()
+	// Another stream goes on while this one waits.
+	host2, guest2 := streams(t, ask, answer)
+	for range 100 {
+		if err := host2.Send(Control, []byte("{}")); err != nil {
+			t.Fatal(err)
 		}
-	}()
-	b.SetBytes(maxPayload)
-	n := 0
-	for b.Loop() {
-		for n < maxPayload {
-			m, err := s.Recv()
-			if err != nil {
-				b.Fatal(err)
+		if _, err := guest2.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer.mu.Lock()
+	held := 0
+	for _, p := range guest.queue {
+		held += len(p.data) + frameCost
+	}
+	answer.mu.Unlock()
+	if held > o.Window {
+		t.Errorf("%d bytes held", held)
+	}
+	select {
+	case err := <-done:
+		t.Fatalf("the sender was not held up: %v", err)
+	default:
+	}
+	guest.Close()
+	if err := <-done; !errors.Is(err, ErrReset) {
+		t.Errorf("send after reset: %v", err)
+	}
+}
+
+func TestCloseRecvDoesNotHoldUpThePeer(t *testing.T) {
+	ask, answer := pair(t, Options{})
+	host, guest := streams(t, ask, answer)
+	host.Send(2, []byte("x"))
+	guest.CloseRecv()
+	if _, err := guest.Recv(); err != ErrClosed {
+		t.Errorf("recv: %v", err)
+	}
+	if err := host.Send(2, make([]byte, 5<<20)); err != nil {
+		t.Fatal(err)
+	}
+	guest.Send(Control, []byte("bye"))
+	guest.CloseSend()
+	guest.Close()
+	if m, err := host.Recv(); err != nil || string(m.Data) != "bye" {
+		t.Errorf("recv: %q, %v", m.Data, err)
+	}
+	if _, err := host.Recv(); err != io.EOF {
+		t.Errorf("recv: %v", err)
+	}
+	<-host.Broken()
+	if err := host.Send(2, nil); !errors.Is(err, ErrReset) {
+		t.Errorf("send: %v", err)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	ask, answer := pair(t, Options{MaxStreams: 2})
+	host, guest := streams(t, ask, answer)
+	if err := host.Send(Control, make([]byte, 1<<20+1)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("control of more than 1 MiB: %v", err)
+	}
+	if err := host.Send(16, nil); err == nil {
+		t.Error("kind 16 was sent")
+	}
+	go host.Send(Control, make([]byte, 1<<20))
+	if m, err := guest.Recv(); err != nil || len(m.Data) != 1<<20 {
+		t.Errorf("control of 1 MiB: %d bytes, %v", len(m.Data), err)
+	}
+	if _, err := ask.Open(); err != nil {
+		t.Error(err)
+	}
+	if _, err := ask.Open(); !errors.Is(err, ErrTooMany) {
+		t.Errorf("third stream: %v", err)
+	}
+	if _, err := answer.Open(); err == nil {
+		t.Error("the answering side opened a stream")
+	}
+}
+
+func TestCloseDeliversWhatWasSent(t *testing.T) {
+	ask, answer := pair(t, Options{})
+	host, guest := streams(t, ask, answer)
+	guest.Send(2, make([]byte, 100<<10))
+	guest.Send(Control, []byte("last"))
+	answer.Close()
+	<-ask.Done()
+	var last []byte
+	for {
+		m, err := host.Recv()
+		if err != nil {
+			if errors.Is(err, io.EOF) || !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("end: %v", err)
 			}
-			n += len(m.Data)
+			break
 		}
-		n -= maxPayload
+		last = m.Data
 	}
+	if string(last) != "last" {
+		t.Errorf("last message: %q", last)
+	}
+	if _, err := ask.Open(); err == nil {
+		t.Error("opened a stream on a dead connection")
+	}
+	if err := guest.Send(2, nil); err != ErrClosed {
+		t.Errorf("send: %v", err)
+	}
+}
+
+// TestDeathInTheMiddle kills the asking side after each number of bytes of a conversation, and dials again over
+// the same pipe.
+func TestDeathInTheMiddle(t *testing.T) {
+	far, near := sockets(t)
+	l := Listen(near, Options{})
+	defer l.Close()
+	stale := append([]byte(magicAsk), make([]byte, nonceSize)...)
+	stale = header{kind: frameOpen, stream: 1}.append(stale)
+	stale = append(stale, 0)
+	stale = header{kind: 2, stream: 1, length: 40}.append(stale)
+	stale = append(stale, make([]byte, 41)...)
+	stale = append(stale, magicAsk...)
+	stale = append(stale, "half a nonc"...)
+	for cut := range len(stale) {
+		if _, err := far.Write(stale[:cut]); err != nil {
+			t.Fatal(err)
+		}
+		ask, err := Dial(keepOpen{far}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := ask.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer *Conn
+		var got *Stream
+		for got == nil { // Accept may hand out a connection that is replaced already
+			if answer, err = l.Accept(); err != nil {
+				t.Fatal(err)
+			}
+			s.Send(2, []byte("ping"))
+			if got, err = answer.Accept(); err != nil || len(answer.Done()) > 0 {
+				got = nil
+				continue
+			}
+			if m, err := got.Recv(); err != nil || string(m.Data) != "ping" {
+				got = nil
+			}
+		}
+		got.Send(2, []byte("pong"))
+		if m, err := s.Recv(); err != nil || string(m.Data) != "pong" {
+			t.Fatalf("cut at %d: %q, %v", cut, m.Data, err)
+		}
+		ask.closeForTest()
+		far.SetReadDeadline(time.Time{})
+	}
+}
+
+// keepOpen is a pipe that outlives a connection.
+type keepOpen struct{ net.Conn }
+
+func (k keepOpen) Close() error { return k.SetReadDeadline(time.Unix(1, 0)) }
+
+func (c *Conn) closeForTest() {
+	c.fail(ErrClosed)
+	<-c.readDone
+	<-c.writeDone
 }

@@ -20,7 +20,7 @@ import (
 type job struct {
 	w        *environment.Workshop
 	recipe   recipe
-	keyring  string
+	suite    suite
 	archive  *archive
 	packages []*binary
 	kernel   *binary
@@ -126,7 +126,7 @@ func (j *job) assemble(ctx context.Context, spools []*spooled) (*rootfs, []*unpa
 		}
 		all = append(all, u)
 	}
-	err = root.writeSettings(j.recipe.Suite, j.keyring)
+	err = root.writeSettings(j.recipe.Suite, j.suite.Keyring)
 	if err == nil {
 		err = writeDatabase(root, all)
 	}
@@ -169,7 +169,7 @@ func (j *job) configure(ctx context.Context, b environment.Boot, packages []*unp
 		}
 	})
 	log := &scriptLog{w: j.w}
-	err = j.w.Request.Configure.Configure(ctx, b, configureFor(packages), log, changes)
+	err = j.w.Request.Configure.Configure(ctx, b, configureFor(packages, j.suite.Upgrades), log, changes)
 	if err != nil {
 		return nil, 0, errors.Join(fmt.Errorf("cannot configure the packages: %w%s", err, log.tail()), changes.Close())
 	}

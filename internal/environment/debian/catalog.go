@@ -19,6 +19,9 @@ type catalog struct {
 // suite is a release of Debian.
 type suite struct {
 	Keyring string `json:"keyring"` // path inside the environment, for its own apt
+	// Upgrades are packages whose preinst does nothing of use for a package that was never there. They are known by
+	// reading them; one that is not listed is run.
+	Upgrades []string `json:"upgrades"`
 }
 
 // recipe is an environment: a suite's essential and required packages, and those named here.

@@ -8,6 +8,19 @@ cd /
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 
+# Compiling Python's library is a large part of the work, and nothing waits for it: it is done beside the rest, and the
+# packages' scripts that ask for it find nothing to do.
+compiler=$(echo /usr/lib/python3.*/py_compile.py)
+compiling=
+if [ -e "$compiler" ]; then
+	library=${compiler%/*}
+	cp -p "$compiler" /run/py_compile.py
+	printf 'import sys\nif "-" in sys.argv:\n    sys.stdin.read()\n' >"$compiler"
+	find "$library" /usr/lib/python3/dist-packages -name '*.py' -type f ! -path "$compiler" -print |
+		xargs "/usr/bin/${library##*/}" -E -S /run/py_compile.py >/dev/null 2>&1 &
+	compiling=$!
+fi
+
 # dpkg would have run these before it unpacked the package.
 for package in $preinst; do
 	DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE=${package%:*} DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 \
@@ -18,6 +31,11 @@ if [ -n "$configure" ]; then
 	dpkg --force-depends --force-unsafe-io --configure $configure
 fi
 dpkg --force-depends --force-unsafe-io --configure --pending
+
+if [ -n "$compiling" ]; then
+	wait "$compiling" || true # a file that is not meant to compile is no failure for Debian either
+	cp -p /run/py_compile.py "$compiler"
+fi
 
 broken=$(dpkg --audit)
 if [ -n "$broken" ]; then

@@ -2,20 +2,22 @@ package debian
 
 import (
 	_ "embed" // for the script
+	"slices"
 	"strings"
 )
 
 //go:embed configure.sh
 var configureScript string
 
-// configureFor is the script that configures the packages, in this order.
-func configureFor(packages []*unpacked) string {
+// configureFor is the script that configures the packages, in this order. Of the scripts that dpkg runs before it
+// unpacks a package, those are run late that have anything to do for a new one.
+func configureFor(packages []*unpacked, upgrades []string) string {
 	var preinst, configure []string
 	for _, u := range packages {
 		if u.hasScript() {
 			configure = append(configure, u.instance())
 		}
-		if script := u.files["preinst"]; script != nil && !onlyUpgrades(script) {
+		if script := u.files["preinst"]; script != nil && !onlyUpgrades(script) && !slices.Contains(upgrades, u.name) {
 			preinst = append(preinst, u.instance())
 		}
 	}

@@ -97,7 +97,7 @@ func (s *Source) Resolve(ctx context.Context, w *environment.Workshop) (environm
 	if err != nil {
 		return environment.Plan{}, err
 	}
-	j := &job{w: w, recipe: r, keyring: s.catalog.Suites[r.Suite].Keyring, archive: a, packages: packages, kernel: kernel}
+	j := &job{w: w, recipe: r, suite: s.catalog.Suites[r.Suite], archive: a, packages: packages, kernel: kernel}
 	digest, err := j.digest()
 	return environment.Plan{InputsSHA256: digest, Build: j.build}, err
 }
@@ -148,11 +148,12 @@ const buildRecipe = 1
 // digest is over all that the image is made of.
 func (j *job) digest() (string, error) {
 	inputs := struct {
-		Recipe, Suite, Architecture, Keyring, Kernel, KernelRecipe, Script string
-		Build                                                              int
-		Packages                                                           []string
+		Recipe, Suite, Architecture, Kernel, KernelRecipe, Script string
+		Settings                                                  suite
+		Build                                                     int
+		Packages                                                  []string
 	}{
-		Recipe: j.recipe.Name, Suite: j.recipe.Suite, Architecture: j.archive.arch, Keyring: j.keyring,
+		Recipe: j.recipe.Name, Suite: j.recipe.Suite, Architecture: j.archive.arch, Settings: j.suite,
 		Kernel: j.kernel.sha256, KernelRecipe: kernelRecipe, Script: configureScript, Build: buildRecipe,
 	}
 	for _, b := range j.packages {

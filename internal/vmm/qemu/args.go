@@ -41,7 +41,9 @@ func build(p platform, cpu string, spec vmm.Spec, qmp *os.File, kernelWords stri
 		"-smp", fmt.Sprint(spec.VCPUs), "-m", fmt.Sprintf("%dM", spec.MemMiB))
 	c.add("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-sandbox", sandbox)
 	c.add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", c.file(qmp)), "-mon", "chardev=qmp,mode=control")
-	c.add("-kernel", spec.Kernel, "-initrd", spec.Initrd, "-append", kernelWords)
+	if spec.Incoming == nil { // a state has the kernel in its memory
+		c.add("-kernel", spec.Kernel, "-initrd", spec.Initrd, "-append", kernelWords)
+	}
 	c.memory(spec.Memory, spec.MemMiB)
 	c.console(spec.Console)
 	c.add("-object", "rng-builtin,id=rng", "-device", "virtio-rng-device,rng=rng")

@@ -135,10 +135,7 @@ func (m *machine) ready(ctx context.Context, incoming string) error {
 	if err := m.monitor.execute(ctx, "migrate-incoming", map[string]any{"uri": incoming}, nil, nil); err != nil {
 		return err
 	}
-	if err := m.migrated(ctx); err != nil {
-		return err
-	}
-	return m.monitor.execute(ctx, "cont", nil, nil, nil) // it was stopped to be frozen
+	return m.migrated(ctx)
 }
 
 // capabilities are for both sides of a migration: shared memory is no part of the state, and progress is
@@ -252,7 +249,8 @@ func diskError(data json.RawMessage) string {
 	return fmt.Sprintf("disk %s: %s failed: %s", e.Node, e.Operation, sentence(e.Reason))
 }
 
-// Freeze stops the guest and writes the state of its devices.
+// Freeze writes the state of the guest's devices; QEMU stops the guest for it. It is not stopped beforehand, since
+// the state would then say so, and a clone would have to be told to go on.
 func (m *machine) Freeze(ctx context.Context, state *os.File) error {
 	if err := m.freeze(ctx, state); err != nil {
 		return fmt.Errorf("cannot freeze the virtual machine: %w", err)
@@ -273,7 +271,6 @@ func (m *machine) freeze(ctx context.Context, state *os.File) error {
 		file      *os.File
 	}{
 		{"migrate-set-capabilities", capabilities(), nil},
-		{"stop", nil, nil},
 		{"getfd", map[string]any{"fdname": "state"}, out},
 		{"migrate", map[string]any{"uri": "fd:state"}, nil},
 	} {

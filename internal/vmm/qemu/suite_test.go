@@ -7,10 +7,15 @@ import (
 	"github.com/pyro-mcp/pyro/internal/vmm/vmmtest"
 )
 
-func TestContract(t *testing.T) {
+func TestContract(t *testing.T) { vmmtest.Run(t, config(t)) }
+
+func BenchmarkMachine(b *testing.B) { vmmtest.Bench(b, config(b)) }
+
+func config(t testing.TB) vmmtest.Config {
+	t.Helper()
 	driver, err := New(Options{CacheDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	vmmtest.Run(t, vmmtest.Config{Driver: driver, Guest: vmmtest.NewGuest(t), Accelerator: vmm.TCG})
+	return vmmtest.Config{Driver: driver, Guest: vmmtest.NewGuest(t), Accelerator: vmm.TCG}
 }

@@ -35,7 +35,7 @@ func modules() []string {
 
 // NewGuest finds a kernel and builds the initramfs for it. Where there is no kernel and none can be had the
 // test fails.
-func NewGuest(t *testing.T) Guest {
+func NewGuest(t testing.TB) Guest {
 	t.Helper()
 	dir, err := kernelDir()
 	if err != nil {
@@ -131,7 +131,7 @@ func one(dir, pattern string) (string, error) {
 }
 
 // packInitrd builds the guest's init and packs it with the modules.
-func packInitrd(t *testing.T, dir string) ([]byte, error) {
+func packInitrd(t testing.TB, dir string) ([]byte, error) {
 	program := filepath.Join(t.TempDir(), "init")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "github.com/pyro-mcp/pyro/internal/vmm/vmmtest/guest")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")

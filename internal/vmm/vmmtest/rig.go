@@ -29,7 +29,7 @@ type rig struct {
 // guest is a machine, and what the test holds of it.
 type guest struct {
 	vmm.Machine
-	t       *testing.T
+	t       testing.TB
 	conn    net.Conn
 	lines   *bufio.Reader
 	network *os.File
@@ -38,7 +38,7 @@ type guest struct {
 }
 
 // spec is a machine with one of each device.
-func (r *rig) spec(t *testing.T) (vmm.Spec, *guest) {
+func (r *rig) spec(t testing.TB) (vmm.Spec, *guest) {
 	t.Helper()
 	g := &guest{t: t}
 	dir := t.TempDir()
@@ -68,7 +68,7 @@ func (r *rig) spec(t *testing.T) (vmm.Spec, *guest) {
 }
 
 // boot starts a machine by a boot, with shared memory where the path is given.
-func (r *rig) boot(t *testing.T, memory string) *guest {
+func (r *rig) boot(t testing.TB, memory string) *guest {
 	t.Helper()
 	spec, g := r.spec(t)
 	if memory != "" {
@@ -82,7 +82,7 @@ func (r *rig) boot(t *testing.T, memory string) *guest {
 }
 
 // fresh starts a machine in the quickest way that the driver has.
-func (r *rig) fresh(t *testing.T) *guest {
+func (r *rig) fresh(t testing.TB) *guest {
 	t.Helper()
 	if r.state == nil {
 		return r.boot(t, "")
@@ -152,7 +152,7 @@ func (g *guest) ended() error {
 	return g.Err()
 }
 
-func pair(t *testing.T) (ours, theirs *os.File) {
+func pair(t testing.TB) (ours, theirs *os.File) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	must(t, err)
@@ -161,7 +161,7 @@ func pair(t *testing.T) (ours, theirs *os.File) {
 	return ours, theirs
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -84,3 +84,20 @@ func (o *Output) pass(w io.Writer, r io.Reader, buffer []byte) error {
 		}
 	}
 }
+
+// NewInput gives the command's end of its input: what r gives, or nothing where r is nil. Close it once the command is
+// started. A command that does not read on is no failure; r is then read no further.
+func NewInput(r io.Reader) (*os.File, error) {
+	if r == nil {
+		return os.Open(os.DevNull)
+	}
+	theirs, ours, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		defer ours.Close()
+		_, _ = io.Copy(ours, r)
+	}()
+	return theirs, nil
+}

@@ -1,0 +1,58 @@
+package hostcompat
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pyro-mcp/pyro/internal/archive"
+	"github.com/pyro-mcp/pyro/internal/link"
+)
+
+func TestSeed(t *testing.T) {
+	v := startVM(t)
+	source := t.TempDir()
+	writeFile(t, filepath.Join(source, "sub", "file"), "content\n")
+	if err := errors.Join(os.Mkdir(source+"/empty", 0o750), os.Symlink("sub/file", source+"/link"),
+		os.Link(source+"/sub/file", source+"/hard"), os.Chmod(source+"/sub/file", 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	r, w := io.Pipe()
+	go func() {
+		_, err := archive.Pack(t.Context(), w, source, archive.Limits{})
+		w.CloseWithError(err)
+	}()
+	result, err := v.Import(t.Context(), link.Import{Destination: "/workspace"}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Entries < 5 || result.Bytes < 8 {
+		t.Errorf("%+v", result)
+	}
+	out, stderr, code := v.sh(t, "cat link hard && test -d empty && test -x sub/file && test sub/file -ef hard && echo more >> sub/file && cat hard")
+	if code != 0 || out != strings.Repeat("content\n", 3)+"more\n" {
+		t.Errorf("%q %q %d", out, stderr, code)
+	}
+}
+
+func TestSeedRefused(t *testing.T) {
+	v := startVM(t)
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "../out", Typeflag: tar.TypeReg, Mode: 0o644}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := v.Import(t.Context(), link.Import{Destination: "/workspace"}, &b)
+	var far *link.Error
+	if !errors.As(err, &far) || far.Code != link.CodeBadSeed || !strings.Contains(far.Message, "../out") {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(v.dir + "/out"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it was made: %v", err)
+	}
+}

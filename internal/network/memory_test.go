@@ -1,0 +1,170 @@
+package network
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// farGuestVariable makes the test binary play a guest, and the servers that it connects to, in a process of
+// its own, so that what is measured is the network alone. It holds the guest's Ethernet address.
+const farGuestVariable = "NETWORK_TEST_FAR_GUEST"
+
+// runFarGuest tells the port of its server, then opens as many connections as it is told on its input, and
+// tells how many it got. The connections stay open until the input ends.
+func runFarGuest() {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	go func() {
+		var kept []net.Conn
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			kept = append(kept, c)
+		}
+	}()
+	conn, err := net.FileConn(os.NewFile(3, "frames"))
+	if err != nil {
+		panic(err)
+	}
+	m := newMachine(GuestConfig{
+		MAC: os.Getenv(farGuestVariable), Address: guestAddress + "/29", Gateway: gatewayAddress,
+	}, conn)
+	fmt.Println(l.Addr().(*net.TCPAddr).Port)
+	for orders := bufio.NewScanner(os.Stdin); orders.Scan(); {
+		count, _ := strconv.Atoi(orders.Text())
+		var opened, failed int
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		turns := make(chan struct{}, 64)
+		for range count {
+			turns <- struct{}{}
+			all.Go(func() {
+				_, err := m.dial(listed+":9", time.Minute)
+				<-turns
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					opened++
+				} else {
+					failed++
+				}
+			})
+		}
+		all.Wait()
+		fmt.Println(opened, failed)
+	}
+}
+
+// farGuest is a guest in another process.
+type farGuest struct {
+	t      testing.TB
+	orders io.WriteCloser
+	news   *bufio.Reader
+}
+
+func newFarGuest(t testing.TB, w *world, n *Network) *farGuest {
+	ours, theirs := socketPair(t)
+	file, err := theirs.(*net.UnixConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), farGuestVariable+"="+n.Guest().MAC)
+	cmd.ExtraFiles = []*os.File{file}
+	cmd.Stderr = os.Stderr
+	f := &farGuest{t: t}
+	f.orders, _ = cmd.StdinPipe()
+	out, _ := cmd.StdoutPipe()
+	f.news = bufio.NewReader(out)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	file.Close()
+	var served sync.WaitGroup
+	served.Go(func() { n.Serve(ours) })
+	t.Cleanup(func() {
+		f.orders.Close()
+		cmd.Wait()
+		served.Wait()
+	})
+	var port uint16
+	if _, err := fmt.Fscanln(f.news, &port); err != nil {
+		t.Fatal(err)
+	}
+	w.ports[9] = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+	return f
+}
+
+// open tells the guest to open connections and returns how many it got and did not get.
+func (f *farGuest) open(count int) (opened, failed int) {
+	fmt.Fprintln(f.orders, count)
+	if _, err := fmt.Fscanln(f.news, &opened, &failed); err != nil {
+		f.t.Fatal(err)
+	}
+	return opened, failed
+}
+
+// residentSet reads this process' memory, after what is free was given back.
+func residentSet(t testing.TB) int {
+	runtime.GC()
+	debug.FreeOSMemory()
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "VmRSS:")
+	kib, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
+}
+
+// measureOpen is the memory that open connections take.
+func measureOpen(t testing.TB, count int) int {
+	w := newWorld(t)
+	n := newNetwork(t, w.config())
+	f := newFarGuest(t, w, n)
+	before := residentSet(t)
+	if opened, failed := f.open(count); opened != count {
+		t.Fatalf("%d opened, %d failed", opened, failed)
+	}
+	return residentSet(t) - before
+}
+
+// TestFlood opens ten times as many connections as there may be.
+func TestFlood(t *testing.T) {
+	w := newWorld(t)
+	n := newNetwork(t, w.config())
+	f := newFarGuest(t, w, n)
+	before := residentSet(t)
+	opened, failed := f.open(10_000)
+	if opened != maxConnections || failed != 10_000-maxConnections {
+		t.Errorf("%d opened, %d failed", opened, failed)
+	}
+	if grown := residentSet(t) - before; grown > 32<<20 {
+		t.Errorf("the flood takes %d KiB", grown>>10)
+	} else {
+		t.Logf("the flood takes %d KiB", grown>>10)
+	}
+	if c := n.Info().Counters; c.ConnectionsOpen != maxConnections {
+		t.Errorf("counters %+v", c)
+	}
+}
