@@ -247,6 +247,8 @@ func (r *rig) checkCannotStart(t *testing.T) {
 		"a disk's ID":    func(s *vmm.Spec) { s.Disks[0].ID = "a,b" },
 		"two of an ID":   func(s *vmm.Spec) { s.Disks[0].ID = s.Disks[1].ID },
 		"no accelerator": func(s *vmm.Spec) { s.Accelerator = "magic" },
+		"a MAC":          func(s *vmm.Spec) { s.MAC += ",x=y" },
+		"its memory":     func(s *vmm.Spec) { s.MemMiB = 64 << 20 },
 	} {
 		spec, _ := r.spec(t)
 		spoil(&spec)
@@ -259,6 +261,9 @@ func (r *rig) checkCannotStart(t *testing.T) {
 		t.Logf("%s: %v", name, err)
 		if strings.ContainsAny(err.Error(), "\n\r") || errors.Is(err, vmm.ErrKilled) {
 			t.Errorf("%s: not a sentence for people: %v", name, err)
+		}
+		if name == "its memory" && !errors.Is(err, vmm.ErrNoMemory) {
+			t.Errorf("too much memory is %v", err)
 		}
 	}
 	if left := children(t); left != "" {
@@ -284,7 +289,8 @@ func (r *rig) checkCancelled(t *testing.T) {
 
 // orphan is the other process of checkOrphan.
 func (r *rig) orphan(t *testing.T) {
-	g := r.boot(t, "")
+	spec, g := r.spec(t)
+	r.start(spec, g)
 	os.Stdout.WriteString("\norphan " + strconv.Itoa(g.PID()) + "\n")
 	select {} // to be killed
 }
