@@ -57,7 +57,7 @@ wheel: build
 	PYRO_BINARY=$(CURDIR)/bin/pyro PYRO_GOARCH=$(GOARCH) $(PYTHON) -m build --wheel --outdir dist python
 
 bench: build
-	./bench/run
+	python3 bench/faces.py
 
 clean:
 	rm -rf bin dist $(GUEST)
