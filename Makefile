@@ -43,8 +43,8 @@ test-go: build
 	go test -timeout 15m ./...
 
 test-python: build
-	$(PYTHON) -m mypy --config-file python/pyproject.toml
-	$(PYTHON) -m pytest -q python/tests
+	cd python && ../$(PYTHON) -m mypy
+	cd python && PYTHONPATH=src ../$(PYTHON) -m pytest -q
 
 test-clients: build
 	./test/clients/run
