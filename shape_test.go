@@ -31,7 +31,7 @@ var shape = []room{
 	}},
 	{path: ".", level: 3, may: []string{
 		"internal/link", "internal/environment", "internal/environment/debian", "internal/archive", "internal/record",
-		"internal/wire",
+		"internal/wire", "internal/template",
 	}},
 	{path: "internal/doctor", level: 4, may: []string{
 		"internal/vmm", "internal/vmm/qemu", "internal/environment", "internal/network", ".",

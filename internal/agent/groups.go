@@ -71,7 +71,7 @@ func (g *cgroups) limit() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(g.dir+"/pids.max", []byte(strconv.Itoa(threads-threads/8)), 0o644)
+	return os.WriteFile(g.dir+"/pids.max", []byte(strconv.Itoa(threads/2)), 0o644)
 }
 
 func (g *cgroups) make() (group, error) {

@@ -5,9 +5,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -79,6 +82,8 @@ func (r *rig) checkBoot(t *testing.T) {
 	g.want("read scratch", "this is the scratch disk")
 	g.want("write scratch the guest was here", "written")
 	g.want("nics", "1")
+	g.want("up", "up")
+	checkFrame(t, g)
 	if got := g.ask("random"); !strings.HasPrefix(got, "virtio_rng") {
 		t.Errorf("the guest's source of randomness is %q", got)
 	}
@@ -106,6 +111,19 @@ func (r *rig) checkBoot(t *testing.T) {
 		t.Fatalf("the state is empty (%v)", err)
 	}
 	r.state = state
+}
+
+// checkFrame reads one frame of the guest's.
+func checkFrame(t *testing.T, g *guest) {
+	t.Helper()
+	must(t, g.network.SetReadDeadline(time.Now().Add(patience)))
+	var head [4 + 14]byte // the length, and Ethernet's header
+	_, err := io.ReadFull(g.network, head[:])
+	must(t, err)
+	length, source := binary.BigEndian.Uint32(head[:]), net.HardwareAddr(head[10:16]).String()
+	if length < 14 || length > 1514 || source != macAddress {
+		t.Errorf("the guest's first frame has %d bytes and comes from %s", length, source)
+	}
 }
 
 // checkClone starts two from the template, at a time.
