@@ -43,8 +43,8 @@ test-go: build
 	go test -timeout 15m ./...
 
 test-python: build
-	$(PYTHON) -m mypy --config-file python/pyproject.toml
-	$(PYTHON) -m pytest -q python/tests
+	cd python && ../$(PYTHON) -m mypy
+	cd python && PYTHONPATH=src ../$(PYTHON) -m pytest -q
 
 test-clients: build
 	./test/clients/run
@@ -57,7 +57,7 @@ wheel: build
 	PYRO_BINARY=$(CURDIR)/bin/pyro PYRO_GOARCH=$(GOARCH) $(PYTHON) -m build --wheel --outdir dist python
 
 bench: build
-	./bench/run
+	python3 bench/faces.py
 
 clean:
 	rm -rf bin dist $(GUEST)

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
+	"github.com/pyro-mcp/pyro/internal/template"
 )
 
 // ListEnvironments gives the catalog.
@@ -32,6 +35,12 @@ func (p *Pyro) PullEnvironment(ctx context.Context, r PullEnvironmentRequest) (P
 		return PullEnvironmentResult{}, err
 	}
 	out := PullEnvironmentResult{Changed: result.Changed, Env: viewManifest(result.Manifest), Phases: []PullPhase{}}
+	if result.Changed {
+		// The first VM of the default shape is to be a warm one already.
+		if vm, err := p.describe(ctx, record.KindBuild, Shape{Environment: r.Environment}, nil); err == nil {
+			p.warmLater(vm)
+		}
+	}
 	for _, phase := range result.Phases {
 		out.Phases = append(out.Phases, PullPhase{Name: phase.Name, DurationMS: phase.Duration.Milliseconds()})
 	}
@@ -117,17 +126,38 @@ func (p *Pyro) PruneEnvironments(ctx context.Context) (PruneEnvironmentsResult, 
 	if err != nil {
 		return out, environmentError("cannot prune", err)
 	}
-	return out, nil
+	templates, err := template.Open(p.options.CacheDir).Prune(p.usable, template.DefaultLimit)
+	for _, t := range templates {
+		out.Removed = append(out.Removed, "templates/"+t.Name)
+		out.FreedBytes += t.Freed
+	}
+	return out, err
+}
+
+// usable tells whether a VM could still be started from a template of this key.
+func (p *Pyro) usable(key template.Key) bool {
+	for _, path := range []string{key.Kernel, key.Initrd} {
+		if _, err := os.Stat(path); err != nil {
+			return false
+		}
+	}
+	list, err := p.store.List()
+	if err != nil {
+		return true
+	}
+	for _, l := range list {
+		if l.Installed && l.ImageSHA256 == key.Image {
+			return true
+		}
+	}
+	return false
 }
 
 // WarmEnvironment makes the template that VMs of a shape are cloned from.
 func (p *Pyro) WarmEnvironment(ctx context.Context, r WarmEnvironmentRequest) (WarmEnvironmentResult, error) {
-	vm, err := p.describe(ctx, record.KindBuild, Shape{Environment: r.Environment, VCPUCount: r.VCPUCount, MemMiB: r.MemMiB,
+	begun := time.Now()
+	s, _, err := p.make(ctx, record.KindBuild, Shape{Environment: r.Environment, VCPUCount: r.VCPUCount, MemMiB: r.MemMiB,
 		Network: r.Network}, nil)
-	if err != nil {
-		return WarmEnvironmentResult{}, err
-	}
-	s, err := p.create(ctx, vm)
 	if err != nil {
 		return WarmEnvironmentResult{}, err
 	}
@@ -136,7 +166,8 @@ func (p *Pyro) WarmEnvironment(ctx context.Context, r WarmEnvironmentRequest) (W
 	if err := s.client.Call(ctx, link.OpWarm, link.Empty{}, &warmed); err != nil {
 		return WarmEnvironmentResult{}, fromLink("cannot make a template", err)
 	}
-	return WarmEnvironmentResult{Environment: r.Environment, Template: warmed.Template, Bytes: warmed.Bytes}, nil
+	return WarmEnvironmentResult{Environment: r.Environment, Template: warmed.Template, Bytes: warmed.Bytes,
+		DurationMS: time.Since(begun).Milliseconds()}, nil
 }
 
 // warmLater has a template made for the next VM of a shape, by a supervisor that goes on alone.

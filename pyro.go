@@ -87,6 +87,7 @@ type Pyro struct {
 	options Options
 	store   *environment.Store
 	log     *slog.Logger
+	pool    *pool
 }
 
 // New makes an engine. It touches nothing on disk until an operation needs it.
@@ -102,14 +103,19 @@ func New(options ...Option) (*Pyro, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Pyro{options: o, store: environment.Open(o.CacheDir, archive), log: o.Logger}, nil
+	p := &Pyro{options: o, store: environment.Open(o.CacheDir, archive), log: o.Logger}
+	p.pool = &pool{p: p, size: o.Pool}
+	return p, nil
 }
 
 // Options returns the options in force, defaults filled in.
 func (p *Pyro) Options() Options { return p.options }
 
 // Close ends what belongs to this engine alone (the pool). VMs and tasks live on.
-func (p *Pyro) Close() error { return nil }
+func (p *Pyro) Close() error {
+	p.pool.close()
+	return nil
+}
 
 func (o *Options) complete() error {
 	var err error

@@ -31,7 +31,7 @@ var shape = []room{
 	}},
 	{path: ".", level: 3, may: []string{
 		"internal/link", "internal/environment", "internal/environment/debian", "internal/archive", "internal/record",
-		"internal/wire",
+		"internal/wire", "internal/template",
 	}},
 	{path: "internal/doctor", level: 4, may: []string{
 		"internal/vmm", "internal/vmm/qemu", "internal/environment", "internal/network", ".",
@@ -40,7 +40,7 @@ var shape = []room{
 	{path: "internal/rpc", level: 4, may: []string{"."}},
 	{path: "internal/demo", level: 5, may: []string{".", "mcpserver"}},
 	{path: "internal/cli", level: 6, may: []string{
-		".", "mcpserver", "internal/rpc", "internal/doctor", "internal/supervisor", "internal/demo",
+		".", "mcpserver", "internal/rpc", "internal/doctor", "internal/supervisor", "internal/demo", "internal/hostcompat",
 	}},
 	{path: "cmd/pyro", level: 7, may: []string{"internal/cli"}},
 	{path: "cmd/pyro-agent", level: 7, may: []string{"internal/agent"}},

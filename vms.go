@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
@@ -17,13 +18,18 @@ func (p *Pyro) make(ctx context.Context, kind record.Kind, shape Shape, publish 
 	if err != nil {
 		return nil, vm, err
 	}
+	s, err := p.createHeld(ctx, vm)
+	return s, vm, err
+}
+
+// createHeld makes a VM while nobody prunes what it is made from.
+func (p *Pyro) createHeld(ctx context.Context, vm record.VM) (*session, error) {
 	release, err := p.store.Hold(ctx)
 	if err != nil {
-		return nil, vm, err
+		return nil, err
 	}
 	defer release()
-	s, err := p.create(ctx, vm)
-	return s, vm, err
+	return p.create(ctx, vm)
 }
 
 // create makes a VM with a supervisor. The VM is bound to the session until it is complete.
@@ -74,10 +80,24 @@ func (p *Pyro) RunInVM(ctx context.Context, r RunInVMRequest) (RunInVMResult, er
 	if err := r.CommandLine.check(); err != nil {
 		return RunInVMResult{}, err
 	}
-	s, vm, err := p.make(ctx, record.KindRun, r.Shape, nil)
+	vm, err := p.describe(ctx, record.KindRun, r.Shape, nil)
 	if err != nil {
 		return RunInVMResult{}, err
 	}
+	if ready, ok := p.pool.take(vm); ok {
+		if vm.TTLSeconds > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, time.Duration(vm.TTLSeconds)*time.Second)
+			defer cancel()
+		}
+		defer p.pool.fill(vm)
+		return p.runAndRemove(ctx, ready.session, ready.vm, r.CommandLine)
+	}
+	s, err := p.createHeld(ctx, vm)
+	if err != nil {
+		return RunInVMResult{}, err
+	}
+	defer p.pool.fill(vm)
 	return p.runAndRemove(ctx, s, vm, r.CommandLine)
 }
 

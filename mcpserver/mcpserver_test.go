@@ -207,6 +207,19 @@ func TestStdioGarbage(t *testing.T) {
 	}
 }
 
+// A script may close its end at once, and still gets its answers.
+func TestStdioAnswersBeforeTheEnd(t *testing.T) {
+	var out bytes.Buffer
+	in := strings.NewReader(initialize + "\n" + `{"jsonrpc":"2.0","method":"notifications/initialized"}` + "\n" +
+		`{"jsonrpc":"2.0","id":2,"method":"tools/list"}` + "\n")
+	if err := newServer(t).ServeStdio(t.Context(), in, &out); err != nil {
+		t.Fatal(err)
+	}
+	if answers := out.String(); !strings.Contains(answers, "serverInfo") || !strings.Contains(answers, "vm_run") {
+		t.Errorf("got %q", answers)
+	}
+}
+
 func TestOwned(t *testing.T) {
 	removed := make(chan string, 8)
 	o := &owned{remove: func(id string) { removed <- id }}

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -16,6 +18,10 @@ import (
 
 // lineLimit bounds one message on stdio. A longer line is read past and refused.
 const lineLimit = 8 << 20
+
+// endGrace is how long requests that came before the input's end have to be answered, before they are cancelled: so
+// that a script may write its requests, close its end and read the answers.
+const endGrace = 500 * time.Millisecond
 
 // lineTransport carries a message a line. Unlike the SDK's, it answers a bad line with an error and goes on.
 type lineTransport struct {
@@ -25,7 +31,7 @@ type lineTransport struct {
 
 // Connect starts to read. The reading goroutine ends with the input, or with the process where that never ends.
 func (t *lineTransport) Connect(context.Context) (mcp.Connection, error) {
-	c := &lineConn{in: t.in, out: t.out, messages: make(chan jsonrpc.Message), ended: make(chan struct{}), closed: make(chan struct{})}
+	c := &lineConn{in: t.in, out: t.out, messages: make(chan jsonrpc.Message), idle: make(chan struct{}, 1), ended: make(chan struct{}), closed: make(chan struct{})}
 	go c.read()
 	return c, nil
 }
@@ -35,6 +41,8 @@ type lineConn struct {
 	writing  sync.Mutex
 	out      io.Writer
 	messages chan jsonrpc.Message
+	pending  atomic.Int64  // requests that are not answered yet
+	idle     chan struct{} // is told when there are none
 	ended    chan struct{} // the input is at its end
 	err      error         // why, before ended is closed
 	closing  sync.Once
@@ -73,7 +81,34 @@ func (c *lineConn) Write(ctx context.Context, m jsonrpc.Message) error {
 	if err != nil {
 		return err
 	}
+	if _, ok := m.(*jsonrpc.Response); ok {
+		defer c.answered()
+	}
 	return c.writeLine(data)
+}
+
+func (c *lineConn) answered() {
+	if c.pending.Add(-1) == 0 {
+		select {
+		case c.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// settle waits for the answers to what came before the input's end, for as long as endGrace.
+func (c *lineConn) settle() {
+	late := time.NewTimer(endGrace)
+	defer late.Stop()
+	for c.pending.Load() > 0 {
+		select {
+		case <-c.idle:
+		case <-late.C:
+			return
+		case <-c.closed:
+			return
+		}
+	}
 }
 
 func (c *lineConn) writeLine(data []byte) error {
@@ -92,6 +127,9 @@ func (c *lineConn) read() {
 			if refusal != nil {
 				err = errors.Join(notTooLong(err), c.writeLine(refusal))
 			} else {
+				if r, ok := m.(*jsonrpc.Request); ok && r.ID.IsValid() {
+					c.pending.Add(1)
+				}
 				select {
 				case c.messages <- m:
 				case <-c.closed:
@@ -100,6 +138,7 @@ func (c *lineConn) read() {
 			}
 		}
 		if err != nil {
+			c.settle()
 			c.err = err
 			close(c.ended)
 			return

@@ -145,7 +145,7 @@ func mountRoot() (*os.Root, error) {
 		return nil, err
 	}
 	if err := mountAll("", []mount{
-		{base, baseDir, "erofs", unix.MS_RDONLY, ""}, {scratch, scratchDir, "ext4", unix.MS_NOATIME, ""},
+		{base, baseDir, "erofs", unix.MS_RDONLY, ""}, {scratch, scratchDir, "ext4", unix.MS_NOATIME, "noinit_itable"},
 	}); err != nil {
 		return nil, err
 	}

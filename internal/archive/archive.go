@@ -30,7 +30,7 @@ func (l Limits) withDefaults() Limits {
 // stream is a bound on the bytes of a tar within the limits, headers and padding included: what comes in more is
 // headers without an entry.
 func (l Limits) stream() int64 {
-	const header, slack = 4 << 10, 64 << 20
+	const header, slack = 4 << 10, 8 << 20
 	if l.MaxEntries > (math.MaxInt64-slack)/header-1 || l.MaxBytes > math.MaxInt64-slack-l.MaxEntries*header {
 		return math.MaxInt64
 	}

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -68,7 +69,8 @@ func (p *packer) source(name string) error {
 
 // bare drops the path from an error that gets it from elsewhere.
 func bare(err error) error {
-	if pe, ok := err.(*fs.PathError); ok { //nolint:errorlint // it is what os returns
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
 		return pe.Err
 	}
 	return err

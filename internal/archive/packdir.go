@@ -124,7 +124,11 @@ func (w *treeWalk) open(dir int, path, name string, flags int, use func(fd int, 
 	if err := unix.Fstat(fd, &st); err != nil {
 		return atEntry(path, err)
 	}
-	if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFDIR || (kind == unix.S_IFDIR) != (flags == unix.O_DIRECTORY) {
+	want := uint32(unix.S_IFREG)
+	if flags == unix.O_DIRECTORY {
+		want = unix.S_IFDIR
+	}
+	if st.Mode&unix.S_IFMT != want {
 		return atEntry(path, ErrChanged)
 	}
 	return use(fd, &st)

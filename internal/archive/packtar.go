@@ -12,7 +12,7 @@ import (
 )
 
 // maxTrailer is how many zeros may follow the end of an archive: tar fills its last record with them.
-const maxTrailer = 16 << 20
+const maxTrailer = 4 << 20
 
 const gzipMagic = "\x1f\x8b"
 

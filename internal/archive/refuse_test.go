@@ -169,7 +169,7 @@ func TestLimits(t *testing.T) {
 func TestBombs(t *testing.T) {
 	large := tarOf(t, item{tar.Header{Name: "large", Mode: 0o600}, strings.Repeat("\x00", 8<<20)})
 	var headers bytes.Buffer
-	for range 1200 {
+	for range 160 {
 		w := tar.NewWriter(&headers)
 		h := &tar.Header{Name: "x", PAXRecords: map[string]string{"comment": strings.Repeat("c", 60<<10)}}
 		check(t, w.WriteHeader(h))

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 
+	"github.com/pyro-mcp/pyro/internal/demo"
 	"github.com/spf13/cobra"
 )
 
@@ -15,7 +16,14 @@ func newDemo(a *app) *cobra.Command {
 			if len(args) > 0 {
 				return group(cmd, args)
 			}
-			return errors.New("demo is not there yet")
+			p, err := a.engine()
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			shown := a.progress()
+			defer shown.end()
+			return demo.Run(cmd.Context(), p, demo.Options{Out: a.stdout, Progress: shown.hook()})
 		},
 	}
 	cmd.AddCommand(newDemoOllama(a))

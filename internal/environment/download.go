@@ -13,25 +13,27 @@ import (
 )
 
 // refusal is an answer that another attempt would not change.
-type refusal struct{ error }
+type refusal struct {
+	error
+	absent bool // the file is not at this address
+}
 
 func (r refusal) Unwrap() error { return r.error }
 
 // download completes the file f, which holds the beginning of b or nothing, and gives it its final name.
 func (w *Workshop) download(ctx context.Context, b Blob, f *os.File, final string) error {
-	var err error
+	var first error
 	for _, url := range b.URLs {
-		if err = w.downloadFrom(ctx, url, b, f, final); err == nil || !IsRefusal(err) {
-			break
+		err := w.downloadFrom(ctx, url, b, f, final)
+		var r refusal
+		if err == nil || !errors.As(err, &r) || !r.absent {
+			return err
+		}
+		if first == nil {
+			first = err
 		}
 	}
-	return err
-}
-
-// IsRefusal tells whether an error of a download is an answer that another attempt would not change.
-func IsRefusal(err error) bool {
-	var r refusal
-	return errors.As(err, &r)
+	return first
 }
 
 func (w *Workshop) downloadFrom(ctx context.Context, url string, b Blob, f *os.File, final string) error {
@@ -57,7 +59,7 @@ func (w *Workshop) downloadFrom(ctx context.Context, url string, b Blob, f *os.F
 			err := fmt.Errorf("cannot use %s: its SHA-256 is %s where the signed index says %s: the mirror, or something on "+
 				"the way to it, changed the file, or it is just being updated; try another mirror, or later", url, digest, b.SHA256)
 			w.Update(func(p *Progress) { p.Bytes -= size })
-			return errors.Join(refusal{err}, f.Truncate(0))
+			return errors.Join(refusal{error: err}, f.Truncate(0))
 		}
 		w.Update(func(p *Progress) { p.Bytes -= b.Size })
 		resumed = 0 // what was there before was not the beginning of this file
@@ -77,7 +79,7 @@ func (w *Workshop) transfer(ctx context.Context, url string, b Blob, f *os.File,
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case IsRefusal(err):
+		case isRefusal(err):
 			return fmt.Errorf("%w; try another mirror", err)
 		case err == nil:
 			continue
@@ -100,6 +102,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	}
+}
+
+func isRefusal(err error) bool {
+	var r refusal
+	return errors.As(err, &r)
 }
 
 // part makes one request for what is missing and returns how much is there afterwards.
@@ -135,7 +142,7 @@ func (w *Workshop) part(ctx context.Context, url string, b Blob, f *os.File, hav
 func (f fetcher) ask(ctx context.Context, url string, have int64) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, refusal{err}
+		return nil, refusal{error: err}
 	}
 	if have > 0 {
 		request.Header.Set("Range", fmt.Sprintf("bytes=%d-", have))
@@ -150,7 +157,7 @@ func (f fetcher) ask(ctx context.Context, url string, have int64) (*http.Respons
 	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout:
 		err = fmt.Errorf("the mirror answers %q", response.Status)
 	default:
-		err = refusal{fmt.Errorf("the mirror answers %q", response.Status)}
+		err = refusal{fmt.Errorf("the mirror answers %q", response.Status), true}
 	}
 	response.Body.Close()
 	return nil, err
@@ -162,18 +169,18 @@ func accept(response *http.Response, size, have int64) (int64, error) {
 	case http.StatusPartialContent:
 		want := fmt.Sprintf("bytes %d-%d/%d", have, size-1, size)
 		if got := response.Header.Get("Content-Range"); got != want {
-			return have, refusal{fmt.Errorf("the mirror sends the range %q where %q was asked for", got, want)}
+			return have, refusal{error: fmt.Errorf("the mirror sends the range %q where %q was asked for", got, want)}
 		}
 		return have, nil
 	case http.StatusRequestedRangeNotSatisfiable:
-		return have, refusal{fmt.Errorf("the mirror has a shorter file than the %d bytes expected", size)}
+		return have, refusal{error: fmt.Errorf("the mirror has a shorter file than the %d bytes expected", size)}
 	}
 	length := response.ContentLength
 	if length != size && strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
-		return have, refusal{errors.New("the mirror answers with a web page in place of the file")}
+		return have, refusal{error: errors.New("the mirror answers with a web page in place of the file")}
 	}
 	if length >= 0 && length != size {
-		return have, refusal{fmt.Errorf("the mirror has a file of %d bytes where %d were expected", length, size)}
+		return have, refusal{error: fmt.Errorf("the mirror has a file of %d bytes where %d were expected", length, size)}
 	}
 	return 0, nil
 }
@@ -215,7 +222,7 @@ func (w *Workshop) Get(ctx context.Context, url string, limit int64) ([]byte, er
 		if err == nil {
 			return data, nil
 		}
-		if ctx.Err() != nil || IsRefusal(err) || failures >= w.fetch.attempts {
+		if ctx.Err() != nil || isRefusal(err) || failures >= w.fetch.attempts {
 			return nil, fmt.Errorf("cannot download %s: %w", url, err)
 		}
 		if err := sleep(ctx, pause); err != nil {
@@ -242,7 +249,7 @@ func (w *Workshop) get(ctx context.Context, url string, limit int64) ([]byte, er
 	case err != nil:
 		return nil, fmt.Errorf("the mirror stopped after %d bytes: %w", len(data), err)
 	case int64(len(data)) > limit:
-		return nil, refusal{fmt.Errorf("the mirror sends more than %d bytes", limit)}
+		return nil, refusal{error: fmt.Errorf("the mirror sends more than %d bytes", limit)}
 	}
 	return data, nil
 }

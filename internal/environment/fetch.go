@@ -75,20 +75,26 @@ func (w *Workshop) FetchAll(ctx context.Context, blobs []Blob, done func(i int, 
 // blob download it once.
 func (w *Workshop) fetchBlob(ctx context.Context, b Blob) (string, error) {
 	final, partial := w.store.path(filepath.FromSlash(b.Place)), w.store.path("partial", b.SHA256)
-	for !w.have(b, final) {
+	for {
+		if w.have(b, final) {
+			return final, nil
+		}
 		l, err := takeLock(ctx, partial, unix.LOCK_EX)
 		if err != nil {
 			return "", err
 		}
-		if !sameFile(l.f, partial) { // another pull has just completed it
+		if !sameFile(l.f, partial) { // another pull completed it between the opening and the locking
 			l.unlock()
 			continue
 		}
-		err = w.download(ctx, b, l.f, final)
+		if w.have(b, final) { // another pull completed it while this one waited
+			err = remove(partial)
+		} else {
+			err = w.download(ctx, b, l.f, final)
+		}
 		l.unlock()
 		return final, err
 	}
-	return final, nil
 }
 
 func sameFile(f *os.File, path string) bool {

@@ -23,7 +23,8 @@ func main() {
 	// A configuration of our own makes it the same on every distribution.
 	config := filepath.Join(dir, "mke2fs.conf")
 	check(os.WriteFile(config, []byte("[fs_types]\next4 = {\nfeatures = has_journal\n}\nsmall = {\ninode_size = 256\n}\n"), 0o600))
-	const features = "none,has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize," +
+	// No checksums of metadata: in an emulated guest they make deleting files five times slower.
+	const features = "none,has_journal,extent,huge_file,flex_bg,uninit_bg,64bit,dir_nlink,extra_isize," +
 		"sparse_super,large_file,resize_inode,dir_index,ext_attr,filetype"
 	// Room for the group descriptors of 1 TiB is reserved.
 	const extended = "lazy_itable_init=1,lazy_journal_init=1,resize=268435456,hash_seed=70796500-0000-4000-8000-000000000002"

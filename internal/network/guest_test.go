@@ -340,3 +340,17 @@ func (g *guest) secure(address, name string) error {
 	conn.SetDeadline(time.Now().Add(g.patience))
 	return tls.Client(conn, &tls.Config{ServerName: name, InsecureSkipVerify: true}).Handshake()
 }
+
+// serveHTTP runs a server in the guest until the test ends.
+func serveHTTP(t *testing.T, g *guest, port uint16) {
+	l, err := gonet.ListenTCP(g.stack, tcpip.FullAddress{Port: port}, ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		fmt.Fprint(rw, "from the guest to ", host)
+	})}
+	g.done.Go(func() { server.Serve(l) })
+	t.Cleanup(func() { server.Close(); l.Shutdown() })
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 )
@@ -15,7 +16,7 @@ import (
 // another one within. So are CONNECT, changes of protocol, and HTTP/2 without TLS.
 //
 // It returns io.EOF when the guest has sent its last request.
-func (s *session) checkHTTP(r *bufio.Reader) error {
+func (c *checker) checkHTTP(r *bufio.Reader) error {
 	for {
 		if _, err := r.Peek(1); err != nil {
 			return err
@@ -24,23 +25,31 @@ func (s *session) checkHTTP(r *bufio.Reader) error {
 		if err == nil {
 			var request request
 			if request, err = parseHead(head); err == nil {
-				if err := s.judgeName(hostOf(request.host)); err != nil {
+				if err := c.judge(hostOf(request.host)); err != nil {
 					return err
 				}
-				if _, err := s.host.Write(head); err != nil {
+				if _, err := c.host.Write(head); err != nil {
 					return err
 				}
-				err = copyBody(s.host, r, request)
+				err = copyBody(c.host, r, request)
 			}
 		}
 		var bad badRequest
 		if errors.As(err, &bad) {
-			return s.refuseName("", bad.Error())
+			return c.refuse("", bad.Error())
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// hostOf takes the port off the host of a request.
+func hostOf(authority string) string {
+	if host, _, err := net.SplitHostPort(authority); err == nil {
+		return host
+	}
+	return authority
 }
 
 // badRequest says why a request is not understood.

@@ -5,29 +5,35 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net"
-	"strings"
 )
 
 // firstBytes bounds what is kept of a connection before it is known what it is for: a TLS client's hello or
 // the head of an HTTP request.
 const firstBytes = 32 << 10
 
-// checkName looks at the first bytes of a connection that a name rule opened. The address was given for a
+// checker looks at what a guest sends on a connection that a name rule opened. The address was given for a
 // listed name, but others may share it, so the connection has to say which name it is for: TLS by the server
 // name in its hello, HTTP by the host of each request. On ports 443 and 80 nothing else passes; on others what
 // is neither passes on the strength of the address. The bytes go to the host once they are found right.
-//
-// It returns nil if the rest of the connection needs no look, io.EOF if the guest has sent all.
-func (s *session) checkName(guest io.Reader) error {
+type checker struct {
+	host    io.Writer
+	policy  *Policy
+	port    uint16
+	refused func(name, reason string)
+}
+
+// errRefused ends a connection that asked for what is not listed. The reason has been told.
+var errRefused = errors.New("refused by the policy")
+
+// check returns nil if the rest of the connection needs no look, io.EOF if the guest has sent all.
+func (c *checker) check(guest io.Reader) error {
 	r := bufio.NewReaderSize(guest, 4<<10)
 	first, err := r.Peek(1)
 	if err != nil {
 		return err
 	}
-	port := s.dst.Port()
-	if first[0] == recordHandshake || port == 443 {
-		if err := s.checkTLS(r); err != nil {
+	if first[0] == recordHandshake || c.port == 443 {
+		if err := c.checkTLS(r); err != nil {
 			return err
 		}
 	} else {
@@ -36,13 +42,13 @@ func (s *session) checkName(guest io.Reader) error {
 		case err != nil:
 			return err
 		case method:
-			return s.checkHTTP(r)
-		case port == 80:
-			return s.refuseName("", "not the start of an HTTP request")
+			return c.checkHTTP(r)
+		case c.port == 80:
+			return c.refuse("", "not the start of an HTTP request")
 		}
 	}
 	rest, _ := r.Peek(r.Buffered())
-	_, err = s.host.Write(rest)
+	_, err = c.host.Write(rest)
 	return err
 }
 
@@ -68,46 +74,35 @@ func peekMethod(r *bufio.Reader) (bool, error) {
 }
 
 // checkTLS reads the client's hello, judges its name and passes it on.
-func (s *session) checkTLS(r io.Reader) error {
+func (c *checker) checkTLS(r io.Reader) error {
 	var seen bytes.Buffer
 	name, err := readServerName(io.TeeReader(io.LimitReader(r, firstBytes), &seen))
 	if err != nil {
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return s.refuseName("", "the connection ended before it told its name")
+			return c.refuse("", "the connection ended before it told its name")
 		}
-		return s.refuseName("", err.Error())
+		return c.refuse("", err.Error())
 	}
-	if err := s.judgeName(name); err != nil {
+	if err := c.judge(name); err != nil {
 		return err
 	}
-	_, err = s.host.Write(seen.Bytes())
+	_, err = c.host.Write(seen.Bytes())
 	return err
 }
 
-// errRefused ends a connection that asked for what is not listed. The reason has been logged.
-var errRefused = errors.New("refused by the policy")
-
-// judgeName checks a name that the guest has asked for against the list.
-func (s *session) judgeName(name string) error {
+// judge checks a name that the guest has asked for against the list.
+func (c *checker) judge(name string) error {
 	canonical, ok := canonicalName(name)
 	if !ok {
-		return s.refuseName("", "the connection asks for no name of a host")
+		return c.refuse("", "the connection asks for no name of a host")
 	}
-	if _, ok := s.network.policy.nameRule(canonical, s.dst.Port()); !ok {
-		return s.refuseName(canonical, "the connection asks for a name that is not listed")
+	if _, ok := c.policy.nameRule(canonical, c.port); !ok {
+		return c.refuse(canonical, "the connection asks for a name that is not listed")
 	}
 	return nil
 }
 
-func (s *session) refuseName(name, reason string) error {
-	s.network.decided("tcp", s.dst, verdict{name: name, reason: reason})
+func (c *checker) refuse(name, reason string) error {
+	c.refused(name, reason)
 	return errRefused
-}
-
-// hostOf takes the port off the host of an HTTP request.
-func hostOf(authority string) string {
-	if host, _, err := net.SplitHostPort(authority); err == nil {
-		return host
-	}
-	return strings.TrimSuffix(authority, ":")
 }

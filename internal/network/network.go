@@ -215,6 +215,7 @@ func (n *Network) abortEndpoints() {
 func (n *Network) endTraffic() {
 	n.sessions.abortAll()
 	n.flows.closeAll()
+	n.abortEndpoints()
 }
 
 // RandomMAC makes a unicast, locally administered Ethernet address.

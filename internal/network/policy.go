@@ -38,7 +38,8 @@ func (c *class) holds(p netip.Prefix) bool {
 	return p.Bits() >= c.prefix.Bits() && c.prefix.Contains(p.Addr())
 }
 
-// classes lists what is refused unless an address rule names it.
+// classes lists what is refused unless an address rule names it. The ranges for documentation (RFC 5737) are not among
+// them: nothing of a host's own stands there, and where a closed network uses them, it is in place of public addresses.
 func classes() []class {
 	list := []struct {
 		prefix, word string
@@ -52,12 +53,9 @@ func classes() []class {
 		{"169.254.0.0/16", "link-local", false},
 		{"172.16.0.0/12", "private", false},
 		{"192.0.0.0/24", "reserved", false},
-		{"192.0.2.0/24", "documentation", false},
 		{"192.88.99.0/24", "reserved", false},
 		{"192.168.0.0/16", "private", false},
 		{"198.18.0.0/15", "benchmarking", false},
-		{"198.51.100.0/24", "documentation", false},
-		{"203.0.113.0/24", "documentation", false},
 		{"224.0.0.0/4", "multicast", true},
 		{"240.0.0.0/4", "reserved or broadcast", true},
 	}

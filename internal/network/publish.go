@@ -99,14 +99,15 @@ func (n *Network) publish(life context.Context, l net.Listener, port int) {
 			}
 		}
 		host := conn.(*net.TCPConn)
-		if !n.sessions.beginInbound() {
+		guest, ok := n.sessions.beginInbound()
+		if !ok {
 			host.SetLinger(0)
 			host.Close()
 			continue
 		}
 		n.spawn(func() {
 			defer n.sessions.endInbound()
-			s := &session{network: n, host: host}
+			s := &session{network: n, host: host, guest: guest}
 			if err := n.dialGuest(life, s, port); err != nil {
 				n.counters.failed.Add(1)
 				s.abort()

@@ -26,6 +26,7 @@ type session struct {
 	ep      tcpip.Endpoint
 	host    *net.TCPConn
 	dst     netip.AddrPort
+	guest   int  // for which of the guests, see sessions
 	inspect bool // the guest's first bytes must show a listed name
 	large   bool // the buffers may grow
 	moved   atomic.Int64
@@ -39,10 +40,14 @@ var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 func (s *session) relay() {
 	n := s.network
 	s.touch()
-	if s.large = n.sessions.add(s); !s.large {
-		s.ep.SocketOptions().SetSendBufferSize(smallBuffer, true)
+	if !n.sessions.add(s) {
+		s.abort()
+		return
 	}
 	defer n.sessions.remove(s)
+	if !s.large {
+		s.ep.SocketOptions().SetSendBufferSize(smallBuffer, true)
+	}
 	watch := waiter.NewFunctionEntry(waiter.EventHUp|waiter.EventErr, func(waiter.EventMask) {
 		if s.state() == tcp.StateError {
 			s.closeHost()
@@ -112,7 +117,8 @@ func (s *session) fromGuest(raw syscall.RawConn) {
 	s.queue.EventRegister(&entry)
 	defer s.queue.EventUnregister(&entry)
 	if s.inspect {
-		if err := s.checkName(&guestReader{s, ready}); err != nil {
+		c := checker{host: s.host, policy: s.network.policy, port: s.dst.Port(), refused: s.refused}
+		if err := c.check(&guestReader{s, ready}); err != nil {
 			s.finishGuest(err)
 			return
 		}
@@ -147,6 +153,10 @@ func (s *session) fromGuest(raw syscall.RawConn) {
 			return
 		}
 	}
+}
+
+func (s *session) refused(name, reason string) {
+	s.network.decided("tcp", s.dst, verdict{name: name, reason: reason})
 }
 
 // finishGuest passes on that the guest sends no more, or resets both sides.

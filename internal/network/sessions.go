@@ -15,6 +15,7 @@ type attempt struct {
 	sequence   uint32 // of the request, quoted in errors
 	verdict    verdict
 	nameServer bool
+	guest      int
 }
 
 // sessions knows all connections and attempts, and keeps their number down.
@@ -24,6 +25,7 @@ type sessions struct {
 	alive   map[*session]struct{}
 	inbound int // connections through published ports
 	large   int
+	guest   int // which guest this is, counted from 0: what began for one is not for the next
 }
 
 func newSessions() *sessions {
@@ -57,6 +59,7 @@ func (l *sessions) begin(id stack.TransportEndpointID, a *attempt) bool {
 	if len(l.pending)+l.inbound >= maxConnections {
 		return false
 	}
+	a.guest = l.guest
 	l.pending[id] = a
 	return true
 }
@@ -67,25 +70,28 @@ func (l *sessions) end(id stack.TransportEndpointID) {
 	delete(l.pending, id)
 }
 
-// add notes a session that has begun and tells whether its buffers may grow.
+// add notes a session that has begun and decides whether its buffers may grow. It is false if the guest for
+// which it began has gone.
 func (l *sessions) add(s *session) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.alive[s] = struct{}{}
-	if l.large >= largeConnections {
+	if s.guest != l.guest {
 		return false
 	}
-	l.large++
+	l.alive[s] = struct{}{}
+	if s.large = l.large < largeConnections; s.large {
+		l.large++
+	}
 	return true
 }
 
 func (l *sessions) remove(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.alive, s)
-	if s.large {
+	if _, known := l.alive[s]; known && s.large {
 		l.large--
 	}
+	delete(l.alive, s)
 }
 
 func (l *sessions) list() []*session {
@@ -98,7 +104,11 @@ func (l *sessions) list() []*session {
 	return list
 }
 
+// abortAll resets all sessions, and those that are about to begin.
 func (l *sessions) abortAll() {
+	l.mu.Lock()
+	l.guest++
+	l.mu.Unlock()
 	for _, s := range l.list() {
 		s.abort()
 	}
@@ -129,14 +139,14 @@ func (n *Network) sweepOnce(now time.Time) {
 }
 
 // beginInbound takes a place for a connection from outside. It is false if there is none.
-func (l *sessions) beginInbound() bool {
+func (l *sessions) beginInbound() (guest int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.pending)+l.inbound >= maxConnections {
-		return false
+		return 0, false
 	}
 	l.inbound++
-	return true
+	return l.guest, true
 }
 
 func (l *sessions) endInbound() {

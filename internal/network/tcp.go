@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -24,6 +26,8 @@ const nicID = 1
 
 // newStack makes a stack that takes every packet, whatever its destination, to our handlers.
 func (n *Network) newStack(life context.Context) (*stack.Stack, error) {
+	// The library would log what it thinks of the guest's packets to our standard error.
+	log.SetTarget(&log.Writer{Next: io.Discard})
 	s := stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
@@ -144,7 +148,7 @@ func (n *Network) connect(life context.Context, r *tcp.ForwarderRequest) {
 		n.refuseAttempt(r, a, err)
 		return
 	}
-	s := &session{network: n, host: host, dst: a.dst, inspect: a.verdict.inspect}
+	s := &session{network: n, host: host, dst: a.dst, guest: a.guest, inspect: a.verdict.inspect}
 	if !n.accept(r, s, life.Err() == nil) {
 		s.abort()
 		return

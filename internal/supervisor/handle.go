@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/network"
 	"github.com/pyro-mcp/pyro/internal/record"
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
@@ -66,6 +67,9 @@ func (s *supervisor) create(req link.Request) (any, error) {
 	var vm record.VM
 	if err := json.Unmarshal(req.Params, &vm); err != nil {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: "the VM's description cannot be read: " + err.Error()}
+	}
+	if _, err := network.Parse(network.Config{Allow: vm.Allow, Publish: vm.Publish}); err != nil {
+		return nil, &link.Error{Code: link.CodeInvalid, Message: err.Error()}
 	}
 	vm.ID, vm.State, vm.CreatedAt = s.id, record.StateCreated, time.Now().UTC().Truncate(time.Millisecond)
 	vm.HostBootID = record.HostBootID()

@@ -78,11 +78,15 @@ func (s *supervisor) warm(c *session) (any, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	n, err := template.Open(p.vm.CacheDir).Make(ctx, key, func(ctx context.Context, d template.Draft) error {
+	store := template.Open(p.vm.CacheDir)
+	n, err := store.Make(ctx, key, func(ctx context.Context, d template.Draft) error {
 		return s.freeze(ctx, p, d)
 	})
 	if errors.Is(err, template.ErrBusy) {
 		return nil, &link.Error{Code: link.CodeState, Message: err.Error()}
+	}
+	if err == nil {
+		_, err = store.Prune(func(template.Key) bool { return true }, template.DefaultLimit)
 	}
 	return link.Warmed{Template: key.Name(), Bytes: n}, err
 }

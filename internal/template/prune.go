@@ -52,6 +52,9 @@ func usage(dir string) (n int64) {
 	return n
 }
 
+// DefaultLimit is how much disk templates may take together, in bytes, before the least recently used go.
+const DefaultLimit = 4 << 30
+
 // Removed is a template that a prune removed.
 type Removed struct {
 	Name  string

@@ -46,8 +46,9 @@ type Machine interface {
 	// Done is closed when the monitor has ended, has been reaped, and has left nothing behind.
 	Done() <-chan struct{}
 
-	// Err says why the machine ended, once Done is closed: nil where the guest ended it by itself,
-	// [ErrKilled] after Kill, else what went wrong in one sentence. Before that it is nil.
+	// Err says why the machine ended, once Done is closed: nil where the guest ended it by itself (be it in a
+	// panic: that is on the console), [ErrKilled] after Kill, else what went wrong in one sentence. Before
+	// that it is nil.
 	Err() error
 
 	// Kill ends the machine at once and returns when Done is closed. What the guest had not flushed to a

@@ -11,9 +11,10 @@ const clockSample = 10 * time.Millisecond
 // readTSC reads the processor's time stamp counter.
 func readTSC() uint64
 
-// clockWords tell a guest under TCG how fast its processor's clock goes, which is the host's. Left alone, the
-// kernel measures it against an emulated interval timer. On a busy host that fails, more often than not on
-// some, and the kernel then waits for ever for an interrupt of that timer, which microvm does not deliver.
+// clockWords tell a guest under TCG how fast its processor's clock goes, which is as fast as the host's. Left alone,
+// the kernel measures it against the interval timer. On a busy host that fails, and the kernel then hangs in
+// calibrate_delay: it waits for a tick of that timer, whose interrupt it has not connected, since
+// microvm's ACPI says that the hardware is without legacy devices.
 func clockWords() string {
 	start, first := time.Now(), readTSC()
 	time.Sleep(clockSample)

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
@@ -312,57 +310,3 @@ func (m *machine) migrationError(ctx context.Context) error {
 	}
 	return errors.New(sentence(status.Reason))
 }
-
-// files are those that are open only until QEMU has them.
-type files []*os.File
-
-func (f *files) close() {
-	for _, file := range *f {
-		file.Close()
-	}
-	*f = nil
-}
-
-// open opens what a spec has by path, and gives the incoming state an offset of its own.
-func (f *files) open(spec vmm.Spec) (vmm.Spec, error) {
-	disks := make([]vmm.Disk, len(spec.Disks))
-	for i, disk := range spec.Disks {
-		if disk.File == nil {
-			flags := os.O_RDWR
-			if disk.ReadOnly {
-				flags = os.O_RDONLY
-			}
-			file, err := os.OpenFile(disk.Path, flags, 0)
-			if err != nil {
-				return spec, err
-			}
-			*f = append(*f, file)
-			disk.File = file
-		}
-		disks[i] = disk
-	}
-	spec.Disks = disks
-	if spec.Incoming != nil {
-		file, err := os.Open(reopen(spec.Incoming))
-		if err != nil {
-			return spec, err
-		}
-		*f = append(*f, file)
-		spec.Incoming = file
-	}
-	return spec, nil
-}
-
-// pair makes the control connection. Our end is not of f: the monitor takes it over.
-func (f *files) pair() (ours, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot make a socket pair: %w", err)
-	}
-	ours, theirs = os.NewFile(uintptr(fds[0]), "qmp"), os.NewFile(uintptr(fds[1]), "qmp")
-	*f = append(*f, theirs)
-	return ours, theirs, nil
-}
-
-// reopen is the path that opens a file once more, deleted or not.
-func reopen(file *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", file.Fd()) }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"runtime"
 	"sync"
 	"time"
@@ -110,6 +111,11 @@ func check(spec vmm.Spec) (vmm.Spec, error) {
 		return spec, errors.New("a machine needs at least one processor and some memory")
 	case spec.Accelerator != vmm.KVM && spec.Accelerator != vmm.TCG:
 		return spec, fmt.Errorf("no such accelerator as %q", spec.Accelerator)
+	}
+	if spec.Network != nil {
+		if _, err := net.ParseMAC(spec.MAC); err != nil {
+			return spec, fmt.Errorf("the network device's address is not valid: %w", err)
+		}
 	}
 	seen := map[string]bool{}
 	for _, disk := range spec.Disks {

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"testing"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/vmm"
 	"github.com/pyro-mcp/pyro/internal/vmm/vmmtest"
@@ -18,4 +19,22 @@ func config(t testing.TB) vmmtest.Config {
 		t.Fatal(err)
 	}
 	return vmmtest.Config{Driver: driver, Guest: vmmtest.NewGuest(t), Accelerator: vmm.TCG}
+}
+
+// TestProbe asks the KVM of the host that the test runs on, whatever it is like.
+func TestProbe(t *testing.T) {
+	c := config(t)
+	driver := c.Driver.(*Driver)
+	driver.options.ProbeTimeout = 3 * time.Second
+	choice, err := driver.Accelerator(t.Context(), vmm.Auto, c.Guest.Boot(driver))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", choice)
+	if usable := choice.KVM.Usable; usable != (choice.Accelerator == vmm.KVM) || usable == (choice.KVM.Reason != "") {
+		t.Errorf("the choice contradicts itself: %+v", choice)
+	}
+	if again, err := driver.Accelerator(t.Context(), vmm.Auto, neverBoot(t)); err != nil || choice.KVM.Accessible && again != choice {
+		t.Errorf("got %+v, %v from memory", again, err)
+	}
 }

@@ -19,6 +19,9 @@ import (
 // patience bounds each wait for a guest: it may be slow, on a busy host without KVM.
 const patience = 60 * time.Second
 
+// macAddress is that of each guest.
+const macAddress = "52:54:00:12:34:56"
+
 // rig starts machines for the checks, from a template once there is one.
 type rig struct {
 	config Config
@@ -63,7 +66,7 @@ func (r *rig) spec(t testing.TB) (vmm.Spec, *guest) {
 	return vmm.Spec{
 		Name: "vmmtest", Kernel: r.config.Guest.Kernel, Initrd: r.config.Guest.Initrd, Accelerator: r.config.Accelerator, MemMiB: 256,
 		Disks: []vmm.Disk{{Path: base, ID: "base", ReadOnly: true}, {File: disk, ID: "scratch"}},
-		Link:  guestLink, Network: guestNetwork, MAC: "52:54:00:12:34:56", Console: console,
+		Link:  guestLink, Network: guestNetwork, MAC: macAddress, Console: console,
 	}, g
 }
 
@@ -150,6 +153,32 @@ func (g *guest) ended() error {
 		g.t.Fatal("the machine does not end")
 	}
 	return g.Err()
+}
+
+// Boot boots the guest with a driver until it answers, and ends it.
+func (g Guest) Boot(driver vmm.Driver) vmm.Boot {
+	return func(ctx context.Context, accelerator vmm.Accelerator) error {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return err
+		}
+		ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
+		defer ours.Close()
+		machine, err := driver.Start(ctx, vmm.Spec{
+			Name: "vmmtest", Kernel: g.Kernel, Initrd: g.Initrd, MemMiB: 256, Accelerator: accelerator, Link: theirs,
+		})
+		theirs.Close()
+		if err != nil {
+			return err
+		}
+		defer machine.Kill()
+		stop := context.AfterFunc(ctx, func() { ours.SetReadDeadline(time.Now()) })
+		defer stop()
+		if _, err := ours.Read(make([]byte, 1)); err != nil {
+			return fmt.Errorf("the guest does not answer: %w", err)
+		}
+		return nil
+	}
 }
 
 func pair(t testing.TB) (ours, theirs *os.File) {

@@ -5,9 +5,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -79,6 +82,8 @@ func (r *rig) checkBoot(t *testing.T) {
 	g.want("read scratch", "this is the scratch disk")
 	g.want("write scratch the guest was here", "written")
 	g.want("nics", "1")
+	g.want("up", "up")
+	checkFrame(t, g)
 	if got := g.ask("random"); !strings.HasPrefix(got, "virtio_rng") {
 		t.Errorf("the guest's source of randomness is %q", got)
 	}
@@ -106,6 +111,19 @@ func (r *rig) checkBoot(t *testing.T) {
 		t.Fatalf("the state is empty (%v)", err)
 	}
 	r.state = state
+}
+
+// checkFrame reads one frame of the guest's.
+func checkFrame(t *testing.T, g *guest) {
+	t.Helper()
+	must(t, g.network.SetReadDeadline(time.Now().Add(patience)))
+	var head [4 + 14]byte // the length, and Ethernet's header
+	_, err := io.ReadFull(g.network, head[:])
+	must(t, err)
+	length, source := binary.BigEndian.Uint32(head[:]), net.HardwareAddr(head[10:16]).String()
+	if length < 14 || length > 1514 || source != macAddress {
+		t.Errorf("the guest's first frame has %d bytes and comes from %s", length, source)
+	}
 }
 
 // checkClone starts two from the template, at a time.
@@ -229,6 +247,8 @@ func (r *rig) checkCannotStart(t *testing.T) {
 		"a disk's ID":    func(s *vmm.Spec) { s.Disks[0].ID = "a,b" },
 		"two of an ID":   func(s *vmm.Spec) { s.Disks[0].ID = s.Disks[1].ID },
 		"no accelerator": func(s *vmm.Spec) { s.Accelerator = "magic" },
+		"a MAC":          func(s *vmm.Spec) { s.MAC += ",x=y" },
+		"its memory":     func(s *vmm.Spec) { s.MemMiB = 64 << 20 },
 	} {
 		spec, _ := r.spec(t)
 		spoil(&spec)
@@ -241,6 +261,9 @@ func (r *rig) checkCannotStart(t *testing.T) {
 		t.Logf("%s: %v", name, err)
 		if strings.ContainsAny(err.Error(), "\n\r") || errors.Is(err, vmm.ErrKilled) {
 			t.Errorf("%s: not a sentence for people: %v", name, err)
+		}
+		if name == "its memory" && !errors.Is(err, vmm.ErrNoMemory) {
+			t.Errorf("too much memory is %v", err)
 		}
 	}
 	if left := children(t); left != "" {
@@ -266,7 +289,8 @@ func (r *rig) checkCancelled(t *testing.T) {
 
 // orphan is the other process of checkOrphan.
 func (r *rig) orphan(t *testing.T) {
-	g := r.boot(t, "")
+	spec, g := r.spec(t)
+	r.start(spec, g)
 	os.Stdout.WriteString("\norphan " + strconv.Itoa(g.PID()) + "\n")
 	select {} // to be killed
 }

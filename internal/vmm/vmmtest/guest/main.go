@@ -88,6 +88,8 @@ func do(word, rest string) (string, error) {
 	case "nics":
 		entries, err := os.ReadDir("/sys/class/net")
 		return fmt.Sprint(len(entries) - 1), err // without lo
+	case "up": // IPv6 then sends frames by itself
+		return "up", up("eth0")
 	case "random":
 		got, err := os.ReadFile("/sys/class/misc/hw_random/rng_current")
 		return strings.TrimSpace(string(got)), err
@@ -97,6 +99,20 @@ func do(word, rest string) (string, error) {
 		return "", unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 	}
 	return "", fmt.Errorf("unknown word %q", word)
+}
+
+func up(nic string) error {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(socket)
+	request, err := unix.NewIfreq(nic)
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, request)
 }
 
 // uptime is the seconds since the kernel's clock started.

@@ -1,0 +1,78 @@
+package qemu
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pyro-mcp/pyro/internal/vmm"
+)
+
+// files are those that are open only until QEMU has them.
+type files []*os.File
+
+func (f *files) close() {
+	for _, file := range *f {
+		file.Close()
+	}
+	*f = nil
+}
+
+// open opens what a spec has by path, and gives the incoming state an offset of its own. QEMU takes a disk only
+// if it is open for just what it is used for.
+func (f *files) open(spec vmm.Spec) (vmm.Spec, error) {
+	disks := make([]vmm.Disk, len(spec.Disks))
+	for i, disk := range spec.Disks {
+		mode := os.O_RDWR
+		if disk.ReadOnly {
+			mode = os.O_RDONLY
+		}
+		path := disk.Path
+		if disk.File != nil {
+			path = reopen(disk.File)
+		}
+		if disk.File == nil || accessMode(disk.File) != mode {
+			file, err := os.OpenFile(path, mode, 0)
+			if err != nil {
+				return spec, fmt.Errorf("cannot open disk %s: %w", disk.ID, err)
+			}
+			*f = append(*f, file)
+			disk.File = file
+		}
+		disks[i] = disk
+	}
+	spec.Disks = disks
+	if spec.Incoming != nil {
+		file, err := os.Open(reopen(spec.Incoming))
+		if err != nil {
+			return spec, err
+		}
+		*f = append(*f, file)
+		spec.Incoming = file
+	}
+	return spec, nil
+}
+
+// accessMode is what a file is open for.
+func accessMode(file *os.File) int {
+	flags, err := unix.FcntlInt(file.Fd(), unix.F_GETFL, 0)
+	if err != nil {
+		return -1
+	}
+	return flags & unix.O_ACCMODE
+}
+
+// pair makes the control connection. Our end is not of f: the monitor takes it over.
+func (f *files) pair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot make a socket pair: %w", err)
+	}
+	ours, theirs = os.NewFile(uintptr(fds[0]), "qmp"), os.NewFile(uintptr(fds[1]), "qmp")
+	*f = append(*f, theirs)
+	return ours, theirs, nil
+}
+
+// reopen is the path that opens a file once more, deleted or not.
+func reopen(file *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", file.Fd()) }
