@@ -8,8 +8,8 @@ cd /
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 
-# Compiling Python's library is a large part of the work, and nothing waits for it: it is done beside the rest, and the
-# packages' scripts that ask for it find nothing to do.
+# Two things take long, and nothing waits for them: compiling Python's library, and hashing the certificates, which the
+# package's script would have done twice. They are done once, beside the rest; meanwhile the scripts find nothing to do.
 compiler=$(echo /usr/lib/python3.*/py_compile.py)
 compiling=
 if [ -e "$compiler" ]; then
@@ -19,6 +19,16 @@ if [ -e "$compiler" ]; then
 	find "$library" /usr/lib/python3/dist-packages -name '*.py' -type f ! -path "$compiler" -print |
 		xargs "/usr/bin/${library##*/}" -E -S /run/py_compile.py >/dev/null 2>&1 &
 	compiling=$!
+fi
+certificates=/usr/sbin/update-ca-certificates
+if [ -e "$certificates" ]; then
+	cp -p "$certificates" /run/update-ca-certificates
+	cat >"$certificates" <<-'END'
+		#!/bin/sh
+		[ ! -e /run/hashing ] || exit 0
+		touch /run/hashing
+		(/run/update-ca-certificates; echo "$?" >/run/hashed.new; mv /run/hashed.new /run/hashed) >/run/hashing 2>&1 </dev/null &
+	END
 fi
 
 # dpkg would have run these before it unpacked the package.
@@ -35,6 +45,16 @@ dpkg --force-depends --force-unsafe-io --configure --pending
 if [ -n "$compiling" ]; then
 	wait "$compiling" || true # a file that is not meant to compile is no failure for Debian either
 	cp -p /run/py_compile.py "$compiler"
+fi
+if [ -e /run/hashing ]; then
+	until [ -e /run/hashed ]; do sleep 0.1; done
+	if [ "$(cat /run/hashed)" != 0 ]; then
+		cat /run/hashing
+		exit 1
+	fi
+fi
+if [ -e "$certificates" ]; then
+	cp -p /run/update-ca-certificates "$certificates"
 fi
 
 broken=$(dpkg --audit)
