@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -22,12 +23,14 @@ import (
 const farGuestVariable = "NETWORK_TEST_FAR_GUEST"
 
 // runFarGuest tells the port of its server, then opens as many connections as it is told on its input, and
-// tells how many it got. The connections stay open until the input ends.
+// tells how many it got. The connections stay open until the input ends. With "stall" before the number both
+// ends of them write as much as they can, and neither reads.
 func runFarGuest() {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
 	}
+	var stall atomic.Bool
 	go func() {
 		var kept []net.Conn
 		for {
@@ -36,6 +39,9 @@ func runFarGuest() {
 				return
 			}
 			kept = append(kept, c)
+			if stall.Load() {
+				go fill(c)
+			}
 		}
 	}()
 	conn, err := net.FileConn(os.NewFile(3, "frames"))
@@ -47,7 +53,8 @@ func runFarGuest() {
 	}, conn)
 	fmt.Println(l.Addr().(*net.TCPAddr).Port)
 	for orders := bufio.NewScanner(os.Stdin); orders.Scan(); {
-		count, _ := strconv.Atoi(orders.Text())
+		count, _ := strconv.Atoi(strings.TrimPrefix(orders.Text(), "stall "))
+		stall.Store(strings.HasPrefix(orders.Text(), "stall "))
 		var opened, failed int
 		var mu sync.Mutex
 		var all sync.WaitGroup
@@ -55,8 +62,11 @@ func runFarGuest() {
 		for range count {
 			turns <- struct{}{}
 			all.Go(func() {
-				_, err := m.dial(listed+":9", time.Minute)
+				conn, err := m.dial(listed+":9", time.Minute)
 				<-turns
+				if err == nil && stall.Load() {
+					fill(conn)
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				if err == nil {
@@ -68,6 +78,14 @@ func runFarGuest() {
 		}
 		all.Wait()
 		fmt.Println(opened, failed)
+	}
+}
+
+// fill writes until the other side has taken nothing for a moment.
+func fill(c net.Conn) {
+	block := make([]byte, 64<<10)
+	for err := error(nil); err == nil; _, err = c.Write(block) {
+		c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
 	}
 }
 
@@ -113,8 +131,10 @@ func newFarGuest(t testing.TB, w *world, n *Network) *farGuest {
 }
 
 // open tells the guest to open connections and returns how many it got and did not get.
-func (f *farGuest) open(count int) (opened, failed int) {
-	fmt.Fprintln(f.orders, count)
+func (f *farGuest) open(count int) (opened, failed int) { return f.order(fmt.Sprint(count)) }
+
+func (f *farGuest) order(words string) (opened, failed int) {
+	fmt.Fprintln(f.orders, words)
 	if _, err := fmt.Fscanln(f.news, &opened, &failed); err != nil {
 		f.t.Fatal(err)
 	}
@@ -137,6 +157,15 @@ func residentSet(t testing.TB) int {
 	return kib << 10
 }
 
+// memoryInUse is what the program itself has in use. Unlike the resident set it is the same under the race
+// detector.
+func memoryInUse() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapInuse + m.StackInuse)
+}
+
 // measureOpen is the memory that open connections take.
 func measureOpen(t testing.TB, count int) int {
 	w := newWorld(t)
@@ -154,17 +183,42 @@ func TestFlood(t *testing.T) {
 	w := newWorld(t)
 	n := newNetwork(t, w.config())
 	f := newFarGuest(t, w, n)
-	before := residentSet(t)
+	before := memoryInUse()
 	opened, failed := f.open(10_000)
 	if opened != maxConnections || failed != 10_000-maxConnections {
 		t.Errorf("%d opened, %d failed", opened, failed)
 	}
-	if grown := residentSet(t) - before; grown > 32<<20 {
+	if grown := memoryInUse() - before; grown > 32<<20 {
 		t.Errorf("the flood takes %d KiB", grown>>10)
 	} else {
 		t.Logf("the flood takes %d KiB", grown>>10)
 	}
 	if c := n.Info().Counters; c.ConnectionsOpen != maxConnections {
 		t.Errorf("counters %+v", c)
+	}
+}
+
+// TestStalledPeers has peers that neither read nor close, on either side: writers have to wait, what waits is
+// bounded, and Close does not wait.
+func TestStalledPeers(t *testing.T) {
+	w := newWorld(t)
+	n := newNetwork(t, w.config())
+	f := newFarGuest(t, w, n)
+	const count = 100
+	before := memoryInUse()
+	if opened, _ := f.order(fmt.Sprint("stall ", count)); opened != count {
+		t.Fatalf("%d opened", opened)
+	}
+	// Data in the buffers takes up to twice its size, as chunks of memory come in powers of two.
+	bound := 2 * (largeConnections*2*largeBuffer + (count-largeConnections)*2*smallBuffer)
+	grown := memoryInUse() - before
+	if grown > bound || n.Info().Counters.BytesOut < count<<10 {
+		t.Errorf("%d stalled connections take %d KiB, more than %d; %+v", count, grown>>10, bound>>10, n.Info().Counters)
+	}
+	t.Logf("%d stalled connections take %d KiB", count, grown>>10)
+	start := time.Now()
+	n.Close()
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("Close took %v", took)
 	}
 }
