@@ -114,6 +114,19 @@ type NetworkDetails struct {
 	Policy       *NetworkPolicy  `json:"policy,omitempty"`
 	Counters     NetworkCounters `json:"counters"`
 	Published    []PublishedPort `json:"published,omitempty"`
+	// Decisions are the newest of the log, oldest first.
+	Decisions []NetworkDecision `json:"decisions,omitempty"`
+}
+
+// NetworkDecision is something that the guest tried, and what became of it.
+type NetworkDecision struct {
+	Time        time.Time `json:"time"`
+	Allowed     bool      `json:"allowed"`
+	Protocol    string    `json:"protocol"`
+	Destination string    `json:"destination"`
+	Name        string    `json:"name,omitempty"`
+	Reason      string    `json:"reason"`
+	Skipped     int       `json:"skipped,omitempty"`
 }
 
 // NetworkPolicy says how far the guest reaches. Mode is public or allow-list.
@@ -128,11 +141,15 @@ type NetworkCounters struct {
 	BytesOut           int64 `json:"bytes_out"`
 	ConnectionsAllowed int64 `json:"connections_allowed"`
 	ConnectionsRefused int64 `json:"connections_refused"`
+	ConnectionsFailed  int64 `json:"connections_failed"`
+	DNSAnswered        int64 `json:"dns_answered"`
+	DNSRefused         int64 `json:"dns_refused"`
+	FramesDropped      int64 `json:"frames_dropped"`
 }
 
 // PublishedPort is a guest port opened on the host.
 type PublishedPort struct {
-	HostAddress string `json:"host_address"`
-	HostPort    int    `json:"host_port"`
-	GuestPort   int    `json:"guest_port"`
+	HostIP    string `json:"host_ip"`
+	HostPort  int    `json:"host_port"`
+	GuestPort int    `json:"guest_port"`
 }

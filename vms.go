@@ -218,7 +218,15 @@ func (p *Pyro) NetworkInfoVM(ctx context.Context, r VMRequest) (NetworkInfo, err
 		return NetworkInfo{}, err
 	}
 	info := NetworkInfo{VMID: r.VMID, Enabled: vm.NetworkEnabled}
-	if !alive || !vm.NetworkEnabled {
+	if !vm.NetworkEnabled {
+		return info, nil
+	}
+	decisions, err := record.Network[NetworkDecision](p.root().Path(r.VMID))
+	if err != nil {
+		return info, fmt.Errorf("cannot read the network's log of %q: %w", r.VMID, err)
+	}
+	info.Decisions = decisions
+	if !alive {
 		return info, nil
 	}
 	s, err := p.connect(ctx, r.VMID)

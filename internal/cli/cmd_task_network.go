@@ -5,6 +5,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pyro-mcp/pyro"
 	"github.com/spf13/cobra"
@@ -45,7 +46,18 @@ func writeNetwork(w io.Writer, n pyro.NetworkInfo) {
 		[]string{"connections allowed", count(n.Counters.ConnectionsAllowed)},
 		[]string{"connections refused", count(n.Counters.ConnectionsRefused)})
 	for _, p := range n.Published {
-		rows = append(rows, []string{"published", fmt.Sprintf("%s:%d to port %d", p.HostAddress, p.HostPort, p.GuestPort)})
+		rows = append(rows, []string{"published", fmt.Sprintf("%s:%d to port %d", p.HostIP, p.HostPort, p.GuestPort)})
 	}
 	table(w, rows...)
+	if len(n.Decisions) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, d := range n.Decisions {
+		verdict := "allowed"
+		if !d.Allowed {
+			verdict = "refused"
+		}
+		fmt.Fprintln(w, oneLine(strings.Join(strings.Fields(strings.Join([]string{d.Time.Local().Format(time.DateTime), verdict,
+			d.Protocol, d.Destination, d.Name, "(" + d.Reason + ")"}, " ")), " ")))
+	}
 }
