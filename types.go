@@ -62,6 +62,17 @@ type Output struct {
 	Notice string `json:"notice,omitempty"`
 }
 
+// Err is nil for a command that ended with 0, [ErrTimeout] for one that ran out of time, else an [*ExitError].
+func (o Output) Err() error {
+	switch {
+	case o.TimedOut:
+		return &Error{Kind: ErrTimeout, Message: o.Notice}
+	case o.ExitCode != 0:
+		return &ExitError{Output: o}
+	}
+	return nil
+}
+
 // RunInVMRequest asks for one command in a fresh VM.
 type RunInVMRequest struct {
 	Shape
