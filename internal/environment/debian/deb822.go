@@ -67,6 +67,9 @@ func parseParagraph(data []byte) (paragraph, error) {
 			p = append(p, field{name, strings.TrimLeft(value, " \t")})
 		}
 	}
+	if len(p) == 0 {
+		return nil, errors.New("a control paragraph has no fields")
+	}
 	return p, nil
 }
 
