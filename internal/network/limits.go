@@ -4,17 +4,18 @@ import "time"
 
 // The bounds of what one guest can make this process hold. In the worst case all connections are stalled with
 // full buffers in both directions: maxConnections * 2 * smallBuffer + largeConnections * 2 * largeBuffer, that
-// is 160 MiB; in ordinary use it is a few kilobytes a connection.
+// is 192 MiB; in ordinary use it is a few kilobytes a connection.
 const (
 	maxConnections   = 1024     // TCP, both ways, and the attempts in progress; beyond it the guest gets resets
 	smallBuffer      = 64 << 10 // a connection's buffer for each direction
-	largeConnections = 16       // so many may grow their buffers,
+	largeConnections = 32       // so many may grow their buffers,
 	largeBuffer      = 1 << 20  // up to this
 	maxFlows         = 512      // UDP and echo; beyond it the longest idle one is forgotten
 	maxLookups       = 64       // name questions in progress; beyond it they fail
 	maxAnswers       = 4096     // pairs of address and name that are remembered
 	outQueue         = 1 << 20  // bytes waiting for the guest before senders have to wait
 	maxFrame         = 14 + 65520 + 4
+	growAfter        = 256 << 10 // once they have moved so many bytes
 	copyBuffer       = 32 << 10
 )
 

@@ -26,10 +26,11 @@ type session struct {
 	ep      tcpip.Endpoint
 	host    *net.TCPConn
 	dst     netip.AddrPort
-	guest   int  // for which of the guests, see sessions
-	inspect bool // the guest's first bytes must show a listed name
-	large   bool // the buffers may grow
-	moved   atomic.Int64
+	guest   int          // for which of the guests, see sessions
+	inspect bool         // the guest's first bytes must show a listed name
+	large   atomic.Bool  // the buffers may grow
+	total   atomic.Int64 // bytes moved
+	moved   atomic.Int64 // when, in nanoseconds
 	half    atomic.Bool
 }
 
@@ -39,15 +40,13 @@ var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 // relay moves data both ways until both sides have finished or one has failed.
 func (s *session) relay() {
 	n := s.network
-	s.touch()
+	s.progress(0)
 	if !n.sessions.add(s) {
 		s.abort()
 		return
 	}
 	defer n.sessions.remove(s)
-	if !s.large {
-		s.ep.SocketOptions().SetSendBufferSize(smallBuffer, true)
-	}
+	s.ep.SocketOptions().SetSendBufferSize(smallBuffer, true)
 	watch := waiter.NewFunctionEntry(waiter.EventHUp|waiter.EventErr, func(waiter.EventMask) {
 		if s.state() == tcp.StateError {
 			s.closeHost()
@@ -94,7 +93,15 @@ func (s *session) isOver() bool {
 	return state == tcp.StateClose || state == tcp.StateError || state == tcp.StateTimeWait
 }
 
-func (s *session) touch() { s.moved.Store(time.Now().UnixNano()) }
+// progress notes that bytes were moved. A session that moves many may have larger buffers, as far as there are
+// any to be had.
+func (s *session) progress(count int) {
+	s.moved.Store(time.Now().UnixNano())
+	total := s.total.Add(int64(count))
+	if !s.large.Load() && total/growAfter != (total-int64(count))/growAfter && s.network.sessions.grow(s) {
+		s.ep.SocketOptions().SetSendBufferSize(largeBuffer, true)
+	}
+}
 
 // abort resets both sides. It can be called at any time and more than once.
 func (s *session) abort() {
@@ -131,8 +138,8 @@ func (s *session) fromGuest(raw syscall.RawConn) {
 			var result tcpip.ReadResult
 			result, terr = s.ep.Read(&w, tcpip.ReadOptions{})
 			if result.Count > 0 {
-				s.touch()
-				if s.large {
+				s.progress(result.Count)
+				if s.large.Load() {
 					s.ep.ModerateRecvBuf(result.Count)
 				}
 			}
@@ -197,7 +204,7 @@ func (s *session) toGuest(raw syscall.RawConn) {
 			s.ep.Shutdown(tcpip.ShutdownWrite)
 			return
 		}
-		s.touch()
+		s.progress(count)
 		ok := s.write(buf[:count], ready)
 		copyBuffers.Put(buf)
 		if !ok {
@@ -214,7 +221,7 @@ func (s *session) write(data []byte, ready <-chan struct{}) bool {
 		_, terr := s.ep.Write(r, tcpip.WriteOptions{})
 		switch {
 		case terr == nil:
-			s.touch()
+			s.progress(0)
 		case isWouldBlock(terr):
 			<-ready
 		default:
@@ -280,7 +287,7 @@ func (r *guestReader) Read(p []byte) (int, error) {
 		result, terr := r.session.ep.Read(&w, tcpip.ReadOptions{})
 		switch {
 		case result.Count > 0:
-			r.session.touch()
+			r.session.progress(result.Count)
 			return result.Count, nil
 		case isWouldBlock(terr):
 			<-r.ready

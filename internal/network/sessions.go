@@ -70,8 +70,7 @@ func (l *sessions) end(id stack.TransportEndpointID) {
 	delete(l.pending, id)
 }
 
-// add notes a session that has begun and decides whether its buffers may grow. It is false if the guest for
-// which it began has gone.
+// add notes a session that has begun. It is false if the guest for which it began has gone.
 func (l *sessions) add(s *session) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,16 +78,24 @@ func (l *sessions) add(s *session) bool {
 		return false
 	}
 	l.alive[s] = struct{}{}
-	if s.large = l.large < largeConnections; s.large {
-		l.large++
+	return true
+}
+
+// grow lets a session have large buffers, if there are any left.
+func (l *sessions) grow(s *session) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, alive := l.alive[s]; !alive || l.large >= largeConnections || s.large.Swap(true) {
+		return false
 	}
+	l.large++
 	return true
 }
 
 func (l *sessions) remove(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, known := l.alive[s]; known && s.large {
+	if _, known := l.alive[s]; known && s.large.Load() {
 		l.large--
 	}
 	delete(l.alive, s)
