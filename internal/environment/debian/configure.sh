@@ -10,6 +10,7 @@ chmod 755 /usr/sbin/policy-rc.d
 
 # Two things take long, and nothing waits for them: compiling Python's library, and hashing the certificates, which the
 # package's script would have done twice. They are done once, beside the rest; meanwhile the scripts find nothing to do.
+# What runs on must not hold debconf's pipe, descriptor 3, or debconf waits for it.
 compiler=$(echo /usr/lib/python3.*/py_compile.py)
 compiling=
 if [ -e "$compiler" ]; then
@@ -27,7 +28,11 @@ if [ -e "$certificates" ]; then
 		#!/bin/sh
 		[ ! -e /run/hashing ] || exit 0
 		touch /run/hashing
-		(/run/update-ca-certificates; echo "$?" >/run/hashed.new; mv /run/hashed.new /run/hashed) >/run/hashing 2>&1 </dev/null &
+		(
+			/run/update-ca-certificates
+			echo "$?" >/run/hashed.new
+			mv /run/hashed.new /run/hashed
+		) >/run/hashing 2>&1 </dev/null 3>&- 4>&- &
 	END
 fi
 
