@@ -22,7 +22,11 @@ if [ -e "$compiler" ]; then
 	compiling=$!
 fi
 certificates=/usr/sbin/update-ca-certificates
+choices=/var/lib/dpkg/info/ca-certificates.config
 if [ -e "$certificates" ]; then
+	# apt would have run this one before it unpacked the package; where the files are not there yet, it takes a short way.
+	cp -p "$choices" /run/choices
+	sed 's,test -d /usr/share/ca-certificates,false,' /run/choices >"$choices"
 	cp -p "$certificates" /run/update-ca-certificates
 	cat >"$certificates" <<-'END'
 		#!/bin/sh
@@ -60,6 +64,7 @@ if [ -e /run/hashing ]; then
 fi
 if [ -e "$certificates" ]; then
 	cp -p /run/update-ca-certificates "$certificates"
+	cp -p /run/choices "$choices"
 fi
 
 broken=$(dpkg --audit)
@@ -68,5 +73,5 @@ if [ -n "$broken" ]; then
 	exit 1
 fi
 
-rm -rf /usr/sbin/policy-rc.d /var/lib/dpkg/*-old /var/cache/debconf/*-old /var/cache/ldconfig /var/cache/apt/*.bin
+rm -rf /usr/sbin/policy-rc.d /var/lib/dpkg/*-old /var/cache/debconf/*-old /var/cache/ldconfig/* /var/cache/apt/*.bin
 rm -rf /var/log/alternatives.log /var/log/dpkg.log /var/log/bootstrap.log /var/log/apt/* /tmp/* /var/tmp/*
