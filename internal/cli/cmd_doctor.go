@@ -8,6 +8,7 @@ import (
 
 	"github.com/pyro-mcp/pyro"
 	"github.com/pyro-mcp/pyro/internal/doctor"
+	"github.com/pyro-mcp/pyro/internal/hostcompat"
 	"github.com/spf13/cobra"
 )
 
@@ -22,7 +23,8 @@ and disk space, with a remedy for each problem. The exit status is 1 if pyro run
 			report, err := with(a, func(p *pyro.Pyro) (doctor.Report, error) {
 				return doctor.Run(cmd.Context(), doctor.Options{
 					CacheDir: p.Options().CacheDir, StateDir: p.Options().StateDir, Accelerator: p.Options().Accelerator,
-					Try: func(ctx context.Context, environment string) (string, error) { return tryGuest(ctx, p, environment) },
+					Confinement: confinement(cmd.Context()),
+					Try:         func(ctx context.Context, environment string) (string, error) { return tryGuest(ctx, p, environment) },
 				})
 			})
 			if err != nil {
@@ -39,6 +41,15 @@ and disk space, with a remedy for each problem. The exit status is 1 if pyro run
 	}
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// confinement lists what host_compat gives on this host.
+func confinement(ctx context.Context) []doctor.Finding {
+	var found []doctor.Finding
+	for _, line := range hostcompat.Probe(ctx) {
+		found = append(found, doctor.Finding{Name: line.Name, OK: line.Confined, Detail: line.Detail})
+	}
+	return found
 }
 
 // tryGuest runs a command in a guest and tells what the guest ran on.
@@ -74,7 +85,11 @@ func showReport(w io.Writer, r doctor.Report) {
 		[]string{"state", fmt.Sprintf("%s: %s used, %s free", r.EnvironmentCache.StatePath, size(r.EnvironmentCache.StateBytes), size(r.EnvironmentCache.StateFreeBytes))},
 		[]string{"installed", strings.Join(r.EnvironmentCache.Installed, " ")})
 	for _, f := range r.Capabilities.HostCompat {
-		fmt.Fprintf(w, "host_compat %s: %s %s\n", f.Name, yesNo(f.OK), f.Detail)
+		confined := "confined"
+		if !f.OK {
+			confined = "not confined"
+		}
+		fmt.Fprintf(w, "host_compat: %s %s (%s)\n", f.Name, confined, f.Detail)
 	}
 	fmt.Fprintf(w, "\nvm_boot=%s guest_exec=%s\n", r.Capabilities.VMBoot, r.Capabilities.GuestExec)
 	for _, issue := range r.Issues {
