@@ -55,7 +55,12 @@ func (s *supervisor) exec(ctx context.Context, req link.Request, stream *wire.St
 // ready gives the guest for a command. A task whose guest has ended is started again: that is what its disk is for.
 func (s *supervisor) ready(ctx context.Context) (*guest, error) {
 	if g := s.running(); g != nil {
-		return g, nil
+		select {
+		case <-g.wire.Done():
+			<-g.noted // It has just died; what follows is about its successor.
+		default:
+			return g, nil
+		}
 	}
 	if s.snapshot().Kind != record.KindTask {
 		return nil, s.notStarted()

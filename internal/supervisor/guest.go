@@ -176,8 +176,20 @@ func unavailable(err error) error {
 	return out
 }
 
+// mute ends a machine whose guest can never be spoken to again. Most often the machine has ended already and only
+// its last words are waited for.
+func (g *guest) mute() {
+	<-g.wire.Done()
+	select {
+	case <-g.machine.Done():
+	case <-time.After(shutdownLimit):
+		g.machine.Kill()
+	}
+}
+
 // watch notes what happens to a guest until it has ended.
 func (s *supervisor) watch(g *guest) {
+	go g.mute()
 	if w, ok := g.machine.(vmm.Watcher); ok {
 		for e := range w.Events() {
 			if e.Kind == vmm.DiskError {
