@@ -48,7 +48,9 @@ func (e *Error) Unwrap() []error {
 // ExitError is a command's own failure, where a caller asks for it with [Output.Err].
 type ExitError struct{ Output Output }
 
-func (e *ExitError) Error() string { return fmt.Sprintf("the command ended with exit status %d", e.Output.ExitCode) }
+func (e *ExitError) Error() string {
+	return fmt.Sprintf("the command ended with exit status %d", e.Output.ExitCode)
+}
 
 // kinds pairs each kind with its stable name across faces and with its code on the link.
 var kinds = []struct {

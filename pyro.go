@@ -6,8 +6,8 @@
 //	if err != nil { … }
 //	defer p.Close()
 //	result, err := p.RunInVM(ctx, pyro.RunInVMRequest{
-//		Shape:   pyro.Shape{Environment: "debian:12"},
-//		Command: "git --version",
+//		Shape:       pyro.Shape{Environment: "debian:12"},
+//		CommandLine: pyro.CommandLine{Command: "git --version"},
 //	})
 //
 // The methods are those of every other face of pyro (command line, MCP, Python), with the same parameters,
