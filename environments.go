@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
@@ -34,7 +35,7 @@ func (p *Pyro) PullEnvironment(ctx context.Context, r PullEnvironmentRequest) (P
 	if err != nil {
 		return PullEnvironmentResult{}, err
 	}
-	out := PullEnvironmentResult{Changed: result.Changed, Env: viewManifest(result.Manifest), Phases: []PullPhase{}}
+	out := PullEnvironmentResult{Changed: result.Changed, PreviousOrigin: result.Previous, Env: viewManifest(result.Manifest), Phases: []PullPhase{}}
 	if result.Changed {
 		// The first VM of the default shape is to be a warm one already.
 		if vm, err := p.describe(ctx, record.KindBuild, Shape{Environment: r.Environment}, nil); err == nil {
@@ -52,7 +53,8 @@ func (p *Pyro) pull(ctx context.Context, r PullEnvironmentRequest) (environment.
 	if mirror == "" {
 		mirror = p.options.Mirror
 	}
-	request := environment.PullRequest{Name: r.Environment, Mirror: mirror, Force: r.Force, Configure: configurer{p}}
+	request := environment.PullRequest{Name: r.Environment, Mirror: mirror, Force: r.Force, Configure: configurer{p},
+		Registries: environment.Registries{Insecure: slices.Concat(p.options.InsecureRegistries, r.InsecureRegistries)}}
 	if r.Progress != nil {
 		request.Progress = func(e environment.Progress) {
 			r.Progress(PullProgress{Phase: e.Phase, Detail: e.Message, BytesDone: e.Bytes, BytesTotal: e.TotalBytes,
@@ -94,7 +96,7 @@ func environmentError(what string, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, environment.ErrUnknown):
-		out.Kind, out.Hint = ErrNotFound, "pyro env list shows the environments there are"
+		out.Kind, out.Hint = ErrNotFound, "pyro env list shows the environments there are; images are named with their registry, as in docker.io/library/debian:12"
 	case errors.Is(err, environment.ErrNotInstalled):
 		out.Kind, out.Hint = ErrNotFound, "install it with pyro env pull"
 	}
@@ -230,6 +232,12 @@ func viewManifest(m environment.Manifest) EnvironmentManifest {
 	for _, pkg := range m.Packages {
 		out.Packages = append(out.Packages, EnvironmentPackage{Name: pkg.Name, Version: pkg.Version, Architecture: pkg.Architecture,
 			SHA256: pkg.SHA256, Size: pkg.Size})
+	}
+	for _, l := range m.Layers {
+		out.Layers = append(out.Layers, EnvironmentLayer{MediaType: l.MediaType, SHA256: l.SHA256, Size: l.Size})
+	}
+	if c := m.Config; m.Source == "oci" {
+		out.Config = &EnvironmentConfig{Env: c.Env, User: c.User, WorkDir: c.WorkDir, Entrypoint: c.Entrypoint, Cmd: c.Cmd}
 	}
 	return out
 }

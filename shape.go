@@ -47,6 +47,9 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	}
 	vm.Boot = record.Boot{Image: manifest.Image.Path, ImageSHA256: manifest.Image.SHA256,
 		Kernel: recordKernel(manifest.Kernel), Env: manifest.Config.Env, User: manifest.Config.User}
+	if kind != record.KindTask {
+		vm.Boot.WorkDir = manifest.Config.WorkDir
+	}
 	return vm, nil
 }
 

@@ -109,6 +109,7 @@ type Boot struct {
 	Kernel      Kernel   `json:"kernel"`
 	Env         []string `json:"env,omitempty"`
 	User        string   `json:"user,omitempty"`
+	WorkDir     string   `json:"work_dir,omitempty"` // where commands run unless they say otherwise; empty is /workspace
 }
 
 // Kernel is what a guest runs on: an image, and modules in the order in which they are loaded.
