@@ -63,7 +63,7 @@ func (p *Pyro) pull(ctx context.Context, r PullEnvironmentRequest) (environment.
 	}
 	result, err := p.store.Pull(ctx, request)
 	if err != nil {
-		return result, environmentError(fmt.Sprintf("cannot pull %q", r.Environment), err)
+		return result, environmentError("", err)
 	}
 	return result, nil
 }
@@ -91,12 +91,15 @@ func (p *Pyro) installed(ctx context.Context, s Shape) (environment.Manifest, er
 }
 
 func environmentError(what string, err error) error {
-	out := &Error{Kind: ErrEnvironment, Message: fmt.Sprintf("%s: %v", what, err), cause: err}
+	out := &Error{Kind: ErrEnvironment, Message: err.Error(), cause: err}
+	if what != "" {
+		out.Message = fmt.Sprintf("%s: %v", what, err)
+	}
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, environment.ErrUnknown):
-		out.Kind, out.Hint = ErrNotFound, "pyro env list shows the environments there are; images are named with their registry, as in docker.io/library/debian:12"
+		out.Kind, out.Hint = ErrNotFound, "pyro env list shows the environments there are"
 	case errors.Is(err, environment.ErrNotInstalled):
 		out.Kind, out.Hint = ErrNotFound, "install it with pyro env pull"
 	}

@@ -73,10 +73,14 @@ func (o Output) Err() error {
 	return nil
 }
 
-// RunInVMRequest asks for one command in a fresh VM.
+// RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point of an environment
+// that has one, and stands in for the environment's own command, which is run where neither form is given. Command is
+// run by the shell alone.
 type RunInVMRequest struct {
 	Shape
 	CommandLine
+	// Entrypoint replaces the environment's entry point and its own command; nil keeps them, "" is none.
+	Entrypoint *string `json:"entrypoint,omitempty" jsonschema:"a program that replaces the environment's entry point before argv"`
 }
 
 // RunInVMResult is the command's end. The VM is gone.

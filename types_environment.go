@@ -46,10 +46,10 @@ type PullProgress struct {
 // PullEnvironmentResult is the installed environment. Changed is false where it was already current. PreviousOrigin is the
 // origin of the one that was installed before, if any: where a tag moved, it differs from the new one's.
 type PullEnvironmentResult struct {
-	Changed        bool   `json:"changed"`
-	PreviousOrigin string `json:"previous_origin,omitempty"`
-	Phases  []PullPhase         `json:"phases"`
-	Env     EnvironmentManifest `json:"environment"`
+	Changed        bool                `json:"changed"`
+	PreviousOrigin string              `json:"previous_origin,omitempty"`
+	Phases         []PullPhase         `json:"phases"`
+	Env            EnvironmentManifest `json:"environment"`
 }
 
 // PullPhase is one phase of a finished pull.

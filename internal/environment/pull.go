@@ -15,7 +15,7 @@ func (s *Store) Pull(ctx context.Context, r PullRequest) (result PullResult, err
 	begun := time.Now()
 	source, full := s.source(r.Name)
 	if source == nil {
-		return PullResult{}, s.unknown(r.Name)
+		return PullResult{}, fmt.Errorf("cannot pull %q: %w", r.Name, s.unknown(r.Name))
 	}
 	if len(fileName(full)) > maxFileName {
 		return PullResult{}, fmt.Errorf("cannot pull %q: the name is too long to keep an environment under", full)

@@ -230,6 +230,13 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
+// Offers tells whether a source has the name in its catalog.
+func (s *Store) Offers(name string) bool {
+	return slices.ContainsFunc(s.sources, func(source Source) bool {
+		return slices.ContainsFunc(source.Offers(), func(o Offer) bool { return o.Name == name })
+	})
+}
+
 // Hold keeps Prune away until release is called, so that an image that Get names is there when a VM opens it.
 func (s *Store) Hold(ctx context.Context) (release func(), err error) {
 	l, err := takeLock(ctx, s.path("locks", "store"), unix.LOCK_SH)
