@@ -15,7 +15,7 @@ import (
 type Server struct {
 	Name   string       // what errors call it, "mirror" where it is empty
 	Index  string       // what errors call the thing that tells its files' digests, "signed index" where it is empty
-	Client *http.Client // the store's own where it is nil
+	Client *http.Client // the store's own where it is nil; its errors with a method Final are not worth another attempt
 }
 
 // String is what errors call the server.
@@ -87,6 +87,10 @@ func (f fetcher) ask(ctx context.Context, r Request) (*http.Response, error) {
 		client = r.Server.Client
 	}
 	response, err := client.Do(request)
+	var final interface{ Final() }
+	if errors.As(err, &final) {
+		return nil, refusal{error: err}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func (w *Workshop) transfer(ctx context.Context, url string, b Blob, f *os.File,
 		}
 		wait, patient := patience(err, pause)
 		if failures++; failures >= w.fetch.attempts || !patient {
-			return fmt.Errorf("%w (after %d attempts; a new pull goes on where this one stopped)", err, failures)
+			return fmt.Errorf("%w (attempts: %d; a new pull goes on where this one stopped)", err, failures)
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err

@@ -55,11 +55,13 @@ func (r *registry) explain(err error) error {
 		f.text = fmt.Sprintf("the registry %q has no %q%s", host, r.ref.Name(), said)
 		f.hint = "look for a misspelt name or tag"
 	case code == http.StatusTooManyRequests:
-		f.text = fmt.Sprintf("the registry %q answers too many requests%s: %v", host, said, err)
+		f.text = fmt.Sprintf("the registry %q answers too many requests%s: %s", host, said, clean(err.Error(), 400))
 		f.hint = "wait, or log in with docker login " + host + ": limits are often wider for those who are known"
 	case code >= 500:
-		f.text = fmt.Sprintf("the registry %q fails%s: %v", host, said, err)
+		f.text = fmt.Sprintf("the registry %q fails%s: %s", host, said, clean(err.Error(), 400))
 		f.hint = "try again later"
+	case code != 0:
+		f.text = fmt.Sprintf("the registry %q refuses%s: %s", host, said, clean(err.Error(), 400))
 	case errors.As(err, &certificate):
 		f.text = fmt.Sprintf("the registry %q cannot be trusted: %v", host, certificate.Err)
 		f.hint = "have this host trust who signed its certificate, or accept any with --insecure-registry " + host

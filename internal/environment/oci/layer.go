@@ -40,12 +40,13 @@ type plain struct {
 
 // unpacker makes tars of layers. The tars are files without a name, which are gone when they are closed.
 type unpacker struct {
-	dir  string
-	left atomic.Int64
+	dir    string
+	left   atomic.Int64 // of maxPlain
+	freely int64
 }
 
 func newUnpacker(dir string) *unpacker {
-	u := &unpacker{dir: dir}
+	u := &unpacker{dir: dir, freely: freely}
 	u.left.Store(maxPlain)
 	return u
 }
@@ -171,7 +172,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 	if b.u.left.Add(-int64(n)) < 0 {
 		return 0, fmt.Errorf("the layers have more than the %d bytes allowed when decompressed", int64(maxPlain))
 	}
-	if b.size > freely && b.size/maxGrowth > b.raw.n {
+	if b.size > b.u.freely && b.size/maxGrowth > b.raw.n {
 		return 0, fmt.Errorf("%d bytes of it have become %d: more than %d times as much is refused", b.raw.n, b.size, maxGrowth)
 	}
 	return n, err

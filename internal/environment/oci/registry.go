@@ -3,7 +3,6 @@ package oci
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -71,8 +70,8 @@ func (r *registry) connect(ctx context.Context, auth authn.Authenticator) (http.
 	repository := r.ref.Context()
 	for attempt := 1; ; attempt++ {
 		known, err := transport.NewWithContext(ctx, repository.Registry, auth, r.guard, []string{repository.Scope(transport.PullScope)})
-		var answer *transport.Error
-		if err == nil || attempt == connectAttempts || !errors.As(err, &answer) || !answer.Temporary() {
+		code, _ := status(err)
+		if err == nil || attempt == connectAttempts || code < 500 && code != http.StatusTooManyRequests {
 			return known, err
 		}
 		select {

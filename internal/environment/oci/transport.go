@@ -19,6 +19,9 @@ func (e *plainError) Error() string {
 	return fmt.Sprintf("%q would have to be asked without it", e.host)
 }
 
+// Final tells that another attempt would change nothing.
+func (e *plainError) Final() {}
+
 // guard lets requests pass only with TLS, but for those that go where it may be done without: to insecure hosts, and
 // from one service on this host to another.
 type guard struct {
