@@ -318,6 +318,42 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// Most registries want a token, which another service gives for credentials.
+func TestToken(t *testing.T) {
+	r := newRegistry(t)
+	name := r.push(simple(t, "x"), "1")
+	valid := "first"
+	r.fault = func(n int, w http.ResponseWriter, q *http.Request) bool {
+		user, password, _ := q.BasicAuth()
+		switch {
+		case q.URL.Path == "/token" && user == "ada" && password == "secret" && q.URL.Query().Get("scope") == "repository:team/app:pull":
+			fmt.Fprintf(w, `{"token":%q,"expires_in":60}`, valid)
+		case q.URL.Path == "/token":
+			refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
+		case q.Header.Get("Authorization") != "Bearer "+valid:
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="test",scope="repository:team/app:pull"`, r.URL))
+			refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+		case strings.Contains(q.URL.Path, "/blobs/") && valid == "first":
+			valid = "second" // the first one ends in the middle of the pull
+			w.WriteHeader(http.StatusBadGateway)
+		default:
+			return false
+		}
+		return true
+	}
+	auths := func(word string) string {
+		return fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, r.host(), base64.StdEncoding.EncodeToString([]byte(word)))
+	}
+	mustPull(t, newStore(t, auths("ada:secret")), name)
+	for config, want := range map[string]string{
+		"": "wants credentials for .*incorrect username", auths("ada:wrong"): `refuses the credentials of "ada" .incorrect username`,
+	} {
+		if _, err := pull(t, newStore(t, config), name); err == nil || !regexp.MustCompile(want).MatchString(err.Error()) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
 // A redirect takes no credentials along, and leads nowhere without TLS but from one service of this host to another.
 func TestRedirect(t *testing.T) {
 	r, s := newRegistry(t), newStore(t, "")
