@@ -20,7 +20,7 @@ func (p platform) kernelWords(a vmm.Accelerator) string {
 }
 
 // quick spares each kernel some time.
-const quick = "cryptomgr.notests rcupdate.rcu_expedited=1"
+const quick = "cryptomgr.notests rcupdate.rcu_expedited=1 lsm=landlock audit=0 psi=0 noautogroup nowatchdog"
 
 // platforms has the architectures by their Go names.
 //
@@ -49,7 +49,7 @@ func platforms() map[string]platform {
 				vmm.TCG: {"max,-erms,-fsrm,-la57,-smap"},
 			},
 			words: "console=ttyS0 quiet reboot=t panic=-1 pci=off " + quick,
-			tcg:   "mitigations=off norandmaps tsc=reliable",
+			tcg:   "mitigations=off norandmaps init_on_alloc=0 hardened_usercopy=off tsc=reliable",
 		},
 		"arm64": {
 			binary: "qemu-system-aarch64",
@@ -62,7 +62,7 @@ func platforms() map[string]platform {
 				vmm.TCG: {"max,pauth-impdef=on"},
 			},
 			words: "console=ttyAMA0 quiet panic=-1 " + quick,
-			tcg:   "mitigations=off norandmaps",
+			tcg:   "mitigations=off norandmaps init_on_alloc=0 hardened_usercopy=off",
 		},
 	}
 }
