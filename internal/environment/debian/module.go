@@ -12,7 +12,7 @@ import (
 // guestModules are what a guest needs before its root is mounted, and for its network.
 func guestModules() []string {
 	return []string{
-		"virtio_ring", "virtio", "virtio_mmio", "virtio_blk", "virtio_console", "virtio_net", "virtio_rng", "overlay", "erofs",
+		"virtio_ring", "virtio", "virtio_mmio", "virtio_blk", "virtio_console", "virtio_net", "overlay", "erofs",
 	}
 }
 
