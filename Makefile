@@ -9,7 +9,7 @@ GUEST   := internal/supervisor/guest/pyro-agent
 export CGO_ENABLED := 0
 export GOTOOLCHAIN := local
 
-.PHONY: build setup setup-test demo test test-go test-python test-clients wheel bench dist clean
+.PHONY: build setup setup-test demo test test-go test-python test-clients wheel bench bench-oci dist clean
 
 # build leaves bin/pyro: static, with the guest's agent in it.
 build: $(GUEST)
@@ -58,6 +58,10 @@ wheel: build
 
 bench: build
 	python3 bench/faces.py
+
+# bench-oci needs docker-registry and skopeo.
+bench-oci: build
+	python3 bench/oci.py
 
 clean:
 	rm -rf bin dist $(GUEST)
