@@ -7,8 +7,9 @@ import (
 
 // Shape is what every VM and task is made of. The JSON names are those of every face.
 type Shape struct {
-	// Environment names an installed or known environment, as ListEnvironments gives it.
-	Environment string `json:"environment" jsonschema:"the environment's name, for example debian:12"`
+	// Environment names an installed or known environment, as ListEnvironments gives it, or a container image:
+	// HOST/NAME[:TAG][@DIGEST], oci:DIR, oci-archive:FILE or docker-archive:FILE.
+	Environment string `json:"environment" jsonschema:"the environment's name, for example debian:12, or a container image with its registry, for example docker.io/library/python:3.12-slim"`
 	// VCPUCount is the number of virtual CPUs; 0 is 1.
 	VCPUCount int `json:"vcpu_count,omitempty" jsonschema:"virtual CPUs"`
 	// MemMiB is the guest's memory in MiB; 0 is 1024.
