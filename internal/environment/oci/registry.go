@@ -3,6 +3,7 @@ package oci
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -54,7 +55,13 @@ func openRegistry(ctx context.Context, w *environment.Workshop, ref reference, k
 	known, err := r.connect(ctx, auth)
 	if err != nil {
 		r.guard.close()
-		return nil, r.explain(fmt.Errorf("cannot reach the registry %q: %w", hostName(host), err))
+		err = r.explain(err)
+		var explained *failure
+		if errors.As(err, &explained) || ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, &failure{text: fmt.Sprintf("cannot reach the registry %q: %v", hostName(host), err), cause: err,
+			hint: "see that its name is right, and that this host reaches it"}
 	}
 	r.server = environment.Server{Name: "registry", Index: "manifest", Client: &http.Client{Transport: known}}
 	return r, nil
