@@ -16,6 +16,7 @@ var shape = []room{
 	{path: "internal/archive", level: 0},
 	{path: "internal/process", level: 0},
 	{path: "internal/network", level: 0},
+	{path: "internal/chat", level: 0},
 	{path: "internal/image", level: 0},
 	{path: "internal/vmm", level: 0},
 	{path: "internal/vmm/qemu", level: 1, may: []string{"internal/vmm"}},
@@ -38,7 +39,7 @@ var shape = []room{
 	}},
 	{path: "mcpserver", level: 4, may: []string{"."}},
 	{path: "internal/rpc", level: 4, may: []string{"."}},
-	{path: "internal/demo", level: 5, may: []string{".", "mcpserver"}},
+	{path: "internal/demo", level: 5, may: []string{".", "mcpserver", "internal/chat"}},
 	{path: "internal/cli", level: 6, may: []string{
 		".", "mcpserver", "internal/rpc", "internal/doctor", "internal/supervisor", "internal/demo", "internal/hostcompat",
 	}},
