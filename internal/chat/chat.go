@@ -112,8 +112,8 @@ func (c *Client) ask(ctx context.Context, ask request) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("cannot encode the conversation: %w", err)
 	}
-	url := strings.TrimRight(c.BaseURL, "/") + "/chat/completions"
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	at := strings.TrimRight(c.BaseURL, "/") + "/chat/completions"
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, at, bytes.NewReader(body))
 	if err != nil {
 		return Answer{}, c.fail(Unreachable, "%q is no URL", c.BaseURL)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -59,7 +60,12 @@ func (c *Client) broken(ctx context.Context, err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return c.fail(Malformed, "%s closed the connection in the middle of its answer", c.BaseURL)
 	}
-	return &Error{Kind: Unreachable, Message: fmt.Sprintf("cannot ask model %q: %v", c.Model, err), Err: err}
+	cause := err
+	var asking *url.Error // says again what we say
+	if errors.As(err, &asking) {
+		cause = asking.Err
+	}
+	return &Error{Kind: Unreachable, Message: fmt.Sprintf("cannot ask model %q at %s: %v", c.Model, c.BaseURL, cause), Err: err}
 }
 
 // refused words an answer that is an error.

@@ -62,7 +62,8 @@ const (
 // OllamaResult is how a run ended.
 type OllamaResult struct {
 	Outcome Outcome
-	Detail  string // one line: the model's answer, or what went wrong
+	Detail  string // the model's answer, or what went wrong
+	Hint    string // what to do about it, or ""
 	Rounds  int    // questions put to the model
 	Calls   int    // of tools that were run
 }
@@ -101,13 +102,8 @@ func Ollama(ctx context.Context, p *pyro.Pyro, o OllamaOptions) (result OllamaRe
 	t := &talk{o: o, seen: map[string]int{}, client: &chat.Client{BaseURL: o.BaseURL, Model: o.Model, Timeout: o.AnswerLimit,
 		HTTP: &http.Client{Transport: web, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}}
 	defer func() {
-		what := string(t.result.Outcome)
-		if err != nil {
-			what, t.result.Detail = "failed", oneLine(err.Error())
-		}
-		fmt.Fprintf(o.Out, "summary: %s: %s (%s, %s, %.1f s)\n", what, oneLine(t.result.Detail), count(t.result.Rounds, "round"),
-			count(t.result.Calls, "tool call"), time.Since(begun).Seconds())
 		result = t.result
+		t.summary(begun, err)
 	}()
 	if t.tools, err = openTools(ctx, p, o); err != nil {
 		return t.result, err
@@ -152,7 +148,8 @@ func (t *talk) run(ctx context.Context) error {
 		answer, err := t.client.Ask(ctx, t.messages, t.tools.offered)
 		var failed *chat.Error
 		if errors.As(err, &failed) {
-			t.end(Outcome(failed.Kind), failed.Message+advice(failed.Kind, t.o.Model))
+			t.end(Outcome(failed.Kind), failed.Message)
+			t.result.Hint = advice(failed.Kind, t.o.Model)
 			return nil
 		}
 		if err != nil {
@@ -209,6 +206,7 @@ func (t *talk) call(ctx context.Context, c chat.Call) error {
 	case "":
 	case NoGuest:
 		t.end(NoGuest, done.text)
+		t.result.Hint = "run 'pyro doctor' to see what this host lacks"
 	default:
 		t.trouble, t.said = done.trouble, done.text
 		if t.mistakes++; t.mistakes == mistakeLimit {
@@ -248,13 +246,13 @@ func (t *talk) judge(text string) {
 func advice(kind chat.Kind, model string) string {
 	switch kind {
 	case chat.Unreachable:
-		return "; start it with 'ollama serve', or name another with --base-url"
+		return "start it with 'ollama serve', or name another with --base-url"
 	case chat.ModelMissing:
-		return fmt.Sprintf("; get it with 'ollama pull %s', or name another with --model", model)
+		return fmt.Sprintf("get it with 'ollama pull %s', or name another with --model", model)
 	case chat.NoTools:
-		return "; name a model that can with --model"
+		return "name a model that can with --model"
 	case chat.Refused, chat.Malformed:
-		return "; is --base-url the one of an OpenAI-compatible API, up to and including /v1?"
+		return "is --base-url the one of an OpenAI-compatible API, up to and including /v1?"
 	}
 	return ""
 }

@@ -67,7 +67,7 @@ func TestOllamaOutcomes(t *testing.T) {
 		"the same broken call":      {says(calls("vm_run", `{`)), "", 0, Loop, "3 times", 3, true},
 		"it does other things":      {says(calls("vm_list_environments", ``), chattest.Turn{Text: "Done!"}), "", 0, JobNotDone, "Done!", 4, true},
 		"no end in sight":           {says(calls("vm_list_environments", ``)), "", 2, RoundLimit, "2 rounds", 2, true},
-		"the model is missing":      {says(chattest.Turn{}), "no-such", 0, Outcome(chat.ModelMissing), "ollama pull no-such", 0, false},
+		"the model is missing":      {says(chattest.Turn{}), chattest.Missing, 0, Outcome(chat.ModelMissing), "ollama pull no-such", 0, false},
 		"an error":                  {says(chattest.Turn{Status: 500, Body: "out of \x1b[31mmemory"}), "", 0, Outcome(chat.Refused), "out of [31mmemory", 1, false},
 		"a page":                    {says(chattest.Turn{Status: 200, Body: "<html>"}), "", 0, Outcome(chat.Malformed), "--base-url", 1, false},
 		"a redirection":             {says(chattest.Turn{Status: http.StatusTemporaryRedirect}), "", 0, Outcome(chat.Refused), "307", 1, false},
@@ -83,7 +83,7 @@ func TestOllamaOutcomes(t *testing.T) {
 				lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 				last := lines[len(lines)-1]
 				if !strings.HasPrefix(last, "summary: "+string(c.outcome)+": ") || strings.Count(out.String(), "summary:") != 1 ||
-					!strings.Contains(printable(r.Detail), c.detail) || strings.ContainsRune(out.String(), '\x1b') {
+					!strings.Contains(printable(r.Detail+r.Hint), c.detail) || strings.ContainsRune(out.String(), '\x1b') {
 					t.Errorf("got %q, %q", r.Detail, out.String())
 				}
 			})

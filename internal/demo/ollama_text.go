@@ -26,6 +26,20 @@ func (t *talk) log(step string, begun time.Time, text string) {
 	}
 }
 
+// summary writes the last line.
+func (t *talk) summary(begun time.Time, err error) {
+	what, detail := string(t.result.Outcome), t.result.Detail
+	if err != nil {
+		what, detail = "failed", err.Error()
+	}
+	detail = oneLine(detail)
+	if t.result.Hint != "" && err == nil {
+		detail += "; " + oneLine(t.result.Hint)
+	}
+	fmt.Fprintf(t.o.Out, "summary: %s: %s (%s, %s, %.1f s)\n", what, detail, count(t.result.Rounds, "round"),
+		count(t.result.Calls, "tool call"), time.Since(begun).Seconds())
+}
+
 // wish words what the model answered.
 func wish(a chat.Answer) string {
 	var lines []string

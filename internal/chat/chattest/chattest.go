@@ -12,8 +12,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/chat"
 )
 
-// Model is the one model that the endpoint has.
-const Model = "llama3.2:3b"
+// Missing is the one model that the endpoint does not have.
+const Missing = "no-such"
 
 // Turn is one answer.
 type Turn struct {
@@ -96,7 +96,7 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch {
-	case asked.Model != Model:
+	case asked.Model == Missing:
 		refuse(w, http.StatusNotFound, fmt.Sprintf("model %q not found, try pulling it first", asked.Model))
 		return
 	case asked.Stream && e.whole:
@@ -113,9 +113,9 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(turn.Status)
 		fmt.Fprint(w, turn.Body)
 	case asked.Stream:
-		streamed(w, turn)
+		streamed(w, asked.Model, turn)
 	default:
-		reply(w, http.StatusOK, map[string]any{"object": "chat.completion", "model": Model, "choices": []any{map[string]any{
+		reply(w, http.StatusOK, map[string]any{"object": "chat.completion", "model": asked.Model, "choices": []any{map[string]any{
 			"index": 0, "finish_reason": reason(turn), "message": map[string]any{"role": "assistant", "content": turn.Text, "tool_calls": turn.Calls},
 		}}})
 	}
@@ -149,10 +149,10 @@ func (a Asked) check() error {
 }
 
 // streamed sends a turn in small pieces: the text word by word, each call's arguments in two halves.
-func streamed(w http.ResponseWriter, turn Turn) {
+func streamed(w http.ResponseWriter, model string, turn Turn) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	chunk := func(delta map[string]any, finish any) {
-		raw, _ := json.Marshal(map[string]any{"object": "chat.completion.chunk", "model": Model,
+		raw, _ := json.Marshal(map[string]any{"object": "chat.completion.chunk", "model": model,
 			"choices": []any{map[string]any{"index": 0, "delta": delta, "finish_reason": finish}}})
 		fmt.Fprintf(w, "data: %s\n\n", raw)
 		w.(http.Flusher).Flush()
