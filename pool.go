@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
@@ -102,7 +103,11 @@ func (l *pool) fill(vm record.VM) {
 	})
 }
 
-// prepared makes a VM and starts it.
+// rehearsalLimit bounds what a VM of the pool does before it is ready.
+const rehearsalLimit = 10 * time.Second
+
+// prepared makes a VM, starts it, and has it run a command that does nothing: under emulation the first command
+// takes several times as long as those that find its code translated.
 func (p *Pyro) prepared(vm record.VM) (pooled, error) {
 	ctx := context.Background()
 	s, err := p.create(ctx, vm)
@@ -112,6 +117,11 @@ func (p *Pyro) prepared(vm record.VM) (pooled, error) {
 	if err := s.client.Call(ctx, link.OpStart, link.Empty{}, &vm); err != nil {
 		s.Close()
 		return pooled{}, fromLink("cannot start a guest", err)
+	}
+	rehearsal := link.Exec{Command: "true", TimeoutMS: rehearsalLimit.Milliseconds()}
+	if _, err := s.client.Exec(ctx, rehearsal, link.Streams{}); err != nil {
+		s.Close()
+		return pooled{}, fromLink("cannot run a command", err)
 	}
 	return pooled{s, vm}, nil
 }

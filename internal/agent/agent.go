@@ -20,13 +20,16 @@ import (
 type Agent struct {
 	upper  *os.Root // what differs from the base image
 	reaper *reaper
+	null   *os.File
 	group  func() (group, error) // makes one for each command
 	quiet  func() error          // ends all commands
 
-	mu         sync.Mutex
-	configured *account // nil until the guest is a machine of its own
-	env        []string
-	workDir    string
+	mu          sync.Mutex
+	configured  *account // nil until the guest is a machine of its own
+	env         []string
+	workDir     string
+	identity    *identity // nil until it is opened, ahead in a template
+	madeWorkDir string    // by us, rather than by the environment
 }
 
 // Main is the guest's first process. It does not return.

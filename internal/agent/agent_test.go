@@ -47,7 +47,12 @@ func guest(t *testing.T) (*Agent, *link.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &Agent{upper: upper, reaper: reaping, group: func() (group, error) { return tree{}, nil },
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { null.Close() })
+	a := &Agent{upper: upper, null: null, reaper: reaping, group: func() (group, error) { return tree{}, nil },
 		configured: &account{name: "root", home: "/root"}, env: []string{"FROM=configure"}, workDir: t.TempDir()}
 	host, port := net.Pipe()
 	var served sync.WaitGroup

@@ -56,10 +56,16 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a := &Agent{upper: upper, reaper: newReaper(), group: groups.make, quiet: groups.killAll}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	a := &Agent{upper: upper, null: null, reaper: newReaper(), group: groups.make, quiet: groups.killAll}
 	raiseLimits()
 	if words, err := os.ReadFile("/proc/cmdline"); err == nil && strings.Contains(string(words), "pyro.warm=1") {
-		a.warm()
+		if err := errors.Join(a.warm(), groups.prepare()); err != nil {
+			return nil, nil, err
+		}
 	}
 	port, err := openPort("pyro.link")
 	return a, port, err

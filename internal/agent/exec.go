@@ -54,7 +54,7 @@ func (c *command) do(ctx context.Context) (link.ExecResult, error) {
 	if c.group, err = c.agent.group(); err != nil {
 		return link.ExecResult{}, err
 	}
-	defer c.group.close()
+	defer func() { go c.group.close() }() // Nobody need wait for that.
 	ended, err := c.start()
 	if err != nil {
 		return c.cannotRun(err)
@@ -86,8 +86,9 @@ func (c *command) do(ctx context.Context) (link.ExecResult, error) {
 	for _, o := range c.output {
 		_ = o.End() // Where nobody listens any more, the context has ended.
 	}
-	result.OOM = c.group.ranOut()
-	result.DiskFull = diskFull(c.who)
+	if result.ExitCode != 0 {
+		result.OOM, result.DiskFull = c.group.ranOut(), diskFull(c.who)
+	}
 	return result, nil
 }
 
@@ -117,39 +118,30 @@ func (c *command) start() (<-chan syscall.WaitStatus, error) {
 			f.Close()
 		}
 	}()
-	stdin, err := c.stdin()
-	if err != nil {
-		return nil, err
+	files := []uintptr{c.agent.null.Fd()}
+	if c.exec.Stdin {
+		theirs, ours, err := os.Pipe()
+		if err != nil {
+			return nil, err
+		}
+		c.input, child, files[0] = ours, append(child, theirs), theirs.Fd()
 	}
-	child = append(child, stdin)
 	for _, kind := range []uint8{link.KindStdout, link.KindStderr} {
 		output, theirs, err := process.NewOutput(link.Writer(c.stream, kind))
 		if err != nil {
 			return nil, err
 		}
-		child = append(child, theirs)
+		child, files = append(child, theirs), append(files, theirs.Fd())
 		c.output = append(c.output, output)
 	}
-	attr := &syscall.ProcAttr{Dir: c.run.Dir, Env: c.run.Env, Sys: &syscall.SysProcAttr{
+	attr := &syscall.ProcAttr{Dir: c.run.Dir, Env: c.run.Env, Files: files, Sys: &syscall.SysProcAttr{
 		Setsid: true, Credential: c.who.credential()}}
 	c.group.join(attr.Sys)
-	for _, f := range child {
-		attr.Files = append(attr.Files, f.Fd())
-	}
 	ended, err := c.agent.reaper.start(path, c.run.Argv, attr)
 	if err != nil && c.input != nil {
 		c.input.Close()
 	}
 	return ended, err
-}
-
-// stdin gives the command's end of its input.
-func (c *command) stdin() (theirs *os.File, err error) {
-	if !c.exec.Stdin {
-		return os.Open(os.DevNull)
-	}
-	theirs, c.input, err = os.Pipe()
-	return theirs, err
 }
 
 // feed passes input on to its end. A command that does not read it any more is no failure. Input that breaks off

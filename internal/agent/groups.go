@@ -33,9 +33,10 @@ type group interface {
 type cgroups struct {
 	dir string
 
-	mu   sync.Mutex
-	last int
-	left []string // groups that something lived on in when they were closed
+	mu    sync.Mutex
+	last  int
+	left  []string // groups that something lived on in when they were closed
+	spare group    // made ahead, nil where there is none
 }
 
 func newCgroups() (*cgroups, error) {
@@ -74,9 +75,20 @@ func (g *cgroups) limit() error {
 	return os.WriteFile(g.dir+"/pids.max", []byte(strconv.Itoa(threads/2)), 0o644)
 }
 
+// prepare makes the next group ahead.
+func (g *cgroups) prepare() error {
+	spare, err := g.make()
+	g.spare = spare
+	return err
+}
+
 func (g *cgroups) make() (group, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if spare := g.spare; spare != nil {
+		g.spare = nil
+		return spare, nil
+	}
 	g.left = slices.DeleteFunc(g.left, func(path string) bool { return os.Remove(path) == nil })
 	g.last++
 	path := g.dir + "/" + strconv.Itoa(g.last)

@@ -32,6 +32,10 @@ const bootLimit = 90 * time.Second
 // probeLimit bounds the boot that decides whether KVM is any use.
 const probeLimit = 15 * time.Second
 
+// agentWords are for the agent's environment, to which the kernel passes what it does not know itself. To interrupt a
+// goroutine takes a signal, which nothing in the agent computes long enough to be worth, and an emulator must translate.
+const agentWords = "GODEBUG=asyncpreemptoff=1"
+
 //go:embed guest
 var guestFiles embed.FS
 
@@ -73,7 +77,7 @@ func (s *supervisor) plan(ctx context.Context, vm record.VM) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	p := plan{vm: vm, driver: driver, scratch: filepath.Join(s.dir, record.ScratchFile)}
+	p := plan{vm: vm, driver: driver, scratch: filepath.Join(s.dir, record.ScratchFile), words: agentWords}
 	k := vm.Boot.Kernel
 	kernel := environment.Kernel{Path: k.Path, SHA256: k.SHA256, ModulesDir: k.ModulesDir, Modules: k.Modules}
 	if p.initrd, err = environment.Open(vm.CacheDir).Initrd(ctx, kernel, program); err != nil {

@@ -93,7 +93,8 @@ func (s *supervisor) warm(c *session) (any, error) {
 
 // freeze boots a guest, lets it come to rest before it has an identity, and freezes it.
 func (s *supervisor) freeze(ctx context.Context, p plan, d template.Draft) error {
-	p.scratch, p.memory, p.words = d.Scratch, &vmm.Memory{Path: d.Memory, Shared: true}, warmWord
+	p.scratch, p.memory = d.Scratch, &vmm.Memory{Path: d.Memory, Shared: true}
+	p.words += " " + warmWord
 	g, err := s.prepare(ctx, p)
 	if err != nil {
 		return err

@@ -89,7 +89,11 @@ func (s *Source) fetchRelease(ctx context.Context, w *environment.Workshop, p *p
 			continue
 		}
 		p.mirror = mirror
-		if p.release, err = verifyRelease(data, p.codename, s.keys, s.options.Now()); err != nil {
+		keys, err := s.keys()
+		if err != nil {
+			return err
+		}
+		if p.release, err = verifyRelease(data, p.codename, keys, s.options.Now()); err != nil {
 			return fmt.Errorf("cannot trust %s: %w", url, err)
 		}
 		if err := refuseOlder(w.StatePath("debian-"+p.codename+".json"), p.release, mirror); err != nil {

@@ -8,6 +8,14 @@ cd /
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 
+# Units are never started where the agent is the first process, so none is enabled: the helper is Perl, is called a
+# dozen times, and takes most of a second each time where processors are emulated.
+units=/usr/bin/deb-systemd-helper
+if [ -e "$units" ]; then
+	cp -p "$units" /run/deb-systemd-helper
+	printf '#!/bin/sh\nexit 0\n' >"$units"
+fi
+
 # Two things take long, and nothing waits for them: compiling Python's library, and hashing the certificates, which the
 # package's script would have done twice. They are done once, beside the rest; meanwhile the scripts find nothing to do.
 # What runs on must not hold debconf's pipe, descriptor 3, or debconf waits for it.
@@ -61,6 +69,9 @@ if [ -e /run/hashing ]; then
 		cat /run/hashing
 		exit 1
 	fi
+fi
+if [ -e "$units" ]; then
+	cp -p /run/deb-systemd-helper "$units"
 fi
 if [ -e "$certificates" ]; then
 	cp -p /run/update-ca-certificates "$certificates"

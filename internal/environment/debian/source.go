@@ -36,7 +36,7 @@ type Options struct {
 type Source struct {
 	options Options
 	catalog catalog
-	keys    openpgp.EntityList
+	keys    func() (openpgp.EntityList, error) // to read them takes longer than most commands of pyro's
 }
 
 // New returns the source.
@@ -57,11 +57,11 @@ func New(o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{options: o, catalog: c, keys: o.Keys}
-	if s.keys == nil {
-		s.keys, err = debianKeys()
+	s := &Source{options: o, catalog: c, keys: debianKeys}
+	if o.Keys != nil {
+		s.keys = func() (openpgp.EntityList, error) { return o.Keys, nil }
 	}
-	return s, err
+	return s, nil
 }
 
 // Offers lists the catalog.

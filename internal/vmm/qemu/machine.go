@@ -76,12 +76,9 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 
 // kernelWords is the guest's command line. One that resumes has had its own.
 func (d *Driver) kernelWords(spec vmm.Spec) string {
-	words := d.platform.words
-	if spec.Accelerator == vmm.TCG {
-		words += " " + d.platform.tcg
-		if spec.Incoming == nil {
-			words += " " + clockWords()
-		}
+	words := d.platform.kernelWords(spec.Accelerator)
+	if spec.Accelerator == vmm.TCG && spec.Incoming == nil {
+		words += " " + clockWords()
 	}
 	if spec.Cmdline != "" {
 		words += " " + spec.Cmdline

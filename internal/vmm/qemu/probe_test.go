@@ -81,7 +81,7 @@ func TestProbeTriesOtherModels(t *testing.T) {
 		t.Errorf("got %+v, %v with models %q", choice, err, models)
 	}
 	print, err := driver.Fingerprint(t.Context(), vmm.KVM)
-	if err != nil || !strings.HasSuffix(print, models[1]) {
+	if err != nil || !strings.Contains(print, "; "+models[1]+"; ") {
 		t.Errorf("fingerprint is %q, %v", print, err)
 	}
 }

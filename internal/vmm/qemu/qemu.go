@@ -70,7 +70,7 @@ func (d *Driver) Version(ctx context.Context) (version, path string, err error) 
 	return k.release.Version, k.release.QEMU.Path, nil
 }
 
-// Fingerprint has QEMU's version and file, the machine and the CPU model.
+// Fingerprint has QEMU's version and file, the machine, the CPU model and the kernel's command line.
 func (d *Driver) Fingerprint(ctx context.Context, accelerator vmm.Accelerator) (string, error) {
 	k, err := d.know(ctx)
 	if err != nil {
@@ -80,7 +80,8 @@ func (d *Driver) Fingerprint(ctx context.Context, accelerator vmm.Accelerator) (
 	if !ok {
 		return "", fmt.Errorf("no machine for accelerator %q", accelerator)
 	}
-	return fmt.Sprintf("qemu %s %d %d; %s; %s", k.release.Version, k.release.QEMU.Size, k.release.QEMU.ModTime, machine, d.cpu(accelerator, k)), nil
+	return fmt.Sprintf("qemu %s %d %d; %s; %s; %s", k.release.Version, k.release.QEMU.Size, k.release.QEMU.ModTime, machine,
+		d.cpu(accelerator, k), d.platform.kernelWords(accelerator)), nil
 }
 
 // cpu is the CPU model to start with: under KVM the one that a probe is trying, or that it found to boot.
