@@ -9,7 +9,7 @@ GUEST   := internal/supervisor/guest/pyro-agent
 export CGO_ENABLED := 0
 export GOTOOLCHAIN := local
 
-.PHONY: build setup setup-test demo test test-go test-python test-clients wheel bench dist clean
+.PHONY: build setup setup-test demo test test-go test-python test-clients wheel bench bench-network dist clean
 
 # build leaves bin/pyro: static, with the guest's agent in it.
 build: $(GUEST)
@@ -58,6 +58,11 @@ wheel: build
 
 bench: build
 	python3 bench/faces.py
+
+# bench-network measures a guest's network against none; it wants an installed debian:12 and a quiet machine.
+bench-network: build
+	go build -trimpath -o bin/bench-network ./bench/network
+	bin/bench-network
 
 clean:
 	rm -rf bin dist $(GUEST)
