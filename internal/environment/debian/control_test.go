@@ -112,10 +112,27 @@ func FuzzDeb(f *testing.F) {
 	})
 }
 
+func TestUnsigned(t *testing.T) {
+	const marker = "~Module signature appended~\n"
+	for name, signed := range map[string]string{
+		"code":  "code" + "signature" + "\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x09" + marker,
+		"plain": "plain",
+		"\x00\x00\x02\x00\x00\x00\x00\x00\x7f\x00\x00\x09" + marker: "\x00\x00\x02\x00\x00\x00\x00\x00\x7f\x00\x00\x09" + marker,
+		marker: marker,
+	} {
+		if got := unsigned([]byte(signed)); string(got) != name {
+			t.Errorf("%q without its signature is %q, not %q", signed, got, name)
+		}
+	}
+}
+
 func FuzzModule(f *testing.F) {
 	f.Add([]byte(module("depends=a,b", "softdep=pre: c d post: e")))
-	f.Fuzz(func(_ *testing.T, data []byte) {
+	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _, _ = moduleDepends(data)
+		if bare := unsigned(data); !bytes.HasPrefix(data, bare) {
+			t.Errorf("a module without its signature is no part of it")
+		}
 	})
 }
 

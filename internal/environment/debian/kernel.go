@@ -15,7 +15,7 @@ import (
 )
 
 // kernelRecipe changes when what is taken from a kernel's package does.
-const kernelRecipe = "1"
+const kernelRecipe = "3"
 
 // kernelPackage finds the kernel of a suite: the package that the cloud kernel's meta package depends on.
 func (u *universe) kernelPackage() (*binary, error) {

@@ -12,7 +12,7 @@ import (
 // guestModules are what a guest needs before its root is mounted, and for its network.
 func guestModules() []string {
 	return []string{
-		"virtio_ring", "virtio", "virtio_mmio", "virtio_blk", "virtio_console", "virtio_net", "virtio_rng", "overlay", "erofs",
+		"virtio_ring", "virtio", "virtio_mmio", "virtio_blk", "virtio_console", "virtio_net", "overlay", "erofs",
 	}
 }
 
@@ -67,7 +67,7 @@ func (m *moduleSet) load(names []string) (files map[string][]byte, order []strin
 				return err
 			}
 		}
-		files[name] = data
+		files[name] = unsigned(data)
 		order = append(order, name)
 		return nil
 	}
@@ -77,6 +77,23 @@ func (m *moduleSet) load(names []string) (files map[string][]byte, order []strin
 		}
 	}
 	return files, order, nil
+}
+
+// unsigned is a module without the signature at its end, which the kernel would check at each boot, where processors are
+// emulated in more time than the rest of the loading takes. Its package was verified. The format is that of the
+// kernel's include/linux/module_signature.h: the signature, twelve bytes with its length in the last four, a marker.
+func unsigned(module []byte) []byte {
+	const trailer, marker = 12, "~Module signature appended~\n"
+	body, ok := bytes.CutSuffix(module, []byte(marker))
+	if !ok || len(body) < trailer {
+		return module
+	}
+	last := body[len(body)-4:]
+	length := int(last[0])<<24 | int(last[1])<<16 | int(last[2])<<8 | int(last[3])
+	if body = body[:len(body)-trailer]; length > len(body) {
+		return module
+	}
+	return body[:len(body)-length]
 }
 
 // moduleDepends reads what a module says that it needs: modules, and those that it would like to be there before.

@@ -46,7 +46,6 @@ func build(p platform, cpu string, spec vmm.Spec, qmp *os.File, kernelWords stri
 	}
 	c.memory(spec.Memory, spec.MemMiB)
 	c.console(spec.Console)
-	c.add("-object", "rng-builtin,id=rng", "-device", "virtio-rng-device,rng=rng")
 	for _, disk := range spec.Disks {
 		c.disk(disk)
 	}

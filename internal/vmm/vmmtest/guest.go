@@ -29,7 +29,7 @@ type Guest struct {
 func modules() []string {
 	return []string{
 		"drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_mmio", "drivers/block/virtio_blk",
-		"drivers/char/virtio_console", "drivers/char/hw_random/virtio-rng", "net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net",
+		"drivers/char/virtio_console", "net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net",
 	}
 }
 

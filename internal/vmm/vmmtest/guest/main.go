@@ -90,9 +90,6 @@ func do(word, rest string) (string, error) {
 		return fmt.Sprint(len(entries) - 1), err // without lo
 	case "up": // IPv6 then sends frames by itself
 		return "up", up("eth0")
-	case "random":
-		got, err := os.ReadFile("/sys/class/misc/hw_random/rng_current")
-		return strings.TrimSpace(string(got)), err
 	case "panic":
 		return "", os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0)
 	case "reboot":
