@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -39,9 +41,11 @@ func (r request) program(t *testing.T, words ...string) string {
 	o := r.p.Options()
 	cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), "PYRO_STATE_DIR="+o.StateDir, "PYRO_CACHE_DIR="+o.CacheDir, "PYRO_BINARY="+binary, "PYTHONPATH=../../python/src")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%q: %v: %s", words, err, err.(*exec.ExitError).Stderr)
+		t.Fatalf("%q: %v: %s", words, err, &stderr)
 	}
 	return strings.TrimSpace(string(out))
 }
@@ -90,9 +94,14 @@ func faces() map[string]func(*testing.T, request) string {
 	}
 }
 
-// Each face passes the network's options through: the same request gives the same policy and the same published port.
+// Each face passes the network's options through: the same request gives the same policy and the same published port. And
+// each of these tasks, which are all cloned from one template, has an address of its own and none of its connections.
 func TestNetworkInEachFace(t *testing.T) {
 	p := engine(t)
+	if _, err := p.WarmEnvironment(t.Context(), pyro.WarmEnvironmentRequest{Environment: "debian:12", Network: true}); err != nil {
+		t.Fatal(err)
+	}
+	macs := map[string]bool{}
 	allow := []string{"www.example.org:443", "*.example.net", "10.1.0.0/16"}
 	for name, create := range faces() {
 		t.Run(name, func(t *testing.T) {
@@ -111,6 +120,16 @@ func TestNetworkInEachFace(t *testing.T) {
 			if want := []pyro.PublishedPort{{HostIP: "127.0.0.1", HostPort: port, GuestPort: 80}}; !slices.Equal(info.Published, want) {
 				t.Errorf("published %+v, want %+v", info.Published, want)
 			}
+			record, err := os.ReadFile(filepath.Join(p.Options().StateDir, "vms", id, "vm.json"))
+			if err != nil || !strings.Contains(string(record), `"warm":true`) && !strings.Contains(string(record), `"warm": true`) {
+				t.Errorf("not cloned from a template: %s, %v", record, err)
+			}
+			seen, err := p.ExecTask(t.Context(), pyro.ExecTaskRequest{TaskID: id, CommandLine: pyro.CommandLine{
+				Command: "cat /sys/class/net/e*/address; cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp | grep -vc local_address"}})
+			if err != nil || seen.Stdout != info.MAC+"\n0\n" || macs[info.MAC] {
+				t.Errorf("%q, want the address %s alone and no connection; %v", seen.Stdout, info.MAC, err)
+			}
+			macs[info.MAC] = true
 		})
 	}
 }
