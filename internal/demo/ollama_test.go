@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -120,7 +121,7 @@ func TestOllamaErrors(t *testing.T) {
 		cancel()
 		return calls("vm_list_environments", "")
 	})
-	if _, err = Ollama(ctx, engine(t), OllamaOptions{BaseURL: stopped.URL, Out: &out}); !strings.Contains(fmt.Sprint(err), "canceled") {
+	if _, err = Ollama(ctx, engine(t), OllamaOptions{BaseURL: stopped.URL, Out: &out}); !errors.Is(err, context.Canceled) || !strings.Contains(out.String(), "\nsummary: interrupted: ") {
 		t.Errorf("interrupted: got %v", err)
 	}
 }

@@ -1,6 +1,8 @@
 package demo
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -29,7 +31,10 @@ func (t *talk) log(step string, begun time.Time, text string) {
 // summary writes the last line.
 func (t *talk) summary(begun time.Time, err error) {
 	what, detail := string(t.result.Outcome), t.result.Detail
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled):
+		what, detail = "interrupted", "what the model made is removed"
+	case err != nil:
 		what, detail = "failed", err.Error()
 	}
 	detail = oneLine(detail)
