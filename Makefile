@@ -9,7 +9,8 @@ GUEST   := internal/supervisor/guest/pyro-agent
 export CGO_ENABLED := 0
 export GOTOOLCHAIN := local
 
-.PHONY: build setup setup-test demo test test-go test-python test-clients wheel bench bench-setup bench-compare soak dist clean
+.PHONY: build setup setup-test demo test test-go test-python test-clients wheel
+.PHONY: bench bench-setup bench-compare bench-network soak dist clean
 
 # build leaves bin/pyro: static, with the guest's agent in it.
 build: $(GUEST)
@@ -72,6 +73,11 @@ bench-compare:
 # soak runs 400 VMs and looks for what they leave.
 soak: build
 	PYRO_BINARY=$(CURDIR)/bin/pyro go test -tags soak -count 1 -timeout 30m -v ./test/soak
+
+# bench-network measures a guest's network against none; it wants an installed debian:12 and a quiet machine.
+bench-network: build
+	go build -trimpath -o bin/bench-network ./bench/network
+	bin/bench-network
 
 clean:
 	rm -rf bin dist $(GUEST)
