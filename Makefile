@@ -10,7 +10,7 @@ export CGO_ENABLED := 0
 export GOTOOLCHAIN := local
 
 .PHONY: build setup setup-test demo test test-go test-python test-clients wheel
-.PHONY: bench bench-setup bench-compare bench-network soak dist clean
+.PHONY: bench bench-setup bench-compare bench-network bench-oci soak dist clean
 
 # build leaves bin/pyro: static, with the guest's agent in it.
 build: $(GUEST)
@@ -78,6 +78,10 @@ soak: build
 bench-network: build
 	go build -trimpath -o bin/bench-network ./bench/network
 	bin/bench-network
+
+# bench-oci needs docker-registry and skopeo.
+bench-oci: build
+	python3 bench/oci.py
 
 clean:
 	rm -rf bin dist $(GUEST)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
@@ -34,7 +35,7 @@ func (p *Pyro) PullEnvironment(ctx context.Context, r PullEnvironmentRequest) (P
 	if err != nil {
 		return PullEnvironmentResult{}, err
 	}
-	out := PullEnvironmentResult{Changed: result.Changed, Env: viewManifest(result.Manifest), Phases: []PullPhase{}}
+	out := PullEnvironmentResult{Changed: result.Changed, PreviousOrigin: result.Previous, Env: viewManifest(result.Manifest), Phases: []PullPhase{}}
 	if result.Changed {
 		// The first VM of the default shape is to be a warm one already.
 		if vm, err := p.describe(ctx, record.KindBuild, Shape{Environment: r.Environment}, nil); err == nil {
@@ -52,7 +53,8 @@ func (p *Pyro) pull(ctx context.Context, r PullEnvironmentRequest) (environment.
 	if mirror == "" {
 		mirror = p.options.Mirror
 	}
-	request := environment.PullRequest{Name: r.Environment, Mirror: mirror, Force: r.Force, Configure: configurer{p}}
+	request := environment.PullRequest{Name: r.Environment, Mirror: mirror, Force: r.Force, Configure: configurer{p},
+		Registries: environment.Registries{Insecure: slices.Concat(p.options.InsecureRegistries, r.InsecureRegistries)}}
 	if r.Progress != nil {
 		request.Progress = func(e environment.Progress) {
 			r.Progress(PullProgress{Phase: e.Phase, Detail: e.Message, BytesDone: e.Bytes, BytesTotal: e.TotalBytes,
@@ -61,7 +63,7 @@ func (p *Pyro) pull(ctx context.Context, r PullEnvironmentRequest) (environment.
 	}
 	result, err := p.store.Pull(ctx, request)
 	if err != nil {
-		return result, environmentError(fmt.Sprintf("cannot pull %q", r.Environment), err)
+		return result, environmentError("", err)
 	}
 	return result, nil
 }
@@ -89,7 +91,10 @@ func (p *Pyro) installed(ctx context.Context, s Shape) (environment.Manifest, er
 }
 
 func environmentError(what string, err error) error {
-	out := &Error{Kind: ErrEnvironment, Message: fmt.Sprintf("%s: %v", what, err), cause: err}
+	out := &Error{Kind: ErrEnvironment, Message: err.Error(), cause: err}
+	if what != "" {
+		out.Message = fmt.Sprintf("%s: %v", what, err)
+	}
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
@@ -230,6 +235,12 @@ func viewManifest(m environment.Manifest) EnvironmentManifest {
 	for _, pkg := range m.Packages {
 		out.Packages = append(out.Packages, EnvironmentPackage{Name: pkg.Name, Version: pkg.Version, Architecture: pkg.Architecture,
 			SHA256: pkg.SHA256, Size: pkg.Size})
+	}
+	for _, l := range m.Layers {
+		out.Layers = append(out.Layers, EnvironmentLayer{MediaType: l.MediaType, SHA256: l.SHA256, Size: l.Size})
+	}
+	if c := m.Config; m.Source == "oci" {
+		out.Config = &EnvironmentConfig{Env: c.Env, User: c.User, WorkDir: c.WorkDir, Entrypoint: c.Entrypoint, Cmd: c.Cmd}
 	}
 	return out
 }

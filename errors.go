@@ -23,6 +23,9 @@ var (
 	ErrEnvironment      = errors.New("environment unavailable")
 )
 
+// ErrNoCommand is in the chain of an [ErrInvalid] about a run without a command, in an environment that has none either.
+var ErrNoCommand = errors.New("no command")
+
 // Error is a failure of pyro's own: one sentence, and where there is one, what to do about it. Kind is one of
 // the Err values of this package, or nil.
 type Error struct {

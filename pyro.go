@@ -19,9 +19,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
 	"github.com/pyro-mcp/pyro/internal/environment/debian"
+	"github.com/pyro-mcp/pyro/internal/environment/oci"
 )
 
 // Defaults and limits of the contract.
@@ -49,6 +51,9 @@ type Options struct {
 	// Mirror is the Debian mirror that environments are built from: $PYRO_DEBIAN_MIRROR, else the one that the
 	// host's own apt sources name, else ftp.debian.org.
 	Mirror string
+	// InsecureRegistries are the hosts of container registries that may be asked without TLS, or whose certificates are
+	// not verified: $PYRO_INSECURE_REGISTRIES, separated by commas. A registry on this host needs no mention.
+	InsecureRegistries []string
 	// Pool is how many booted clones are kept ready for RunInVM, apart from MaxActiveVMs. The default is none.
 	Pool int
 	// Logger takes what would help to debug pyro itself; nil is silence.
@@ -75,6 +80,11 @@ func WithAccelerator(name string) Option { return func(o *Options) { o.Accelerat
 
 // WithMirror sets [Options.Mirror].
 func WithMirror(url string) Option { return func(o *Options) { o.Mirror = url } }
+
+// WithInsecureRegistries sets [Options.InsecureRegistries].
+func WithInsecureRegistries(hosts ...string) Option {
+	return func(o *Options) { o.InsecureRegistries = hosts }
+}
 
 // WithPool sets [Options.Pool].
 func WithPool(n int) Option { return func(o *Options) { o.Pool = n } }
@@ -103,7 +113,7 @@ func New(options ...Option) (*Pyro, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pyro{options: o, store: environment.Open(o.CacheDir, archive), log: o.Logger}
+	p := &Pyro{options: o, store: environment.Open(o.CacheDir, archive, oci.New(oci.Options{Kernel: archive.Kernel})), log: o.Logger}
 	p.pool = &pool{p: p, size: o.Pool}
 	return p, nil
 }
@@ -151,6 +161,9 @@ func (o *Options) complete() error {
 	case "auto", "kvm", "tcg":
 	default:
 		return invalid("accelerator %q is none of auto, kvm, tcg", o.Accelerator)
+	}
+	if hosts := os.Getenv("PYRO_INSECURE_REGISTRIES"); o.InsecureRegistries == nil && hosts != "" {
+		o.InsecureRegistries = strings.Split(hosts, ",")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pyro-mcp/pyro/internal/record"
 )
@@ -46,7 +47,11 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 		return vm, nil
 	}
 	vm.Boot = record.Boot{Image: manifest.Image.Path, ImageSHA256: manifest.Image.SHA256,
-		Kernel: recordKernel(manifest.Kernel), Env: manifest.Config.Env, User: manifest.Config.User}
+		Kernel: recordKernel(manifest.Kernel), Env: manifest.Config.Env, User: manifest.Config.User,
+		Entrypoint: manifest.Config.Entrypoint, Cmd: manifest.Config.Cmd}
+	if kind != record.KindTask {
+		vm.Boot.WorkDir = manifest.Config.WorkDir
+	}
 	return vm, nil
 }
 
@@ -92,6 +97,46 @@ func (c CommandLine) timeout() (int64, error) {
 		return 0, invalid("timeout_seconds is %d, not at least 1", *c.TimeoutSeconds)
 	}
 	return int64(*c.TimeoutSeconds) * 1000, nil
+}
+
+// checkRun checks a run's command as far as that can be done before its environment is there. Those of the catalog
+// have no command of their own.
+func (p *Pyro) checkRun(r RunInVMRequest) error {
+	if r.Command != "" || len(r.Argv) > 0 {
+		return r.CommandLine.check()
+	}
+	if r.Entrypoint == nil && p.store.Offers(r.Environment) {
+		return noCommand(r.Environment)
+	}
+	_, err := r.timeout()
+	return err
+}
+
+// within is the run's command as the environment has it: behind its entry point, or its own where none is given.
+func (r RunInVMRequest) within(b record.Boot) (CommandLine, error) {
+	c := r.CommandLine
+	if c.Command != "" {
+		return c, nil
+	}
+	before, own := b.Entrypoint, b.Cmd
+	if r.Entrypoint != nil {
+		before, own = nil, nil
+		if *r.Entrypoint != "" {
+			before = []string{*r.Entrypoint}
+		}
+	}
+	if len(c.Argv) > 0 {
+		own = c.Argv
+	}
+	if c.Argv = slices.Concat(before, own); len(c.Argv) == 0 {
+		return c, noCommand(r.Environment)
+	}
+	return c, c.check()
+}
+
+func noCommand(environment string) error {
+	return &Error{Kind: ErrInvalid, Message: fmt.Sprintf("no command is given, and %q brings none of its own", environment),
+		Hint: "put it after --", cause: ErrNoCommand}
 }
 
 func (c CommandLine) check() error {

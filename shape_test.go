@@ -23,6 +23,7 @@ var shape = []room{
 	{path: "internal/link", level: 1, may: []string{"internal/wire"}},
 	{path: "internal/environment", level: 1, may: []string{"internal/image", "internal/archive"}},
 	{path: "internal/environment/debian", level: 2, may: []string{"internal/environment", "internal/image"}},
+	{path: "internal/environment/oci", level: 2, may: []string{"internal/environment", "internal/image"}},
 	{path: "internal/agent", level: 2, may: []string{"internal/link", "internal/wire", "internal/archive", "internal/process"}},
 	{path: "internal/template", level: 2, may: []string{"internal/vmm", "internal/image", "internal/link"}},
 	{path: "internal/hostcompat", level: 2, may: []string{"internal/link", "internal/wire", "internal/archive", "internal/process"}},
@@ -31,7 +32,7 @@ var shape = []room{
 		"internal/hostcompat", "internal/record", "internal/environment", "internal/image",
 	}},
 	{path: ".", level: 3, may: []string{
-		"internal/link", "internal/environment", "internal/environment/debian", "internal/archive", "internal/record",
+		"internal/link", "internal/environment", "internal/environment/debian", "internal/environment/oci", "internal/archive", "internal/record",
 		"internal/wire", "internal/template",
 	}},
 	{path: "internal/doctor", level: 4, may: []string{

@@ -7,8 +7,9 @@ import (
 
 // Shape is what every VM and task is made of. The JSON names are those of every face.
 type Shape struct {
-	// Environment names an installed or known environment, as ListEnvironments gives it.
-	Environment string `json:"environment" jsonschema:"the environment's name, for example debian:12"`
+	// Environment names an installed or known environment, as ListEnvironments gives it, or a container image:
+	// HOST/NAME[:TAG][@DIGEST], oci:DIR, oci-archive:FILE or docker-archive:FILE.
+	Environment string `json:"environment" jsonschema:"the environment's name, for example debian:12, or a container image with its registry, for example docker.io/library/python:3.12-slim"`
 	// VCPUCount is the number of virtual CPUs; 0 is 1.
 	VCPUCount int `json:"vcpu_count,omitempty" jsonschema:"virtual CPUs"`
 	// MemMiB is the guest's memory in MiB; 0 is 1024.
@@ -73,10 +74,14 @@ func (o Output) Err() error {
 	return nil
 }
 
-// RunInVMRequest asks for one command in a fresh VM.
+// RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point of an environment
+// that has one, and stands in for the environment's own command, which is run where neither form is given. Command is
+// run by the shell alone.
 type RunInVMRequest struct {
 	Shape
 	CommandLine
+	// Entrypoint replaces the environment's entry point and its own command; nil keeps them, "" is none.
+	Entrypoint *string `json:"entrypoint,omitempty" jsonschema:"a program that replaces the environment's entry point before argv"`
 }
 
 // RunInVMResult is the command's end. The VM is gone.

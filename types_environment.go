@@ -27,6 +27,8 @@ type PullEnvironmentRequest struct {
 	Mirror string `json:"mirror,omitempty" jsonschema:"Debian mirror to build from"`
 	// Force builds anew though the installed one is current.
 	Force bool `json:"force,omitempty" jsonschema:"build anew though the installed one is current"`
+	// InsecureRegistries are added to Options.InsecureRegistries.
+	InsecureRegistries []string `json:"insecure_registries,omitempty" jsonschema:"hosts of registries that may be asked without TLS"`
 	// Progress, where set, is called as the pull goes on, from one goroutine at a time.
 	Progress func(PullProgress) `json:"-"`
 }
@@ -41,11 +43,13 @@ type PullProgress struct {
 	PackagesTotal int    `json:"packages_total"`
 }
 
-// PullEnvironmentResult is the installed environment. Changed is false where it was already current.
+// PullEnvironmentResult is the installed environment. Changed is false where it was already current. PreviousOrigin is the
+// origin of the one that was installed before, if any: where a tag moved, it differs from the new one's.
 type PullEnvironmentResult struct {
-	Changed bool                `json:"changed"`
-	Phases  []PullPhase         `json:"phases"`
-	Env     EnvironmentManifest `json:"environment"`
+	Changed        bool                `json:"changed"`
+	PreviousOrigin string              `json:"previous_origin,omitempty"`
+	Phases         []PullPhase         `json:"phases"`
+	Env            EnvironmentManifest `json:"environment"`
 }
 
 // PullPhase is one phase of a finished pull.
@@ -72,6 +76,24 @@ type EnvironmentManifest struct {
 	DownloadedBytes int64                `json:"downloaded_bytes"`
 	DiskBytes       int64                `json:"disk_bytes"`
 	Packages        []EnvironmentPackage `json:"packages"`
+	Layers          []EnvironmentLayer   `json:"layers,omitempty"` // of an image, from the bottom, each once
+	Config          *EnvironmentConfig   `json:"config,omitempty"` // of an image
+}
+
+// EnvironmentLayer is one layer of the image that an environment was made of.
+type EnvironmentLayer struct {
+	MediaType string `json:"media_type"`
+	SHA256    string `json:"sha256"`
+	Size      int64  `json:"size"`
+}
+
+// EnvironmentConfig is what an image says about how to run commands in it.
+type EnvironmentConfig struct {
+	Env        []string `json:"env,omitempty"`
+	User       string   `json:"user,omitempty"`
+	WorkDir    string   `json:"work_dir,omitempty"`
+	Entrypoint []string `json:"entrypoint,omitempty"`
+	Cmd        []string `json:"cmd,omitempty"`
 }
 
 // EnvironmentPackage is one package of an environment.

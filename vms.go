@@ -77,11 +77,14 @@ func countsAsLive(id string) bool {
 // RunInVM runs one command in a fresh VM, which is gone afterwards. A command's failure or time-out is in the
 // result, not an error. Where the context ends, so does the VM.
 func (p *Pyro) RunInVM(ctx context.Context, r RunInVMRequest) (RunInVMResult, error) {
-	if err := r.CommandLine.check(); err != nil {
+	if err := p.checkRun(r); err != nil {
 		return RunInVMResult{}, err
 	}
 	vm, err := p.describe(ctx, record.KindRun, r.Shape, nil)
 	if err != nil {
+		return RunInVMResult{}, err
+	}
+	if r.CommandLine, err = r.within(vm.Boot); err != nil {
 		return RunInVMResult{}, err
 	}
 	if ready, ok := p.pool.take(vm); ok {

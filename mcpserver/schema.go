@@ -43,8 +43,10 @@ func inputSchema[In any](required ...string) (*jsonschema.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	delete(s.Properties, "argv")
-	s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(name string) bool { return name == "argv" })
+	for _, vector := range []string{"argv", "entrypoint"} {
+		delete(s.Properties, vector)
+		s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(name string) bool { return name == vector })
+	}
 	limits := bounds()
 	for name, property := range s.Properties {
 		// A parameter that may be left out need not be null as well.

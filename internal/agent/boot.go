@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,7 +33,7 @@ const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 
 // boot brings a guest up to where it waits for the host.
 func boot() (*Agent, io.ReadWriteCloser, error) {
-	err := mountAll("", []mount{
+	err := mountAll([]mount{
 		{"proc", "/proc", "proc", quiet, ""}, {"sysfs", "/sys", "sysfs", quiet, ""},
 		{"devtmpfs", "/dev", "devtmpfs", unix.MS_NOSUID, "mode=0755"},
 	})
@@ -71,14 +72,33 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	return a, port, err
 }
 
-func mountAll(root string, mounts []mount) error {
-	for _, m := range mounts {
-		where := root + m.where
-		if err := os.MkdirAll(where, 0o755); err != nil {
-			return fmt.Errorf("cannot make %q: %w", where, err)
+// haveDir makes a directory, in place of whatever else an image has there: a file, or a link that leads nowhere.
+func haveDir(path string) error {
+	for i := range path + "/" {
+		above := path[:i]
+		if i < len(path) && path[i] != '/' || above == "" {
+			continue
 		}
-		if err := unix.Mount(m.what, where, m.kind, m.flags, m.options); err != nil {
-			return fmt.Errorf("cannot mount %q: %w", where, err)
+		if info, err := os.Stat(above); err == nil && info.IsDir() {
+			continue
+		}
+		if err := os.Remove(above); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.Mkdir(above, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func mountAll(mounts []mount) error {
+	for _, m := range mounts {
+		if err := haveDir(m.where); err != nil {
+			return fmt.Errorf("cannot make %q: %w", m.where, err)
+		}
+		if err := unix.Mount(m.what, m.where, m.kind, m.flags, m.options); err != nil {
+			return fmt.Errorf("cannot mount %q: %w", m.where, err)
 		}
 	}
 	return nil
@@ -150,7 +170,7 @@ func mountRoot() (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := mountAll("", []mount{
+	if err := mountAll([]mount{
 		{base, baseDir, "erofs", unix.MS_RDONLY, ""}, {scratch, scratchDir, "ext4", unix.MS_NOATIME, "noinit_itable"},
 	}); err != nil {
 		return nil, err
@@ -167,7 +187,7 @@ func mountRoot() (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return upper, mountAll("", []mount{{"overlay", newRoot, "overlay", 0,
+	return upper, mountAll([]mount{{"overlay", newRoot, "overlay", 0,
 		"redirect_dir=off,metacopy=off,lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"}})
 }
 
@@ -207,7 +227,14 @@ func grow(device string) error {
 
 // enterRoot makes the overlay the root, with all that a system expects to be mounted.
 func enterRoot() error {
-	if err := mountAll(newRoot, []mount{
+	if err := unix.Chdir(newRoot); err != nil {
+		return err
+	}
+	if err := errors.Join(unix.Mount(".", "/", "", unix.MS_MOVE, ""), unix.Chroot("."), unix.Chdir("/")); err != nil {
+		return fmt.Errorf("cannot enter the new root: %w", err)
+	}
+	// From here on the image's links lead where they do for its programs.
+	if err := mountAll([]mount{
 		{"proc", "/proc", "proc", quiet, ""}, {"sysfs", "/sys", "sysfs", quiet, ""},
 		{"devtmpfs", "/dev", "devtmpfs", unix.MS_NOSUID, "mode=0755"},
 		{"devpts", "/dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "gid=5,mode=0620,ptmxmode=0666"},
@@ -218,12 +245,6 @@ func enterRoot() error {
 	}); err != nil {
 		return err
 	}
-	if err := unix.Chdir(newRoot); err != nil {
-		return err
-	}
-	if err := errors.Join(unix.Mount(".", "/", "", unix.MS_MOVE, ""), unix.Chroot("."), unix.Chdir("/")); err != nil {
-		return fmt.Errorf("cannot enter the new root: %w", err)
-	}
 	unix.Umask(0o022)
 	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"} {
 		os.Remove("/dev/" + name)
@@ -232,10 +253,10 @@ func enterRoot() error {
 		}
 	}
 	for dir, mode := range map[string]os.FileMode{"/tmp": 0o1777, "/var/tmp": 0o1777, "/run/lock": 0o1777, "/etc": 0o755, "/root": 0o700} {
-		if _, err := os.Lstat(dir); err == nil {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
 			continue
 		}
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := haveDir(dir); err != nil {
 			return err
 		}
 		if err := unix.Chmod(dir, uint32(mode)); err != nil {

@@ -89,7 +89,7 @@ func writeFile(path, content string) error {
 		return nil
 	}
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		if err := os.Remove(path); err != nil {
+		if err := os.RemoveAll(path); err != nil {
 			return err
 		}
 	}

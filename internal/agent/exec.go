@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -22,7 +23,7 @@ func (a *Agent) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (any
 	if err != nil {
 		return nil, err
 	}
-	argv := process.Argv(e.Argv, e.Command)
+	argv := process.Argv(e.Argv, a.keepPath(e.Command))
 	if len(argv) == 0 {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: "no command is given"}
 	}
@@ -35,6 +36,20 @@ func (a *Agent) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (any
 	result, err := c.do(ctx)
 	result.DurationMS = time.Since(started).Milliseconds()
 	return result, err
+}
+
+// keepPath puts the PATH that the environment's image asks for before a command line: the profile that a login shell
+// reads first would set it to the system's own.
+func (a *Agent) keepPath(line string) string {
+	if line == "" {
+		return ""
+	}
+	for _, v := range a.env {
+		if path, ok := strings.CutPrefix(v, "PATH="); ok {
+			return "export PATH='" + strings.ReplaceAll(path, "'", `'\''`) + "'; " + line
+		}
+	}
+	return line
 }
 
 // command is one command while it runs.

@@ -48,10 +48,11 @@ func openIdentity() (_ *identity, err error) {
 	return id, err
 }
 
-// openOver opens a file for writing in the place of a link, which may lead nowhere, and makes it where there is none.
+// openOver opens a file for writing in the place of what an image may have there: nothing, a link, which may lead
+// nowhere, or a directory.
 func openOver(path string) (*os.File, error) {
-	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSymlink {
-		if err := os.Remove(path); err != nil {
+	if info, err := os.Lstat(path); err == nil && info.Mode()&(os.ModeSymlink|os.ModeDir|os.ModeNamedPipe) != 0 {
+		if err := os.RemoveAll(path); err != nil {
 			return nil, err
 		}
 	}

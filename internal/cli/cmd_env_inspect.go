@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pyro-mcp/pyro"
@@ -29,6 +31,15 @@ func newEnvInspect(a *app) *cobra.Command {
 	return cmd
 }
 
+// words shows an argument vector so that the words can be told apart.
+func words(all []string) string {
+	quoted := make([]string, len(all))
+	for i, word := range all {
+		quoted[i] = strconv.Quote(word)
+	}
+	return strings.Join(quoted, " ")
+}
+
 func writeManifest(w io.Writer, e pyro.EnvironmentManifest) {
 	table(w,
 		[]string{"name", e.Name},
@@ -47,6 +58,16 @@ func writeManifest(w io.Writer, e pyro.EnvironmentManifest) {
 		[]string{"downloaded", size(e.DownloadedBytes)},
 		[]string{"on disk", size(e.DiskBytes)},
 	)
+	if c := e.Config; c != nil {
+		table(w, []string{"entry point", words(c.Entrypoint)}, []string{"command", words(c.Cmd)}, []string{"user", c.User},
+			[]string{"directory", c.WorkDir}, []string{"variables", words(c.Env)})
+		fmt.Fprintf(w, "\n%d layers:\n", len(e.Layers))
+		rows := [][]string{{"SIZE", "TYPE", "SHA-256"}}
+		for _, l := range e.Layers {
+			rows = append(rows, []string{size(l.Size), l.MediaType, l.SHA256})
+		}
+		table(w, rows...)
+	}
 	if len(e.Packages) == 0 {
 		return
 	}

@@ -22,6 +22,9 @@ func knownEnvironment(ctx context.Context, p *pyro.Pyro, name string, err error)
 	if err == nil || !errors.Is(err, pyro.ErrEnvironment) && !errors.Is(err, pyro.ErrNotFound) {
 		return err
 	}
+	if errors.Is(err, pyro.ErrEnvironment) && pyro.ErrorHint(err) != "" {
+		return err // It says itself what to do.
+	}
 	list, errList := p.ListEnvironments(ctx)
 	if errList != nil {
 		return err

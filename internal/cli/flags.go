@@ -108,6 +108,16 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// nameAndMaybeCommand is nameAndCommand where the name alone may do.
+func nameAndMaybeCommand(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if cmd.ArgsLenAtDash() < 0 && len(args) == 1 {
+			return nil
+		}
+		return nameAndCommand(name)(cmd, args)
+	}
+}
+
 // nameAndCommand wants NAME -- CMD..., so that no word of the command is ever taken for one of ours.
 func nameAndCommand(name string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

@@ -56,8 +56,8 @@ func (w *Workshop) downloadFrom(ctx context.Context, url string, b Blob, f *os.F
 			// No sync: the file is verified again whenever it is used.
 			return errors.Join(os.MkdirAll(filepath.Dir(final), 0o755), os.Rename(f.Name(), final))
 		case resumed == 0:
-			err := fmt.Errorf("cannot use %s: its SHA-256 is %s where the signed index says %s: the mirror, or something on "+
-				"the way to it, changed the file, or it is just being updated; try another mirror, or later", url, digest, b.SHA256)
+			err := fmt.Errorf("cannot use %s: its SHA-256 is %s where the %s says %s: the %s, or something on the way to it, "+
+				"changed the file, or it is just being updated; %s", url, digest, b.Server.index(), b.SHA256, b.Server, b.Server.remedy("try another %s, or later"))
 			w.Update(func(p *Progress) { p.Bytes -= size })
 			return errors.Join(refusal{error: err}, f.Truncate(0))
 		}
@@ -80,14 +80,15 @@ func (w *Workshop) transfer(ctx context.Context, url string, b Blob, f *os.File,
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case isRefusal(err):
-			return fmt.Errorf("%w; try another mirror", err)
+			return b.Server.refused(err)
 		case err == nil:
 			continue
 		}
-		if failures++; failures >= w.fetch.attempts {
-			return fmt.Errorf("%w (after %d attempts; a new pull goes on where this one stopped)", err, failures)
+		wait, patient := patience(err, pause)
+		if failures++; failures >= w.fetch.attempts || !patient {
+			return fmt.Errorf("%w (attempts: %d; a new pull goes on where this one stopped)", err, failures)
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 		pause *= 2
@@ -113,12 +114,16 @@ func isRefusal(err error) bool {
 func (w *Workshop) part(ctx context.Context, url string, b Blob, f *os.File, have int64) (int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	response, err := w.fetch.ask(ctx, url, have)
+	header := http.Header{}
+	if have > 0 {
+		header.Set("Range", fmt.Sprintf("bytes=%d-", have))
+	}
+	response, err := w.fetch.ask(ctx, Request{URL: url, Server: b.Server, Header: header})
 	if err != nil {
 		return have, err
 	}
 	defer response.Body.Close()
-	start, err := accept(response, b.Size, have)
+	start, err := b.accept(response, have)
 	if err != nil {
 		return have, err
 	}
@@ -126,61 +131,39 @@ func (w *Workshop) part(ctx context.Context, url string, b Blob, f *os.File, hav
 	if _, err := f.Seek(start, io.SeekStart); err != nil {
 		return start, err
 	}
-	body := newStallReader(response.Body, w.fetch.stall, cancel)
+	body := newStallReader(response.Body, b.Server, w.fetch.stall, cancel)
 	defer body.stop()
 	n, err := io.Copy(f, io.TeeReader(io.LimitReader(body, b.Size-start), progressWriter{w}))
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		err = cause
 	}
 	if err == nil && start+n < b.Size {
-		err = fmt.Errorf("the mirror stopped after %d of %d bytes", start+n, b.Size)
+		err = fmt.Errorf("the %s stopped after %d of %d bytes", b.Server, start+n, b.Size)
 	}
 	return start + n, err
 }
 
-// ask sends one GET, for the bytes from have on, and refuses answers that bring none.
-func (f fetcher) ask(ctx context.Context, url string, have int64) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, refusal{error: err}
-	}
-	if have > 0 {
-		request.Header.Set("Range", fmt.Sprintf("bytes=%d-", have))
-	}
-	response, err := f.client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	switch code := response.StatusCode; {
-	case code == http.StatusOK, code == http.StatusPartialContent, code == http.StatusRequestedRangeNotSatisfiable:
-		return response, nil
-	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout:
-		err = fmt.Errorf("the mirror answers %q", response.Status)
-	default:
-		err = refusal{fmt.Errorf("the mirror answers %q", response.Status), true}
-	}
-	response.Body.Close()
-	return nil, err
-}
-
 // accept returns where in the file the answer's bytes begin.
-func accept(response *http.Response, size, have int64) (int64, error) {
+func (b Blob) accept(response *http.Response, have int64) (int64, error) {
+	refuse := func(format string, args ...any) (int64, error) {
+		return have, refusal{error: fmt.Errorf("the %s "+format, append([]any{b.Server}, args...)...)}
+	}
 	switch response.StatusCode {
 	case http.StatusPartialContent:
-		want := fmt.Sprintf("bytes %d-%d/%d", have, size-1, size)
+		want := fmt.Sprintf("bytes %d-%d/%d", have, b.Size-1, b.Size)
 		if got := response.Header.Get("Content-Range"); got != want {
-			return have, refusal{error: fmt.Errorf("the mirror sends the range %q where %q was asked for", got, want)}
+			return refuse("sends the range %q where %q was asked for", got, want)
 		}
 		return have, nil
 	case http.StatusRequestedRangeNotSatisfiable:
-		return have, refusal{error: fmt.Errorf("the mirror has a shorter file than the %d bytes expected", size)}
+		return refuse("has a shorter file than the %d bytes expected", b.Size)
 	}
 	length := response.ContentLength
-	if length != size && strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
-		return have, refusal{error: errors.New("the mirror answers with a web page in place of the file")}
+	if length != b.Size && strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
+		return refuse("answers with a web page in place of the file")
 	}
-	if length >= 0 && length != size {
-		return have, refusal{error: fmt.Errorf("the mirror has a file of %d bytes where %d were expected", length, size)}
+	if length >= 0 && length != b.Size {
+		return refuse("has a file of %d bytes where %d were expected", length, b.Size)
 	}
 	return 0, nil
 }
@@ -200,8 +183,8 @@ type stallReader struct {
 	limit time.Duration
 }
 
-func newStallReader(r io.Reader, limit time.Duration, cancel context.CancelCauseFunc) *stallReader {
-	timer := time.AfterFunc(limit, func() { cancel(fmt.Errorf("the mirror sent nothing for %v", limit)) })
+func newStallReader(r io.Reader, from Server, limit time.Duration, cancel context.CancelCauseFunc) *stallReader {
+	timer := time.AfterFunc(limit, func() { cancel(fmt.Errorf("the %s sent nothing for %v", from, limit)) })
 	return &stallReader{r, timer, limit}
 }
 
@@ -212,44 +195,3 @@ func (s *stallReader) Read(p []byte) (int, error) {
 }
 
 func (s *stallReader) stop() { s.timer.Stop() }
-
-// Get returns a small file that is not known beforehand, at most limit bytes of it.
-func (w *Workshop) Get(ctx context.Context, url string, limit int64) ([]byte, error) {
-	pause := w.fetch.pause
-	for failures := 0; ; {
-		data, err := w.get(ctx, url, limit)
-		failures++
-		if err == nil {
-			return data, nil
-		}
-		if ctx.Err() != nil || isRefusal(err) || failures >= w.fetch.attempts {
-			return nil, fmt.Errorf("cannot download %s: %w", url, err)
-		}
-		if err := sleep(ctx, pause); err != nil {
-			return nil, err
-		}
-		pause *= 2
-	}
-}
-
-func (w *Workshop) get(ctx context.Context, url string, limit int64) ([]byte, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	response, err := w.fetch.ask(ctx, url, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	body := newStallReader(response.Body, w.fetch.stall, cancel)
-	defer body.stop()
-	data, err := io.ReadAll(io.LimitReader(body, limit+1))
-	switch {
-	case err != nil && context.Cause(ctx) != nil:
-		return nil, context.Cause(ctx)
-	case err != nil:
-		return nil, fmt.Errorf("the mirror stopped after %d bytes: %w", len(data), err)
-	case int64(len(data)) > limit:
-		return nil, refusal{error: fmt.Errorf("the mirror sends more than %d bytes", limit)}
-	}
-	return data, nil
-}

@@ -13,6 +13,13 @@ type Package struct {
 	Size         int64  `json:"size"`
 }
 
+// Layer is one layer of the image that an environment was made of.
+type Layer struct {
+	MediaType string `json:"media_type"`
+	SHA256    string `json:"sha256"` // of the layer as it is stored
+	Size      int64  `json:"size"`
+}
+
 // File is a file in the store.
 type File struct {
 	Path   string `json:"path"`
@@ -55,6 +62,7 @@ type Manifest struct {
 	Image           File      `json:"image"`
 	Kernel          Kernel    `json:"kernel"`
 	Packages        []Package `json:"packages,omitempty"`
+	Layers          []Layer   `json:"layers,omitempty"`
 	Config          Config    `json:"config"`
 	DownloadedBytes int64     `json:"downloaded_bytes"` // what its inputs weigh, cached or not
 	DiskBytes       int64     `json:"disk_bytes"`       // what its image takes on disk

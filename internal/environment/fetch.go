@@ -17,6 +17,7 @@ type Blob struct {
 	SHA256 string
 	Size   int64
 	Place  string // in the store, like packages/DIGEST.deb
+	Server Server
 }
 
 // fetcher holds what downloads have in common.

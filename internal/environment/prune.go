@@ -79,6 +79,9 @@ func (p *pruner) mark(r PruneRequest) error {
 		for _, pkg := range m.Packages {
 			p.used["packages/"+pkg.SHA256+".deb"] = true
 		}
+		for _, l := range m.Layers {
+			p.used["blobs/"+l.SHA256] = true
+		}
 	}
 	return nil
 }

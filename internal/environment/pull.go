@@ -13,10 +13,14 @@ import (
 // second pull of the same name waits for the first, and finds its work done.
 func (s *Store) Pull(ctx context.Context, r PullRequest) (result PullResult, err error) {
 	begun := time.Now()
-	source := s.source(r.Name)
+	source, full := s.source(r.Name)
 	if source == nil {
-		return PullResult{}, s.unknown(r.Name)
+		return PullResult{}, fmt.Errorf("cannot pull %q: %w", r.Name, s.unknown(r.Name))
 	}
+	if len(fileName(full)) > maxFileName {
+		return PullResult{}, fmt.Errorf("cannot pull %q: the name is too long to keep an environment under", full)
+	}
+	r.Name = full
 	release, err := s.Hold(ctx)
 	if err != nil {
 		return PullResult{}, err
@@ -43,6 +47,7 @@ func (s *Store) Pull(ctx context.Context, r PullRequest) (result PullResult, err
 	}
 	defer func() { err = errors.Join(err, dir.close()) }()
 	w := &Workshop{Name: r.Name, Request: r, store: s, dir: dir, fetch: newFetcher()}
+	defer w.fetch.client.CloseIdleConnections()
 	result, err = s.pull(ctx, source, w)
 	if err != nil {
 		return result, fmt.Errorf("cannot pull %q: %w", r.Name, err)
@@ -51,15 +56,21 @@ func (s *Store) Pull(ctx context.Context, r PullRequest) (result PullResult, err
 	return result, nil
 }
 
-func (s *Store) pull(ctx context.Context, source Source, w *Workshop) (PullResult, error) {
+// maxFileName leaves room in a file's name for what is put before and behind an environment's.
+const maxFileName = 240
+
+func (s *Store) pull(ctx context.Context, source Source, w *Workshop) (result PullResult, err error) {
 	w.Phase(PhaseResolve, "asking what "+w.Name+" is now")
 	plan, err := source.Resolve(ctx, w)
 	if err != nil {
 		return PullResult{}, err
 	}
+	if plan.Close != nil {
+		defer func() { err = errors.Join(err, plan.Close()) }()
+	}
 	old, err := s.read(w.Name)
 	if err == nil && old.InputsSHA256 == plan.InputsSHA256 && !w.Request.Force {
-		return w.end(old, false), nil
+		return w.end(old, false, old.Reference), nil
 	}
 	m, err := plan.Build(ctx)
 	if err != nil {
@@ -74,13 +85,13 @@ func (s *Store) pull(ctx context.Context, source Source, w *Workshop) (PullResul
 		return PullResult{}, err
 	}
 	m, err = s.read(w.Name)
-	return w.end(m, true), err
+	return w.end(m, true, old.Reference), err
 }
 
-func (w *Workshop) end(m Manifest, changed bool) PullResult {
+func (w *Workshop) end(m Manifest, changed bool, previous string) PullResult {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.endPhase()
 	w.now.Phase = ""
-	return PullResult{Manifest: m, Changed: changed, Phases: w.phases}
+	return PullResult{Manifest: m, Changed: changed, Previous: previous, Phases: w.phases}
 }

@@ -10,11 +10,17 @@ import (
 type Source interface {
 	// Offers lists the environments that the source has a fixed name for.
 	Offers() []Offer
-	// Match tells whether name, which need not be an offered one, is for this source to resolve.
-	Match(name string) bool
+	// Match tells whether name, which need not be an offered one, is for this source to resolve, and gives its full
+	// form, under which the environment is kept.
+	Match(name string) (full string, ok bool)
 	// Resolve finds out what the name stands for now and verifies it, with no more traffic than that takes.
 	// It uses nothing of the workshop after the pull has ended.
 	Resolve(ctx context.Context, w *Workshop) (Plan, error)
+}
+
+// Suggester is a Source that can tell what a name which no source takes may stand for elsewhere.
+type Suggester interface {
+	Suggest(name string) (full string, ok bool)
 }
 
 // Offer is an environment in a source's catalog.
@@ -28,6 +34,7 @@ type Plan struct {
 	// Build makes the image in the workshop. The store fills in what it knows itself: the name, the digest of the
 	// inputs, the time, and the final place of the image.
 	Build func(ctx context.Context) (Manifest, error)
+	Close func() error // called when the pull has ended, if it is set
 }
 
 // Configurer boots a VM from an unconfigured image, runs a script in it, and tells what that changed.
@@ -56,13 +63,14 @@ type PullRequest struct {
 
 // Registries says how container registries may be spoken to.
 type Registries struct {
-	Insecure []string // hosts that may be asked without TLS
+	Insecure []string // hosts, with their ports if any, that may be asked without TLS, or with a certificate nobody vouches for
 }
 
 // PullResult is an installed environment.
 type PullResult struct {
 	Manifest Manifest
-	Changed  bool // false if the installed one already was what the name stands for
+	Changed  bool   // false if the installed one already was what the name stands for
+	Previous string // the Reference of the one that was installed before, if any
 	Phases   []Phase
 	Duration time.Duration
 }

@@ -30,7 +30,8 @@ var ErrBusy = errors.New("environments are being used right now")
 //	images/SHA256/           root file systems, named by their own digest
 //	kernels/KEY/             kernels with their modules
 //	initrds/KEY              initramfs
-//	packages/SHA256.deb      and other downloads, verified
+//	packages/SHA256.deb      downloads, verified
+//	blobs/SHA256             images' layers, verified, shared by those that have them
 //	locks/, tmp/, partial/   what is being worked on
 type Store struct {
 	dir     string
@@ -113,8 +114,9 @@ func (s *Store) manifests() ([]Manifest, error) {
 
 // Get returns the manifest of an installed environment; ErrUnknown or ErrNotInstalled otherwise.
 func (s *Store) Get(name string) (Manifest, error) {
-	m, err := s.read(name)
-	if errors.Is(err, ErrNotInstalled) && s.source(name) == nil {
+	source, full := s.source(name)
+	m, err := s.read(full)
+	if errors.Is(err, ErrNotInstalled) && source == nil {
 		return Manifest{}, s.unknown(name)
 	}
 	return m, err
@@ -169,13 +171,14 @@ func (m *Manifest) paths() []*string {
 	return []*string{&m.Image.Path, &m.Kernel.Path, &m.Kernel.ModulesDir}
 }
 
-func (s *Store) source(name string) Source {
+// source finds the source of a name, and the name's full form. Without a source that is the name itself.
+func (s *Store) source(name string) (Source, string) {
 	for _, source := range s.sources {
-		if source.Match(name) {
-			return source
+		if full, ok := source.Match(name); ok {
+			return source, full
 		}
 	}
-	return nil
+	return nil, name
 }
 
 // unknown says that a name is, and which one may have been meant.
@@ -190,6 +193,15 @@ func (s *Store) unknown(name string) error {
 	}
 	if nearest != "" {
 		return fmt.Errorf("%w %q; did you mean %q?", ErrUnknown, name, nearest)
+	}
+	for _, source := range s.sources {
+		suggester, ok := source.(Suggester)
+		if !ok {
+			continue
+		}
+		if full, ok := suggester.Suggest(name); ok {
+			return fmt.Errorf("%w %q; if you mean the image of that name, write %q", ErrUnknown, name, full)
+		}
 	}
 	return fmt.Errorf("%w %q", ErrUnknown, name)
 }
@@ -216,6 +228,13 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// Offers tells whether a source has the name in its catalog.
+func (s *Store) Offers(name string) bool {
+	return slices.ContainsFunc(s.sources, func(source Source) bool {
+		return slices.ContainsFunc(source.Offers(), func(o Offer) bool { return o.Name == name })
+	})
 }
 
 // Hold keeps Prune away until release is called, so that an image that Get names is there when a VM opens it.

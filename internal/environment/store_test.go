@@ -30,7 +30,7 @@ func (m *maker) Offers() []Offer {
 	return []Offer{{"demo:1", "1", "one", "demo"}, {"demo:1-big", "1", "more", "demo"}}
 }
 
-func (m *maker) Match(name string) bool { return strings.HasPrefix(name, "demo:1") }
+func (m *maker) Match(name string) (string, bool) { return name, strings.HasPrefix(name, "demo:1") }
 
 func (m *maker) at(point string) {
 	if m.stop != nil {

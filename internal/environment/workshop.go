@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -31,6 +32,22 @@ func (w *Workshop) Dir() string { return w.dir.path }
 
 // StatePath is where a source keeps a small file of its own across pulls. Prune leaves it.
 func (w *Workshop) StatePath(name string) string { return w.store.path("state", fileName(name)) }
+
+// SharedKernel returns the kernel of the environment that was installed last, if there is one: Debian's own before
+// others, since their kernel is brought up to date with them.
+func (w *Workshop) SharedKernel() (Kernel, bool) {
+	installed, err := w.store.manifests()
+	if err != nil || len(installed) == 0 {
+		return Kernel{}, false
+	}
+	newest := slices.MaxFunc(installed, func(a, b Manifest) int {
+		if own := a.Source == "debian"; own != (b.Source == "debian") {
+			return map[bool]int{true: 1, false: -1}[own]
+		}
+		return a.CreatedAt.Compare(b.CreatedAt)
+	})
+	return newest.Kernel, true
+}
 
 // Phase begins the next phase of the pull, with totals that are not known yet.
 func (w *Workshop) Phase(name, message string) {

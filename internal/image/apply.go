@@ -20,6 +20,8 @@ type ApplyOptions struct {
 	// Whiteouts gives .wh.NAME and .wh..wh..opq their OCI meaning: they delete what lower layers brought, and
 	// nothing that this layer brings. Without it they are files like others.
 	Whiteouts bool
+	// Unique refuses a layer that has a name twice, as the OCI specification does. Directories may be named again.
+	Unique bool
 	// Devices keeps device nodes; otherwise they are left out, as are hard links to them.
 	Devices bool
 	Limits  Limits
@@ -132,7 +134,7 @@ func (a *applier) entry(h *tar.Header, layer io.ReaderAt, size int64) error {
 	if n.mode&fs.ModeDevice != 0 && !a.o.Devices {
 		a.devices = append(a.devices, omitted{dir, base, n})
 	}
-	return a.put(dir, base, n)
+	return a.enter(dir, base, n)
 }
 
 // keepDir tells whether dpkg would leave the directory that it finds at the entry's name.
@@ -180,7 +182,15 @@ func (a *applier) hardLink(h *tar.Header) error {
 	if target.mode&fs.ModeDevice != 0 && !a.o.Devices {
 		a.devices = append(a.devices, omitted{dir, base, target.node})
 	}
-	return a.put(dir, base, target.node)
+	return a.enter(dir, base, target.node)
+}
+
+// enter gives n its name in dir.
+func (a *applier) enter(dir *node, base string, n *node) error {
+	if kid, ok := dir.kids[base]; ok && a.o.Unique && kid.layer == a.layer && !(kid.mode.IsDir() && n.mode.IsDir()) {
+		return errors.New("the layer has this name twice")
+	}
+	return a.put(dir, base, n)
 }
 
 // Names with a meaning in OCI layers.

@@ -126,6 +126,9 @@ func TestApply(t *testing.T) {
 		{"directory to file and back", oci, [][]item{
 			{file("d/a", "1"), file("f", "1")}, {file("d", "2"), dir("f"), file("f/b", "2")}},
 			"d ---------- 2|f d---------|f/b ---------- 2"},
+		{"directories again, and names of lower layers", ApplyOptions{Unique: true}, [][]item{
+			{file("a", "1"), dir("d"), dir("d"), file("d/f", "1"), dir("d")}, {dir("a"), file("d/f", "2")}},
+			"a d---------|d d---------|d/f ---------- 2"},
 		{"last duplicate wins", oci, [][]item{{file("a", "1"), symlink("a", "x"), file("a", "3")}},
 			"a ---------- 3"},
 		{"entries below links", oci, [][]item{
@@ -189,6 +192,9 @@ func TestApplyRefuses(t *testing.T) {
 		{"too long a path", few, []item{file("a/"+strings.Repeat("../", 33)+"b", "")}, "MaxPath"},
 		{"too long names", few, []item{file(strings.Repeat("n", 51), "")}, "MaxMeta"},
 		{"too long a target", oci, []item{symlink("a", strings.Repeat("x", 4096))}, "4096 bytes"},
+		{"a name twice", ApplyOptions{Unique: true}, []item{file("a", "1"), file("a", "2")}, "twice"},
+		{"a name twice, by two ways", ApplyOptions{Unique: true}, []item{dir("d"), symlink("l", "d"), file("d/a", ""), symlink("l/a", "x")}, "twice"},
+		{"a link's name twice", ApplyOptions{Unique: true}, []item{file("a", ""), file("b", ""), hardlink("b", "a")}, "twice"},
 		{"the root as a file", oci, []item{symlink("./", "x")}, "root"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

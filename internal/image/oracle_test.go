@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -16,8 +17,13 @@ import (
 type oracle map[string]*oracleFile
 
 type oracleFile struct {
-	mode fs.FileMode
-	body string // content or target
+	mode  fs.FileMode
+	body  string // content or target
+	attrs string // owner, time, extended attribute
+}
+
+func oracleAttrs(uid, gid int, second int64, xattr string) string {
+	return fmt.Sprint(uid, ":", gid, " ", second, " ", xattr)
 }
 
 // whiteouts is the first pass over a layer: it sees only what lower layers brought.
@@ -62,22 +68,28 @@ func (o oracle) entries(items []item) bool {
 		}
 		path := join(above, base)
 		old := o[path]
-		mode := fs.FileMode(it.Mode)
+		mode := fs.FileMode(it.Mode & 0o777)
+		for bit, special := range map[int64]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+			if it.Mode&bit != 0 {
+				mode |= special
+			}
+		}
+		attrs := oracleAttrs(it.Uid, it.Gid, it.ModTime.Unix(), it.PAXRecords["SCHILY.xattr.user.x"])
 		switch it.Typeflag {
 		case tar.TypeDir:
 			if old == nil || !old.mode.IsDir() {
 				o.remove(path, true)
 			}
-			o[path] = &oracleFile{mode | fs.ModeDir, ""}
+			o[path] = &oracleFile{mode | fs.ModeDir, "", attrs}
 		case tar.TypeLink:
 			o.remove(path, true)
 			o[path] = linked
 		case tar.TypeSymlink:
 			o.remove(path, true)
-			o[path] = &oracleFile{mode | fs.ModeSymlink, it.Linkname}
+			o[path] = &oracleFile{mode | fs.ModeSymlink, it.Linkname, attrs}
 		default:
 			o.remove(path, true)
-			o[path] = &oracleFile{mode, it.body}
+			o[path] = &oracleFile{mode, it.body, attrs}
 		}
 	}
 	return true
@@ -113,7 +125,7 @@ func (o oracle) resolve(path string, make bool) (string, bool) {
 		case f == nil && !make:
 			return "", false
 		case f == nil:
-			o[next] = &oracleFile{fs.ModeDir | 0o755, ""}
+			o[next] = &oracleFile{fs.ModeDir | 0o755, "", oracleAttrs(0, 0, 0, "")}
 		case f.mode.Type() == fs.ModeSymlink:
 			if links++; links > 40 {
 				return "", false
@@ -138,7 +150,7 @@ func (o oracle) list() []string {
 	}
 	var lines []string
 	for path, f := range o {
-		lines = append(lines, fmt.Sprint(path, " ", f.mode, " ", f.body, " ", names[f]))
+		lines = append(lines, fmt.Sprint(path, " ", f.mode, " ", f.body, " ", names[f], " ", f.attrs))
 	}
 	slices.Sort(lines)
 	return lines
@@ -163,7 +175,8 @@ func listAll(t testing.TB, tree *Tree) []string {
 			}
 			body = string(b)
 		}
-		lines = append(lines, fmt.Sprint(path, " ", e.Mode, " ", body, " ", links))
+		second, _ := unixTime(e.ModTime)
+		lines = append(lines, fmt.Sprint(path, " ", e.Mode, " ", body, " ", links, " ", oracleAttrs(e.UID, e.GID, int64(second), e.Xattrs["user.x"])))
 		return nil
 	})
 	if err != nil {
@@ -181,7 +194,7 @@ func drawLayer(t *rapid.T, number int, links bool) (items []item) {
 	for i := range rapid.IntRange(1, 12).Draw(t, "entries") {
 		kind := rapid.SampledFrom([]string{"file", "file", "dir", "whiteout", "opaque", "symlink", "hardlink"}).Draw(t, "kind")
 		path := name.Draw(t, "path")
-		mode := int64(rapid.IntRange(0, 0o777).Draw(t, "mode"))
+		mode := int64(rapid.IntRange(0, 0o7777).Draw(t, "mode"))
 		above, base := splitPath(path)
 		switch {
 		case kind == "dir":
@@ -202,6 +215,14 @@ func drawLayer(t *rapid.T, number int, links bool) (items []item) {
 			it := file(path, fmt.Sprintf("%d.%d", number, i))
 			it.Mode = mode
 			items = append(items, it)
+		}
+	}
+	for i := range items {
+		it := &items[i]
+		it.Uid, it.Gid = rapid.SampledFrom([]int{0, 1000, 1 << 22}).Draw(t, "uid"), rapid.IntRange(0, 3).Draw(t, "gid")
+		it.ModTime = time.Unix(int64(rapid.IntRange(0, 1<<33).Draw(t, "time")), 0)
+		if it.Typeflag != tar.TypeLink && rapid.Bool().Draw(t, "with an attribute") {
+			it.PAXRecords = map[string]string{"SCHILY.xattr.user.x": fmt.Sprint("value ", i)}
 		}
 	}
 	items = append(whiteouts, items...)

@@ -109,6 +109,9 @@ type Boot struct {
 	Kernel      Kernel   `json:"kernel"`
 	Env         []string `json:"env,omitempty"`
 	User        string   `json:"user,omitempty"`
+	Entrypoint  []string `json:"entrypoint,omitempty"` // before a run's argument vector
+	Cmd         []string `json:"cmd,omitempty"`        // of a run without one
+	WorkDir     string   `json:"work_dir,omitempty"`   // where commands run unless they say otherwise; empty is /workspace
 }
 
 // Kernel is what a guest runs on: an image, and modules in the order in which they are loaded.

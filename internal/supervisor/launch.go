@@ -213,7 +213,7 @@ func (s *supervisor) identity(vm record.VM, g *guest) (link.Configure, error) {
 	}
 	c := link.Configure{
 		Hostname: vm.ID, MachineID: machineID(vm), Entropy: entropy,
-		Env: vm.Boot.Env, User: vm.Boot.User,
+		Env: vm.Boot.Env, User: vm.Boot.User, WorkDir: vm.Boot.WorkDir,
 	}
 	if g.network != nil {
 		n := g.network.Guest()

@@ -74,9 +74,9 @@ func (s *Source) Offers() []environment.Offer {
 }
 
 // Match tells whether the catalog has the name.
-func (s *Source) Match(name string) bool {
+func (s *Source) Match(name string) (string, bool) {
 	_, err := s.catalog.recipe(name)
-	return err == nil
+	return name, err == nil
 }
 
 // Resolve asks the archive which packages the environment is made of now.
@@ -102,8 +102,12 @@ func (s *Source) Resolve(ctx context.Context, w *environment.Workshop) (environm
 	return environment.Plan{InputsSHA256: digest, Build: j.build}, err
 }
 
-// Kernel returns the kernel that images from elsewhere boot with. It is the one of the Debian environments, kept once.
+// Kernel returns the kernel that images from elsewhere boot with: the one of the environments that are there, so that
+// it is fetched and kept once. Where there is none, or the pull is forced, the archive is asked.
 func (s *Source) Kernel(ctx context.Context, w *environment.Workshop) (environment.Kernel, error) {
+	if k, ok := w.SharedKernel(); ok && !w.Request.Force {
+		return k, nil
+	}
 	a, err := s.openArchive(ctx, w, kernelSuite)
 	if err != nil {
 		return environment.Kernel{}, err

@@ -83,11 +83,13 @@ class Pyro:
         return cast(Environments, self._call("list_environments"))
 
     def pull_environment(
-        self, environment: str, *, mirror: str | None = None, force: bool = False, on_progress: OnProgress | None = None
+        self, environment: str, *, mirror: str | None = None, force: bool = False,
+        insecure_registries: Iterable[str] | None = None, on_progress: OnProgress | None = None
     ) -> PullResult:
         """Fetch, verify, build and install an environment."""
         return cast(PullResult, self._call(
             "pull_environment", _handlers(on_progress=on_progress), environment=environment, mirror=mirror, force=force or None,
+            insecure_registries=None if insecure_registries is None else list(insecure_registries),
         ))
 
     def inspect_environment(self, environment: str) -> EnvironmentManifest:

@@ -176,6 +176,24 @@ class EnvironmentPackage(TypedDict):
     size: int
 
 
+class EnvironmentLayer(TypedDict):
+    """One layer of the image that an environment was made of."""
+
+    media_type: str
+    sha256: str
+    size: int
+
+
+class EnvironmentConfig(TypedDict):
+    """What an image says about how to run commands in it."""
+
+    env: NotRequired[list[str]]
+    user: NotRequired[str]
+    work_dir: NotRequired[str]
+    entrypoint: NotRequired[list[str]]
+    cmd: NotRequired[list[str]]
+
+
 class EnvironmentManifest(TypedDict):
     """What an installed environment is made of. Sizes are in bytes."""
 
@@ -195,6 +213,8 @@ class EnvironmentManifest(TypedDict):
     downloaded_bytes: int
     disk_bytes: int
     packages: list[EnvironmentPackage]
+    layers: NotRequired[list[EnvironmentLayer]]
+    config: NotRequired[EnvironmentConfig]
 
 
 class PullPhase(TypedDict):
@@ -208,6 +228,7 @@ class PullResult(TypedDict):
     """The installed environment, and whether it is a new one."""
 
     changed: bool
+    previous_origin: NotRequired[str]
     phases: list[PullPhase]
     environment: EnvironmentManifest
 

@@ -1,0 +1,234 @@
+package oci
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/pyro-mcp/pyro/internal/environment"
+)
+
+// What is refused, and that nothing of it stays outside the store's temporary place.
+func TestHostileImages(t *testing.T) {
+	hard := func(name, target string) member {
+		return member{tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: target}, ""}
+	}
+	soft := func(name, target string) member {
+		return member{tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target}, ""}
+	}
+	layers := func(tars ...[]byte) *made { return layered(t, v1.Config{}, []string{gzipped, uncompressed}, tars...) }
+	changed := func(m *made, change func()) *made {
+		change()
+		m.seal(t)
+		return m
+	}
+	fine := func() *made { return layers(pack(t, file("a", "1")), pack(t, file("b", "2"))) }
+	m := fine()
+	for _, test := range []struct {
+		name  string
+		image *made
+		want  string
+	}{
+		{"a path that leads out", layers(pack(t, file("a/../../b", ""))), `path with ".."`},
+		{"a hard link that leads out", layers(pack(t, hard("a", "../../etc/passwd"))), `path with ".."`},
+		{"a hard link through a link to nowhere", layers(pack(t, soft("l", "/nowhere"), hard("a", "l/passwd"))), "hard link target"},
+		{"a name twice", layers(pack(t, file("a", "1"), file("a", "2"))), "twice"},
+		{"a truncated tar", layers(pack(t, file("a", strings.Repeat("x", 4000)))[:2000]), "unexpected EOF"},
+		{"no tar", layers(bytes.Repeat([]byte("no tar "), 300)), "invalid tar header"},
+		{"an absurd size", layers(absurd(t)), "over the limit of .* bytes of content"},
+		{"another content than the configuration says", changed(fine(), func() {}), ""},
+		{"a manifest with a size below zero", func() *made { m := fine(); return changed(m, func() { m.manifest.Layers[0].Size = -1 }) }(), "more than the .* bytes allowed"},
+		{"an absurd layer", func() *made { m := fine(); return changed(m, func() { m.manifest.Layers[0].Size = 1 << 60 }) }(), "more than the .* bytes allowed"},
+		{"too few layers", func() *made { m := fine(); return changed(m, func() { m.manifest.Layers = m.manifest.Layers[:1] }) }(), "1 layers, and its configuration speaks of 2"},
+		{"an absurd configuration", func() *made {
+			m := fine()
+			return changed(m, func() { m.config.Config.Env = []string{strings.Repeat("x", maxRunConfig+1)} })
+		}(), "words of"},
+		{"a configuration with a zero byte", func() *made { m := fine(); return changed(m, func() { m.config.Config.User = "a\x00b" }) }(), "zero byte"},
+		{"of another architecture", func() *made { m := fine(); return changed(m, func() { m.config.Architecture = "arm64" }) }(), "it is for linux/arm64"},
+		{"of another system", func() *made { m := fine(); return changed(m, func() { m.config.OS = "windows" }) }(), "it is for windows/amd64"},
+		{"no image but a chart", func() *made {
+			m := fine()
+			m.manifest.Config.MediaType = "application/vnd.cncf.helm.config.v1+json"
+			m.top = encode(t, m.manifest)
+			m.blob(m.top)
+			return m
+		}(), "no container image: its configuration is"},
+		{"an encrypted layer", func() *made {
+			m := fine()
+			return changed(m, func() { m.manifest.Layers[0].MediaType += "+encrypted" })
+		}(), "which is no file system"},
+		{"Docker's first format", &made{blobs: map[v1.Hash][]byte{digestOf([]byte(`{"schemaVersion":1}`)): []byte(`{"schemaVersion":1}`)},
+			top: []byte(`{"schemaVersion":1}`), topType: types.DockerManifestSchema2}, "first format"},
+		{"a swapped layer", func() *made {
+			m.blobs[m.manifest.Layers[0].Digest] = m.blobs[m.manifest.Layers[1].Digest]
+			return m
+		}(), "where the manifest|where the configuration"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newStore(t, "")
+			name := "oci:" + test.image.layoutDir(t)
+			if test.want == "" {
+				mustPull(t, s, name)
+				return
+			}
+			_, err := pull(t, s, name)
+			if err == nil || !regexp.MustCompile(test.want).MatchString(err.Error()) {
+				t.Fatalf("got %v, want %q", err, test.want)
+			}
+			nothingLeft(t, s)
+		})
+	}
+}
+
+// What grows too much is refused as soon as it has, whatever it claims to be.
+func TestBombs(t *testing.T) {
+	zeros := make([]byte, 8<<20)
+	for _, how := range []string{gzipped, zstandard} {
+		data := compress(t, how, zeros)
+		b := stored{open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
+		l := layer{digest: digestOf(data), diffID: digestOf(zeros)}
+		u := newUnpacker(t.TempDir())
+		tar, err := u.unpack(t.Context(), l, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tar.file.Close()
+		u.freely = 1 << 20
+		if _, err := u.unpack(t.Context(), l, b); err == nil || !strings.Contains(err.Error(), "more than 200 times as much is refused") {
+			t.Errorf("%s: got %v", how, err)
+		}
+		u = newUnpacker(t.TempDir())
+		u.left.Store(1 << 20)
+		if _, err := u.unpack(t.Context(), l, b); err == nil || !strings.Contains(err.Error(), "bytes allowed when decompressed") {
+			t.Errorf("%s: got %v", how, err)
+		}
+	}
+}
+
+// nothingLeft wants a store to be as before a pull, but for the kernel and its locks.
+func nothingLeft(t *testing.T, s *environment.Store) {
+	t.Helper()
+	list, err := s.List()
+	if err != nil || len(list) > 0 {
+		t.Errorf("listed: %v, %v", list, err)
+	}
+	k, err := s.Initrd(t.Context(), environment.Kernel{Path: "/x/y"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Dir(filepath.Dir(k))
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		rel, _ := filepath.Rel(root, path)
+		class, rest, _ := strings.Cut(rel, "/")
+		if err == nil && rest != "" && (class == "tmp" || class == "images" || class == "blobs" || class == "environments") {
+			t.Errorf("%s was left", rel)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// absurd is a tar whose one sparse file would have 2^50 bytes.
+func absurd(t *testing.T) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "huge"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	err = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "huge", Size: 1 << 50, Format: tar.FormatPAX})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(b.Bytes(), make([]byte, 1024)...)
+}
+
+// Indexes: the platform, what is no image, and how deep they nest.
+func TestIndexes(t *testing.T) {
+	one, two, arm := layered(t, v1.Config{}, []string{gzipped}, pack(t, file("a", "1"))), layered(t, v1.Config{}, []string{gzipped}, pack(t, file("a", "2"))),
+		layered(t, v1.Config{}, []string{gzipped}, pack(t, file("a", "arm")))
+	linux := func(arch, variant string) *v1.Platform {
+		return &v1.Platform{OS: "linux", Architecture: arch, Variant: variant}
+	}
+	attestation := v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digestOf([]byte("x")), Size: 1, Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"}}
+	index := func(nest int, all ...v1.Descriptor) *made {
+		m := &made{blobs: map[v1.Hash][]byte{}, topType: types.OCIImageIndex}
+		for _, from := range []*made{one, two, arm} {
+			for d, data := range from.blobs {
+				m.blobs[d] = data
+			}
+		}
+		for ; nest >= 0; nest-- {
+			m.top = encode(t, v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: all})
+			m.blob(m.top)
+			all = []v1.Descriptor{m.descriptor(nil)}
+		}
+		return m
+	}
+	for _, test := range []struct {
+		name  string
+		image *made
+		want  string // digest of the image, or the error
+	}{
+		{"the platform", index(0, arm.descriptor(linux("arm64", "v8")), attestation, one.descriptor(linux("amd64", ""))), digestOf(one.top).String()},
+		{"the least variant", index(0, two.descriptor(linux("amd64", "v3")), one.descriptor(linux("amd64", "v2"))), digestOf(one.top).String()},
+		{"an index in an index", index(1, one.descriptor(linux("amd64", ""))), digestOf(one.top).String()},
+		{"not there", index(0, arm.descriptor(linux("arm64", "v8")), attestation), `not there for linux/amd64, only for ["linux/arm64/v8"]`},
+		{"too deep", index(4, one.descriptor(linux("amd64", ""))), "nested more than"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRegistry(t)
+			s := newStore(t, "")
+			name := r.push(test.image, "1")
+			got, err := pull(t, s, name)
+			if err != nil {
+				if !strings.Contains(err.Error(), test.want) {
+					t.Errorf("got %v, want %q", err, test.want)
+				}
+				return
+			}
+			if r.asked("/manifests/"+test.want) == 0 {
+				t.Errorf("another image was chosen: %q", r.requests)
+			}
+			if want := digestOf(test.image.top).String(); !strings.HasSuffix(got.Manifest.Reference, "@"+want) {
+				t.Errorf("the reference is %q, not the index's %s", got.Manifest.Reference, want)
+			}
+		})
+	}
+}
+
+func FuzzDocument(f *testing.F) {
+	m := layered(f, v1.Config{Env: []string{"A=b"}, User: "app", WorkingDir: "srv"}, []string{gzipped}, pack(f, file("a", "1")))
+	f.Add(m.top, m.blobs[m.manifest.Config.Digest])
+	f.Add(encode(f, v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{m.descriptor(nil)}}), []byte("{}"))
+	f.Add([]byte(`{"manifests":[{"size":-1}],"layers":{}}`), []byte(`null`))
+	f.Fuzz(func(t *testing.T, top, config []byte) {
+		documents := &layout{folder: memory{top, config}}
+		found, err := choose(t.Context(), document{data: top, digest: digestOf(top)}, "amd64", documents.read)
+		if err != nil {
+			return
+		}
+		if len(found.layers) > maxLayers || found.config == nil {
+			t.Errorf("got %+v", found)
+		}
+		if _, err := runConfig(found.config); err == nil && !json.Valid(config) {
+			t.Error("a configuration that is no JSON was taken")
+		}
+	})
+}
