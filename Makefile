@@ -9,7 +9,8 @@ GUEST   := internal/supervisor/guest/pyro-agent
 export CGO_ENABLED := 0
 export GOTOOLCHAIN := local
 
-.PHONY: build setup setup-test demo test test-go test-python test-clients wheel bench bench-oci dist clean
+.PHONY: build setup setup-test demo test test-go test-python test-clients wheel
+.PHONY: bench bench-setup bench-compare bench-network bench-oci soak dist clean
 
 # build leaves bin/pyro: static, with the guest's agent in it.
 build: $(GUEST)
@@ -56,8 +57,27 @@ wheel: build
 	mkdir -p dist
 	PYRO_BINARY=$(CURDIR)/bin/pyro PYRO_GOARCH=$(GOARCH) $(PYTHON) -m build --wheel --outdir dist python
 
+# bench measures starts beside the tools of bench-setup, and what the faces cost; make bench-compare OLD.json NEW.json shows
+# regressions.
 bench: build
+	python3 bench/start.py
+	python3 bench/plot.py
 	python3 bench/faces.py
+
+bench-setup:
+	./tools/setup bench
+
+bench-compare:
+	python3 bench/compare.py $(filter %.json,$(MAKECMDGOALS))
+
+# soak runs 400 VMs and looks for what they leave.
+soak: build
+	PYRO_BINARY=$(CURDIR)/bin/pyro go test -tags soak -count 1 -timeout 30m -v ./test/soak
+
+# bench-network measures a guest's network against none; it wants an installed debian:12 and a quiet machine.
+bench-network: build
+	go build -trimpath -o bin/bench-network ./bench/network
+	bin/bench-network
 
 # bench-oci needs docker-registry and skopeo.
 bench-oci: build

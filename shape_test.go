@@ -16,6 +16,7 @@ var shape = []room{
 	{path: "internal/archive", level: 0},
 	{path: "internal/process", level: 0},
 	{path: "internal/network", level: 0},
+	{path: "internal/chat", level: 0},
 	{path: "internal/image", level: 0},
 	{path: "internal/vmm", level: 0},
 	{path: "internal/vmm/qemu", level: 1, may: []string{"internal/vmm"}},
@@ -39,7 +40,7 @@ var shape = []room{
 	}},
 	{path: "mcpserver", level: 4, may: []string{"."}},
 	{path: "internal/rpc", level: 4, may: []string{"."}},
-	{path: "internal/demo", level: 5, may: []string{".", "mcpserver"}},
+	{path: "internal/demo", level: 5, may: []string{".", "mcpserver", "internal/chat"}},
 	{path: "internal/cli", level: 6, may: []string{
 		".", "mcpserver", "internal/rpc", "internal/doctor", "internal/supervisor", "internal/demo", "internal/hostcompat",
 	}},
@@ -48,6 +49,7 @@ var shape = []room{
 
 	// Rooms for tests and for building: they may import what they like, and nothing else imports them.
 	{path: "internal/vmm/vmmtest", level: 8, free: true},
+	{path: "internal/chat/chattest", level: 8, free: true},
 	{path: "test", level: 8, free: true},
 	{path: "bench", level: 8, free: true},
 	{path: "tools", level: 8, free: true},

@@ -5,66 +5,27 @@ Run it from the root after make build, with debian:12 installed:  python3 bench/
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
 import subprocess
 import sys
-import time
-from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).parent.parent
-BINARY = os.environ.get("PYRO_BINARY") or str(ROOT / "bin" / "pyro")
+from client import BINARY, MCP, ROOT, memory, timed
+
 sys.path.insert(0, str(ROOT / "python" / "src"))
 
 from pyro_mcp import Pyro  # noqa: E402
 
 
-class MCP:
-    """The least MCP client over stdio."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen([BINARY, "mcp", "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.number = 0
-        self.ask("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "bench", "version": "1"})
-
-    def ask(self, method: str, **params: Any) -> Any:
-        assert self.process.stdin and self.process.stdout
-        self.number += 1
-        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params}) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())["result"]
-
-    def memory(self) -> int:
-        """Resident memory in KiB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def timed(do: Any) -> float:
-    began = time.perf_counter()
-    do()
-    return (time.perf_counter() - began) * 1000
-
-
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     mcp = MCP()
-    print(f"mcp serve, idle: {mcp.memory() / 1024:.1f} MiB resident")
-    arguments = {"environment": "debian:12", "command": "true"}
+    print(f"mcp serve, idle: {memory(mcp.process.pid, 'Rss') / 1024:.1f} MiB resident")
     cli: list[float] = []
     tool: list[float] = []
     own: list[float] = []
 
     def call() -> None:
-        result = mcp.ask("tools/call", name="vm_run", arguments=arguments)
-        assert result["structuredContent"]["exit_code"] == 0, result
+        mcp.run(environment="debian:12", command="true")
 
     call()
     for _ in range(runs):  # in turns, so that a change of the machine's load meets both

@@ -47,6 +47,7 @@ func (s *Store) Pull(ctx context.Context, r PullRequest) (result PullResult, err
 	}
 	defer func() { err = errors.Join(err, dir.close()) }()
 	w := &Workshop{Name: r.Name, Request: r, store: s, dir: dir, fetch: newFetcher()}
+	defer w.fetch.client.CloseIdleConnections()
 	result, err = s.pull(ctx, source, w)
 	if err != nil {
 		return result, fmt.Errorf("cannot pull %q: %w", r.Name, err)

@@ -209,7 +209,9 @@ func addressRows() []row {
 
 // TestPolicy is the table of issue 6: attempt and result, each on a network of its own.
 func TestPolicy(t *testing.T) {
-	for _, row := range slices.Concat(publicRows(), nameRows(), addressRows()) {
+	rows := slices.Concat(publicRows(), nameRows(), addressRows())
+	checkTable(t, *update, rows)
+	for _, row := range rows {
 		name := fmt.Sprintf("%d rules/%s %s %s", len(row.allow), row.try.kind, row.try.where, row.try.name)
 		t.Run(strings.TrimSpace(name), func(t *testing.T) {
 			t.Parallel()

@@ -7,10 +7,13 @@ package qemu
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,18 +73,21 @@ func (d *Driver) Version(ctx context.Context) (version, path string, err error) 
 	return k.release.Version, k.release.QEMU.Path, nil
 }
 
-// Fingerprint has QEMU's version and file, the machine, the CPU model and the kernel's command line.
+// Fingerprint has QEMU's version and file, and a digest of the command line for a guest that has every device: machine,
+// CPU model, devices and their settings, the kernel's words.
 func (d *Driver) Fingerprint(ctx context.Context, accelerator vmm.Accelerator) (string, error) {
 	k, err := d.know(ctx)
 	if err != nil {
 		return "", err
 	}
-	machine, ok := d.platform.machine[accelerator]
-	if !ok {
+	if _, ok := d.platform.machine[accelerator]; !ok {
 		return "", fmt.Errorf("no machine for accelerator %q", accelerator)
 	}
-	return fmt.Sprintf("qemu %s %d %d; %s; %s; %s", k.release.Version, k.release.QEMU.Size, k.release.QEMU.ModTime, machine,
-		d.cpu(accelerator, k), d.platform.kernelWords(accelerator)), nil
+	full := vmm.Spec{Accelerator: accelerator, Memory: &vmm.Memory{}, Console: &os.File{}, Link: &os.File{}, Network: &os.File{},
+		Disks: []vmm.Disk{{ReadOnly: true}, {}}}
+	c := build(d.platform, d.cpu(accelerator, k), full, nil, d.platform.kernelWords(accelerator))
+	digest := sha256.Sum256([]byte(strings.Join(c.words, "\x00")))
+	return fmt.Sprintf("qemu %s %d %d %x", k.release.Version, k.release.QEMU.Size, k.release.QEMU.ModTime, digest[:8]), nil
 }
 
 // cpu is the CPU model to start with: under KVM the one that a probe is trying, or that it found to boot.

@@ -1,0 +1,269 @@
+"""How long it takes to get a machine: cold, from a template and from the pool, beside runc, runsc and bwrap.
+
+Run it with make bench. All variants take turns within one run, so that a change of the machine's load meets all of
+them; BENCH_ROUNDS (default 15) is how often. It prints a table and writes bench/results.json.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from client import BINARY, MCP, ROOT, memory, timed, tree
+
+ENVIRONMENT = "debian:12"
+ALIVE = 20
+WAIT = 60.0  # seconds for whatever has to happen in the background
+
+
+def pyro(*words: str) -> str:
+    done = subprocess.run([BINARY, *words], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    return done.stdout
+
+
+def until(what: str, condition: Callable[[], Any]) -> Any:
+    limit = time.monotonic() + WAIT
+    while not (value := condition()):
+        if time.monotonic() > limit:
+            raise TimeoutError(f"{what} did not come about within {WAIT:.0f} s")
+        time.sleep(0.05)
+    return value
+
+
+def vms() -> Path:
+    return Path(os.environ["PYRO_STATE_DIR"]) / "vms"
+
+
+def record(vm: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((vm / "vm.json").read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def supervisor(vm: str) -> int:
+    """The process that owns a VM: it has the VM's directory as its last argument."""
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = each.read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has just ended
+        if b"supervise" in words and str(vms() / vm).encode() in words:
+            return int(each.parent.name)
+    raise LookupError(f"{vm} has no supervisor")
+
+
+def quiet() -> None:
+    """Waits until no VM is left, those that make a template in the background included."""
+    until("the end of all VMs", lambda: not [d for d in vms().glob("*") if d.is_dir()])
+
+
+class Cold:
+    """Starts without a template: a cache that shares everything else with the real one."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.cache = scratch / "cold"
+        self.cache.mkdir()
+        real = Path(os.environ["PYRO_CACHE_DIR"])
+        for each in real.iterdir():
+            if each.name not in ("templates", "tmp", "partial"):
+                (self.cache / each.name).symlink_to(each)
+
+    def __call__(self) -> float:
+        env = os.environ | {"PYRO_CACHE_DIR": str(self.cache)}
+        took = timed(lambda: subprocess.run([BINARY, "-q", "run", ENVIRONMENT, "--", "true"], check=True, env=env))
+        quiet()  # it has a template made for the next one
+        shutil.rmtree(self.cache / "templates", ignore_errors=True)
+        return took
+
+
+class Pooled:
+    """vm_run of a server that keeps one VM ready."""
+
+    def __init__(self) -> None:
+        self.mcp = MCP("--pool", "1")
+        self.mcp.run(environment=ENVIRONMENT, command="true")
+
+    def __call__(self) -> float:
+        until("a VM in the pool", lambda: [d for d in vms().glob("pool-*") if record(d).get("state") == "started"])
+        time.sleep(1)  # it runs a command once, which its record does not tell
+        took = timed(lambda: self.mcp.run(environment=ENVIRONMENT, command="true"))
+        until("the next", lambda: [d for d in vms().glob("pool-*") if record(d).get("state") == "started"])
+        time.sleep(1)
+        return took
+
+
+class TaskExec:
+    """One more command in a task that runs."""
+
+    def __init__(self) -> None:
+        self.task = json.loads(pyro("task", "create", ENVIRONMENT, "--ttl-seconds", "0", "--json"))["task_id"]
+        pyro("task", "exec", self.task, "--", "true")
+
+    def __call__(self) -> float:
+        return timed(lambda: pyro("task", "exec", self.task, "--", "true"))
+
+    def close(self) -> None:
+        pyro("task", "delete", self.task)
+
+
+def others(scratch: Path) -> dict[str, Callable[[], float]]:
+    """The tools to compare with, as far as they are installed, on the environment's own root file system."""
+    bundle = scratch / "bundle"
+    root = bundle / "rootfs"
+    bundle.mkdir()
+    image = json.loads(pyro("env", "inspect", ENVIRONMENT, "--json"))["image_path"]
+    subprocess.run(["fsck.erofs", f"--extract={root}", image], check=True, capture_output=True)
+    found: dict[str, Callable[[], float]] = {}
+    if shutil.which("runc"):
+        subprocess.run(["runc", "spec", "-b", str(bundle)], check=True)
+        config = json.loads((bundle / "config.json").read_text())
+        config["process"].update(terminal=False, args=["/bin/true"])
+        (bundle / "config.json").write_text(json.dumps(config))
+
+    def command(*words: str) -> Callable[[], float]:
+        return lambda: timed(lambda: subprocess.run(words, check=True, cwd=bundle, stdin=subprocess.DEVNULL))
+
+    if shutil.which("runc"):
+        found["runc run"] = command("runc", "run", "pyro-bench")
+    if shutil.which("runsc") and shutil.which("runc"):
+        found["runsc run"] = command("runsc", "--network=none", "run", "pyro-bench")
+    if shutil.which("bwrap"):
+        found["bwrap"] = command("bwrap", "--ro-bind", str(root), "/", "--unshare-all", "/bin/true")
+    for name, once in list(found.items()):
+        try:
+            once()
+        except subprocess.CalledProcessError as err:
+            print(f"{name} does not work here and is left out: {err}", file=sys.stderr)
+            del found[name]
+    return found
+
+
+def in_turns(rounds: int, variants: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for n in range(rounds):
+        for name, once in variants.items():
+            times[name].append(once())
+        print(f"\rround {n + 1} of {rounds}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return times
+
+
+def at_once(threads: int, runs: int) -> float:
+    """Clones a second, each run to its end, with so many at once."""
+    with ThreadPoolExecutor(threads) as pool:
+        began = time.perf_counter()
+        list(pool.map(lambda _: pyro("-q", "run", ENVIRONMENT, "--", "true"), range(runs)))
+        return runs / (time.perf_counter() - began)
+
+
+def alive(count: int) -> tuple[list[float], list[float]]:
+    """The memory in MiB and the disk in MiB of each of so many tasks that have run one command."""
+    tasks = [json.loads(pyro("task", "create", ENVIRONMENT, "--ttl-seconds", "0", "--json"))["task_id"] for _ in range(count)]
+    try:
+        for task in tasks:
+            pyro("task", "exec", task, "--", "true")
+        pss = [sum(memory(pid, "Pss") for pid in tree(supervisor(task))) / 1024 for task in tasks]
+        disk = [sum(f.stat().st_blocks * 512 for f in (vms() / task).iterdir()) / 2**20 for task in tasks]
+        return pss, disk
+    finally:
+        for task in tasks:
+            pyro("task", "delete", task)
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    tenth = len(ordered) // 10
+    return {"median": statistics.median(ordered), "p10": ordered[tenth], "p90": ordered[-1 - tenth], "n": len(ordered)}
+
+
+def host() -> dict[str, Any]:
+    doctor = subprocess.run([BINARY, "doctor", "--json"], stdout=subprocess.PIPE, text=True, check=False).stdout
+    facts = json.loads(doctor)
+    return {"cores": os.cpu_count(), "kernel": platform.release(), "vmm": facts["platform"]["vmm"].split(" (")[0],
+            "accelerator": facts.get("accelerator"), "load": os.getloadavg()[0],
+            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
+
+
+@contextmanager
+def own_state() -> Iterator[Path]:
+    """A scratch directory with a state of our own, so that nothing of the user's is counted or touched."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    os.environ.setdefault("PYRO_CACHE_DIR", f"{base}/pyro")
+    with tempfile.TemporaryDirectory(prefix="pyro-bench-") as scratch:
+        os.environ["PYRO_STATE_DIR"], os.environ["PYRO_MAX_ACTIVE_VMS"] = f"{scratch}/state", "100"
+        vms().mkdir(parents=True)
+        yield Path(scratch)
+        quiet()
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    with own_state() as scratch, ExitStack() as stack:
+        facts = host()
+        pyro("-q", "env", "pull", ENVIRONMENT)
+        pyro("-q", "env", "warm", ENVIRONMENT)
+        results: dict[str, Any] = {"host": facts, "rounds": rounds}
+        print("one after the other ...", file=sys.stderr)
+        results["clones_per_second"] = {str(n): at_once(n, max(8, 2 * n)) for n in (1, 2, 4, 8)}
+        print(f"{ALIVE} alive ...", file=sys.stderr)
+        pss, disk = alive(ALIVE)
+        results["pss_mib"], results["disk_mib"] = spread(pss), spread(disk)
+        quiet()
+        warm = {"pyro run, warm": lambda: timed(lambda: pyro("-q", "run", ENVIRONMENT, "--", "true"))}
+        rest = others(scratch)
+        times = in_turns(min(rounds, 10), {"pyro run, cold": Cold(scratch)})
+        quiet()
+        task = TaskExec()
+        stack.callback(task.close)
+        times |= in_turns(rounds, warm | {"task exec": task} | rest)
+        pooled = Pooled()
+        stack.callback(pooled.mcp.close)
+        # The pool fills itself in the background: beside it only what is compared with it.
+        base = {name: once for name, once in rest.items() if name == "runsc run"}
+        beside = in_turns(rounds, {"pyro run, pooled": pooled} | base)
+        times["pyro run, pooled"] = beside.pop("pyro run, pooled")
+        for name, more in beside.items():
+            times[name] += more
+        results["ms"] = {name: spread(values) for name, values in times.items()}
+        return results
+
+
+def table(results: dict[str, Any]) -> str:
+    times = results["ms"]
+    base = times.get("runsc run", {}).get("median")
+    lines = [", ".join(f"{k} {v}" for k, v in results["host"].items()),
+             f"{'':22}{'median':>10}{'p10':>10}{'p90':>10}{'to runsc':>10}"]
+    for name, t in times.items():
+        ratio = f"{t['median'] / base:10.2f}" if base else f"{'-':>10}"
+        lines.append(f"{name:22}{t['median']:7.0f} ms{t['p10']:7.0f} ms{t['p90']:7.0f} ms{ratio}")
+    lines.append(f"cold / warm: {times['pyro run, cold']['median'] / times['pyro run, warm']['median']:.1f}")
+    for n, rate in results["clones_per_second"].items():
+        lines.append(f"{n} at once: {rate:.1f} a second")
+    lines.append(f"proportional memory a VM, {ALIVE} alive, supervisor included: {results['pss_mib']['median']:.0f} MiB")
+    lines.append(f"disk a fresh VM: {results['disk_mib']['median']:.1f} MiB")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    results = measure(int(os.environ.get("BENCH_ROUNDS", "15")))
+    print(table(results))
+    out = ROOT / "bench" / "results.json"
+    out.write_text(json.dumps(results, indent=2) + "\n")
+    print(f"written to {out.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
