@@ -229,6 +229,21 @@ func TestImages(t *testing.T) {
 			}
 		})
 	}
+	t.Run("on the host", func(t *testing.T) {
+		made := filepath.Join(t.TempDir(), "made")
+		program, err := exec.LookPath("pyro")
+		if err != nil {
+			t.Fatal(err)
+		}
+		where := p.Options()
+		cmd := exec.CommandContext(t.Context(), program, "run", image(t, runConfig{WorkingDir: made, Entrypoint: []string{"/bin/echo"}}, packed(t)),
+			"--allow-host-compat", "--", "word")
+		cmd.Env = []string{"PATH=/nonexistent", "HOME=" + t.TempDir(), "PYRO_CACHE_DIR=" + where.CacheDir, "PYRO_STATE_DIR=" + where.StateDir}
+		out, err := cmd.Output()
+		if _, gone := os.Stat(made); err != nil || string(out) != "word\n" || gone == nil {
+			t.Errorf("%q, %v; the image's directory on the host: %v", out, err, gone)
+		}
+	})
 	t.Run("a task", func(t *testing.T) {
 		task, err := p.CreateTask(t.Context(), pyro.CreateTaskRequest{Shape: pyro.Shape{Environment: glibc}})
 		if err != nil {
