@@ -2,6 +2,7 @@ package oci
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,17 +41,16 @@ func openRegistry(ctx context.Context, w *environment.Workshop, ref reference, k
 	}
 	repository := r.ref.Context()
 	auth, err := authn.Resolve(ctx, keychain, repository)
+	var config *authn.AuthConfig
+	if err == nil {
+		config, err = authn.Authorization(ctx, auth)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the credentials for %q: %w", hostName(host), err)
+		return nil, &failure{text: fmt.Sprintf("cannot read the credentials for %q: %v", hostName(host), err), cause: err,
+			hint: "see auths, credHelpers and credsStore in Docker's config.json (~/.docker, or $DOCKER_CONFIG)"}
 	}
 	if auth != authn.Anonymous {
-		config, err := authn.Authorization(ctx, auth)
-		if err != nil {
-			return nil, fmt.Errorf("cannot get the credentials for %q: %w", hostName(host), err)
-		}
-		if r.user = config.Username; r.user == "" {
-			r.user = "a token"
-		}
+		r.user = cmp.Or(config.Username, "a token")
 	}
 	known, err := r.connect(ctx, auth)
 	if err != nil {
