@@ -149,6 +149,16 @@ func (r Root) Sweep(leftover func(id string) bool) error {
 	return errors.Join(failed...)
 }
 
+// Kept tells whether a directory holds anything of a VM that was there before.
+func (r Root) Kept(id string) bool {
+	for _, name := range []string{VMFile, HistoryFile, ScratchFile} {
+		if _, err := os.Lstat(filepath.Join(r.Path(id), name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // Remove deletes a VM's directory. The caller holds its lock, which is deleted last: while anything of the VM
 // is left, so is what guards it.
 func (r Root) Remove(id string) error {

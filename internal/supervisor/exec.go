@@ -39,7 +39,11 @@ func (s *supervisor) exec(ctx context.Context, req link.Request, stream *wire.St
 	reply, err := link.Forward(limited, stream, req, g.client, run.tap)
 	result, failure := run.outcome(ctx, limited, reply, err)
 	if failure == nil && s.snapshot().Kind == record.KindTask {
-		if err := g.sync(); err != nil {
+		limit := syncLimit
+		if result.TimedOut {
+			limit = timedOutSyncLimit
+		}
+		if err := g.sync(limit); err != nil {
 			s.log.Warn("the guest's disk is not written out", "error", err)
 		}
 	}

@@ -16,10 +16,12 @@ import (
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
 
-// How long a guest may take to end by itself, and to write its disk, before it is ended.
+// How long a guest may take to end by itself before it is ended, and to write its disk before a command's caller is
+// answered. The caller of one that ran out of time is not to wait for a guest that may be deaf.
 const (
-	shutdownLimit = 3 * time.Second
-	syncLimit     = 20 * time.Second
+	shutdownLimit     = 3 * time.Second
+	syncLimit         = 20 * time.Second
+	timedOutSyncLimit = 100 * time.Millisecond
 )
 
 // machine is what a guest runs in: a monitor's process, or the host itself, confined.
@@ -86,8 +88,8 @@ func (g *guest) shutdown() {
 	}
 }
 
-func (g *guest) sync() error {
-	ctx, cancel := context.WithTimeout(context.Background(), syncLimit)
+func (g *guest) sync(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	err := g.client.Call(ctx, link.OpSync, link.Empty{}, nil)
 	if errors.Is(err, context.DeadlineExceeded) {

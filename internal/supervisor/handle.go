@@ -82,8 +82,14 @@ func (s *supervisor) create(req link.Request) (any, error) {
 	return vm, s.save()
 }
 
-// resume takes over the directory of a task whose supervisor is gone.
-func (s *supervisor) resume(c *session) (any, error) {
+// resume takes over the directory of a task whose supervisor is gone. Where it cannot, the directory stays as it is.
+func (s *supervisor) resume(c *session) (_ any, err error) {
+	c.bound.Store(false)
+	defer func() {
+		if err != nil {
+			s.end(errNotTaken)
+		}
+	}()
 	vm, err := record.Load(s.dir)
 	if err != nil {
 		return nil, &link.Error{Code: link.CodeState, Message: err.Error()}
@@ -97,10 +103,9 @@ func (s *supervisor) resume(c *session) (any, error) {
 	if s.vm.ID != "" {
 		return nil, &link.Error{Code: link.CodeState, Message: "the VM is supervised already"}
 	}
-	s.vm = vm
 	for _, e := range history {
 		s.sequence = max(s.sequence, e.Sequence)
-		s.vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
+		vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
 		if e.Interrupted {
 			// What nobody saw end is written down as it was found.
 			if err := record.Append(s.dir, e, true); err != nil {
@@ -108,12 +113,12 @@ func (s *supervisor) resume(c *session) (any, error) {
 			}
 		}
 	}
-	s.vm.CommandCount = s.sequence
+	vm.CommandCount = s.sequence
+	s.vm = vm
 	if vm.State == record.StateStarted {
 		s.fail(record.EndedWithout(vm))
 	}
 	s.vm.State, s.vm.HostBootID = record.StateStopped, record.HostBootID()
-	c.bound.Store(false)
 	s.expiry.Reset(0)
 	return s.vm, s.save()
 }
@@ -125,7 +130,7 @@ func (s *supervisor) seeded(req link.Request, c *session) (any, error) {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: "the seed's summary cannot be read: " + err.Error()}
 	}
 	if g := s.running(); g != nil && s.snapshot().Kind == record.KindTask && seed.EntryCount > 0 {
-		if err := g.sync(); err != nil {
+		if err := g.sync(syncLimit); err != nil {
 			return nil, err
 		}
 	}

@@ -35,6 +35,7 @@ var (
 	errExpired     = errors.New("the VM's time to live is over")
 	errCreatorGone = errors.New("the VM's client went away")
 	errTold        = errors.New("the supervisor was told to end")
+	errNotTaken    = errors.New("the VM could not be taken over")
 )
 
 // drainLimit bounds how long connections may take to notice that the VM has ended.
@@ -112,7 +113,7 @@ func supervise(dir string, log *slog.Logger) error {
 	listener.Close()
 	cause := context.Cause(ctx)
 	log.Info("ending", "why", cause)
-	s.finish(!errors.Is(cause, errTold))
+	s.finish(!errors.Is(cause, errTold) && !errors.Is(cause, errNotTaken))
 	s.drain()
 	return nil
 }
@@ -216,6 +217,9 @@ func (s *supervisor) finish(remove bool) error {
 	if s.removed {
 		return nil
 	}
+	if s.vm.ID == "" && s.root.Kept(s.id) {
+		return nil // It was to be taken over and was not: what it is stays.
+	}
 	if !remove {
 		s.vm.State = record.StateStopped
 		return s.save()
@@ -229,7 +233,7 @@ func (s *supervisor) finish(remove bool) error {
 
 // save writes the record. The caller holds mu.
 func (s *supervisor) save() error {
-	if s.removed {
+	if s.removed || s.vm.ID == "" {
 		return nil
 	}
 	return record.Save(s.dir, s.vm, s.vm.Kind == record.KindTask)
