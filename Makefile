@@ -8,9 +8,10 @@ GUEST   := internal/supervisor/guest/pyro-agent
 
 export CGO_ENABLED := 0
 export GOTOOLCHAIN := local
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 .PHONY: build setup setup-test demo test test-go test-python test-clients wheel
-.PHONY: bench bench-setup bench-compare bench-network bench-oci soak faults dist clean
+.PHONY: bench bench-setup bench-compare bench-network bench-oci soak faults man dist clean
 
 # build leaves bin/pyro: static, with the guest's agent in it.
 build: $(GUEST)
@@ -56,6 +57,15 @@ wheel: build
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check build
 	mkdir -p dist
 	PYRO_BINARY=$(CURDIR)/bin/pyro PYRO_GOARCH=$(GOARCH) $(PYTHON) -m build --wheel --outdir dist python
+
+# man leaves the man pages, written from the help texts, in dist/man.
+man:
+	rm -rf dist/man
+	GOARCH= go run ./tools/man $(VERSION) dist/man
+
+# dist leaves a tarball and a .deb in dist; the same commit gives the same bytes.
+dist: build man
+	./tools/dist $(VERSION) $(GOARCH)
 
 # bench measures starts beside the tools of bench-setup, and what the faces cost; make bench-compare OLD.json NEW.json shows
 # regressions.
