@@ -88,7 +88,7 @@ func (s *supervisor) resume(c *session) (any, error) {
 	if err != nil {
 		return nil, &link.Error{Code: link.CodeState, Message: err.Error()}
 	}
-	history, err := record.History(s.dir, false)
+	history, err := record.History(s.dir, true)
 	if err != nil {
 		return nil, err
 	}
@@ -100,22 +100,28 @@ func (s *supervisor) resume(c *session) (any, error) {
 	s.vm = vm
 	for _, e := range history {
 		s.sequence = max(s.sequence, e.Sequence)
-		s.vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
-		if e.Interrupted {
-			// What nobody saw end is written down as it was found.
+		if e.Running {
+			// What nobody saw end is written down as it was found, once.
+			e = e.Interrupt()
 			if err := record.Append(s.dir, e, true); err != nil {
 				return nil, err
 			}
 		}
+		s.vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
 	}
 	s.vm.CommandCount = s.sequence
 	if vm.State == record.StateStarted {
 		s.fail(record.EndedWithout(vm))
 	}
 	s.vm.State, s.vm.HostBootID = record.StateStopped, record.HostBootID()
+	if err := s.save(); err != nil {
+		return nil, err
+	}
+	// Only now is it ours: until here the end of the caller, or an error, leaves it as it was found.
+	s.left = false
 	c.bound.Store(false)
 	s.expiry.Reset(0)
-	return s.vm, s.save()
+	return s.vm, nil
 }
 
 // seeded completes a creation: from now on the VM does not go with its creator.

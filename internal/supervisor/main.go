@@ -54,6 +54,7 @@ type supervisor struct {
 	guest    *guest
 	sequence int
 	removed  bool
+	left     bool // by a dead supervisor, and not taken over yet: it is not ours to remove unasked
 
 	audience audience
 	expiry   *time.Timer
@@ -90,6 +91,9 @@ func supervise(dir string, log *slog.Logger) error {
 		root: record.NewRoot(filepath.Dir(filepath.Dir(dir))), id: filepath.Base(dir), dir: dir,
 		log: log, end: end,
 	}
+	if _, err := os.Lstat(filepath.Join(dir, record.VMFile)); !errors.Is(err, os.ErrNotExist) {
+		s.left = true
+	}
 	s.expiry = time.AfterFunc(time.Hour, s.checkExpiry)
 	defer s.expiry.Stop()
 	told := make(chan os.Signal, 1)
@@ -112,7 +116,10 @@ func supervise(dir string, log *slog.Logger) error {
 	listener.Close()
 	cause := context.Cause(ctx)
 	log.Info("ending", "why", cause)
-	s.finish(!errors.Is(cause, errTold))
+	s.mu.Lock()
+	left := s.left
+	s.mu.Unlock()
+	s.finish(!errors.Is(cause, errTold) && !left)
 	s.drain()
 	return nil
 }
@@ -227,9 +234,9 @@ func (s *supervisor) finish(remove bool) error {
 	return nil
 }
 
-// save writes the record. The caller holds mu.
+// save writes the record, where there is one yet. The caller holds mu.
 func (s *supervisor) save() error {
-	if s.removed {
+	if s.removed || s.vm.ID == "" {
 		return nil
 	}
 	return record.Save(s.dir, s.vm, s.vm.Kind == record.KindTask)
