@@ -10,7 +10,7 @@ export CGO_ENABLED := 0
 export GOTOOLCHAIN := local
 
 .PHONY: build setup setup-test demo test test-go test-python test-clients wheel
-.PHONY: bench bench-setup bench-compare bench-network bench-oci soak dist clean
+.PHONY: bench bench-setup bench-compare bench-network bench-oci soak faults dist clean
 
 # build leaves bin/pyro: static, with the guest's agent in it.
 build: $(GUEST)
@@ -82,6 +82,10 @@ bench-network: build
 # bench-oci needs docker-registry and skopeo.
 bench-oci: build
 	python3 bench/oci.py
+
+# faults ends callers, supervisors and QEMU at every moment of a VM's life.
+faults: build
+	PYRO_BINARY=$(CURDIR)/bin/pyro go test -tags faults -count 1 -timeout 60m -v ./test/faults
 
 clean:
 	rm -rf bin dist $(GUEST)

@@ -33,7 +33,7 @@ type PullEnvironmentRequest struct {
 	Progress func(PullProgress) `json:"-"`
 }
 
-// PullProgress is a moment of a pull. Totals are 0 while unknown.
+// PullProgress is a moment of a pull. Totals are 0 while unknown. Packages are layers where the environment is an image.
 type PullProgress struct {
 	Phase         string `json:"phase"`
 	Detail        string `json:"detail,omitempty"`

@@ -72,7 +72,7 @@ func (p *reporter) pull(m pyro.PullProgress) {
 		message += fmt.Sprintf(", %d of %d MiB", m.BytesDone>>20, m.BytesTotal>>20)
 	}
 	if m.PackagesTotal > 0 {
-		message += fmt.Sprintf(", %d of %d packages", m.PackagesDone, m.PackagesTotal)
+		message += fmt.Sprintf(", %d of %d packages or layers", m.PackagesDone, m.PackagesTotal)
 	}
 	p.say(message)
 	p.mu.Lock()

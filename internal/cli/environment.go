@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/pyro-mcp/pyro"
 )
@@ -39,7 +41,7 @@ func knownEnvironment(ctx context.Context, p *pyro.Pyro, name string, err error)
 // nearName hints at the nearest known name in an error about an unknown one.
 func nearName(err error, name string, known []string) error {
 	near := nearest(name, known)
-	if near == "" || near == name {
+	if near == "" || near == name || strings.Contains(err.Error(), strconv.Quote(near)) {
 		return err
 	}
 	hinted := &pyro.Error{Message: err.Error(), Hint: fmt.Sprintf("did you mean %s?", near)}

@@ -79,7 +79,7 @@ func progressLine(m pyro.PullProgress) string {
 		fmt.Fprintf(&b, "  %s", size(m.BytesDone))
 	}
 	if m.PackagesTotal > 0 {
-		fmt.Fprintf(&b, "  %d of %d packages", m.PackagesDone, m.PackagesTotal)
+		fmt.Fprintf(&b, "  %d of %d", m.PackagesDone, m.PackagesTotal)
 	}
 	if m.Detail != "" {
 		b.WriteString("  " + oneLine(m.Detail))

@@ -16,7 +16,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
 
-// How long a guest may take to end by itself, and to write its disk, before it is ended.
+// How long a guest may take to end by itself before it is ended, and to write its disk before a command's caller is
+// answered.
 const (
 	shutdownLimit = 3 * time.Second
 	syncLimit     = 20 * time.Second

@@ -82,7 +82,7 @@ func (s *supervisor) create(req link.Request) (any, error) {
 	return vm, s.save()
 }
 
-// resume takes over the directory of a task whose supervisor is gone.
+// resume takes over the directory of a task whose supervisor is gone. Where it cannot, the directory stays as it is.
 func (s *supervisor) resume(c *session) (any, error) {
 	vm, err := record.Load(s.dir)
 	if err != nil {
@@ -97,7 +97,6 @@ func (s *supervisor) resume(c *session) (any, error) {
 	if s.vm.ID != "" {
 		return nil, &link.Error{Code: link.CodeState, Message: "the VM is supervised already"}
 	}
-	s.vm = vm
 	for _, e := range history {
 		s.sequence = max(s.sequence, e.Sequence)
 		if e.Running {
@@ -107,9 +106,10 @@ func (s *supervisor) resume(c *session) (any, error) {
 				return nil, err
 			}
 		}
-		s.vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
+		vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
 	}
-	s.vm.CommandCount = s.sequence
+	vm.CommandCount = s.sequence
+	s.vm = vm
 	if vm.State == record.StateStarted {
 		s.fail(record.EndedWithout(vm))
 	}

@@ -18,6 +18,9 @@ func (s *supervisor) launchHost(ctx context.Context, vm record.VM) (*guest, erro
 	g := &guest{machine: h, pipe: h.Conn(), mode: "host_compat", mem: vm.MemMiB, noted: make(chan struct{}),
 		confinement: h.Report().String()}
 	if err = g.guarded(ctx, g.greet); err == nil {
+		// An image's words are about its own files: on this host its directory is not to be made, and its variables mean
+		// something else.
+		vm.Boot.Env, vm.Boot.User, vm.Boot.WorkDir = nil, "", ""
 		identity, errIdentity := s.identity(vm, g)
 		if err = errIdentity; err == nil {
 			err = g.guarded(ctx, func(ctx context.Context) error { return g.configure(ctx, identity) })

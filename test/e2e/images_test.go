@@ -204,7 +204,6 @@ func TestImages(t *testing.T) {
 	}{
 		{"a glibc root, its own command", glibc, pyro.CommandLine{},
 			`^app\napp extra\n/srv/app\n/app/bin:/usr/bin:/bin hello /home/app\napp:755\nroot:1777\n$`},
-		{"a glibc root, a command line", glibc, pyro.CommandLine{Command: "echo $PATH; pwd"}, `^/app/bin:/usr/bin:/bin\n/srv/app\n$`},
 		{"busybox and musl, no passwd", image(t, runConfig{Env: []string{"PATH=/bin"}, User: "1000:7"},
 			packed(t, file("bin/busybox", busybox), symlink("bin/sh", "busybox"), hardlink("bin/id", "bin/busybox")),
 			packed(t, hardlink("bin/ls", "bin/id"), file(interpreter, musl))),
@@ -230,6 +229,21 @@ func TestImages(t *testing.T) {
 			}
 		})
 	}
+	t.Run("on the host", func(t *testing.T) {
+		made := filepath.Join(t.TempDir(), "made")
+		program, err := exec.LookPath("pyro")
+		if err != nil {
+			t.Fatal(err)
+		}
+		where := p.Options()
+		cmd := exec.CommandContext(t.Context(), program, "run", image(t, runConfig{WorkingDir: made, Entrypoint: []string{"/bin/echo"}}, packed(t)),
+			"--allow-host-compat", "--", "word")
+		cmd.Env = []string{"PATH=/nonexistent", "HOME=" + t.TempDir(), "PYRO_CACHE_DIR=" + where.CacheDir, "PYRO_STATE_DIR=" + where.StateDir}
+		out, err := cmd.Output()
+		if _, gone := os.Stat(made); err != nil || string(out) != "word\n" || gone == nil {
+			t.Errorf("%q, %v; the image's directory on the host: %v", out, err, gone)
+		}
+	})
 	t.Run("a task", func(t *testing.T) {
 		task, err := p.CreateTask(t.Context(), pyro.CreateTaskRequest{Shape: pyro.Shape{Environment: glibc}})
 		if err != nil {

@@ -135,9 +135,7 @@ func (j *job) manifest(file environment.File, kernel environment.Kernel, layers 
 	}
 	for _, l := range layers {
 		m.DownloadedBytes += l.size
-		if l.digest.Hex != "" {
-			m.Layers = append(m.Layers, environment.Layer{MediaType: l.mediaType, SHA256: l.digest.Hex, Size: l.size})
-		}
+		m.Layers = append(m.Layers, environment.Layer{MediaType: l.mediaType, SHA256: cmp.Or(l.digest.Hex, l.diffID.Hex), Size: l.size})
 	}
 	return m
 }

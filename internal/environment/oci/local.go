@@ -116,13 +116,14 @@ func (l *layout) find(ctx context.Context, architecture string) (found, error) {
 	return choose(ctx, document{data, next.Digest, string(next.MediaType)}, architecture, l.read)
 }
 
-// wanted are the entries of the index that the reference names.
+// wanted are the entries of the index that the reference names: one image, or one for each platform.
 func (l *layout) wanted(all []v1.Descriptor) ([]v1.Descriptor, error) {
 	var names []string
 	var wanted []v1.Descriptor
 	for _, d := range all {
 		name := d.Annotations[refName]
-		if l.ref.image == "" || l.ref.image == name || l.ref.image == d.Digest.String() {
+		known := slices.ContainsFunc(wanted, func(w v1.Descriptor) bool { return w.Digest == d.Digest })
+		if !known && (l.ref.image == "" || l.ref.image == name || l.ref.image == d.Digest.String()) {
 			wanted = append(wanted, d)
 		}
 		if name != "" && !slices.Contains(names, name) {
@@ -132,7 +133,7 @@ func (l *layout) wanted(all []v1.Descriptor) ([]v1.Descriptor, error) {
 	if len(wanted) == 0 {
 		return nil, fmt.Errorf("%q holds no image %q, only %q", l.ref.path, l.ref.image, names)
 	}
-	if l.ref.image == "" && len(names) > 1 {
+	if len(wanted) > 1 && slices.ContainsFunc(wanted, func(d v1.Descriptor) bool { return d.Platform == nil }) {
 		return nil, &failure{text: fmt.Sprintf("%q holds several images: %q", l.ref.path, names), hint: "append :NAME for one of them"}
 	}
 	return wanted, nil

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -90,6 +91,9 @@ func TestLocalImages(t *testing.T) {
 	} {
 		first := mustPull(t, s, name)
 		images[first.Manifest.Image.SHA256] = true
+		if got := len(first.Manifest.Layers); got != 3 && !(got == 4 && strings.HasPrefix(name, "docker")) {
+			t.Errorf("%s: %d layers are listed", name, got)
+		}
 		if again := mustPull(t, s, name); again.Changed {
 			t.Errorf("%s: a second pull changed it", name)
 		}
@@ -114,6 +118,44 @@ func TestLocalImages(t *testing.T) {
 		if _, err := pull(t, s, name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", name, err, want)
 		}
+	}
+}
+
+// A layout may hold several images, one image under several names, and one for several platforms.
+func TestLayoutOfSeveral(t *testing.T) {
+	named := func(m *made, name string, platform *v1.Platform) v1.Descriptor {
+		d := m.descriptor(platform)
+		d.Annotations = map[string]string{refName: name}
+		return d
+	}
+	one := layered(t, v1.Config{}, []string{gzipped}, pack(t, file("a", "1")))
+	two := layered(t, v1.Config{}, []string{gzipped}, pack(t, file("a", "2")))
+	for d, data := range two.blobs {
+		one.blobs[d] = data
+	}
+	linux := func(architecture string) *v1.Platform { return &v1.Platform{OS: "linux", Architecture: architecture} }
+	for _, test := range []struct {
+		name, image string
+		index       []v1.Descriptor
+		want        string // digest or error
+	}{
+		{"by name", ":b", []v1.Descriptor{named(one, "a", nil), named(two, "b", nil)}, digestOf(two.top).String()},
+		{"without a name", "", []v1.Descriptor{named(one, "a", nil), named(two, "b", nil)}, `holds several images: ["a" "b"]`},
+		{"two names of one image", "", []v1.Descriptor{named(one, "a", nil), named(one, "b", nil)}, digestOf(one.top).String()},
+		{"two platforms", "", []v1.Descriptor{named(one, "a", linux("arm64")), named(two, "a", linux("amd64"))}, digestOf(two.top).String()},
+		{"by digest", ":" + digestOf(one.top).String(), []v1.Descriptor{one.descriptor(nil), two.descriptor(nil)}, digestOf(one.top).String()},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := one.layoutDir(t)
+			index := encode(t, v1.IndexManifest{SchemaVersion: 2, Manifests: test.index})
+			if err := os.WriteFile(filepath.Join(dir, "index.json"), index, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			got, err := pull(t, newStore(t, ""), "oci:"+dir+test.image)
+			if text := got.Manifest.Reference + " " + fmt.Sprint(err); !strings.Contains(text, test.want) {
+				t.Errorf("got %s, want %q", text, test.want)
+			}
+		})
 	}
 }
 

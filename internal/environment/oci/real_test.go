@@ -9,9 +9,11 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -172,6 +174,34 @@ func writeCertificate(t *testing.T, certificate, key string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// What nobody else watches ends, too.
+func TestStalledAnswer(t *testing.T) {
+	gone := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write([]byte("begun"))
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		close(gone)
+	}))
+	defer server.Close()
+	g := newGuard(server.Listener.Addr().String(), nil)
+	g.patience = 50 * time.Millisecond
+	defer g.close()
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/v2/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := g.RoundTrip(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if data, err := io.ReadAll(response.Body); err == nil || string(data) != "begun" {
+		t.Errorf("got %q, %v", data, err)
+	}
+	<-gone
 }
 
 // A host that is not this one is asked over TLS alone, whatever its address looks like.

@@ -2,7 +2,9 @@ package oci
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,22 +41,27 @@ func openRegistry(ctx context.Context, w *environment.Workshop, ref reference, k
 	}
 	repository := r.ref.Context()
 	auth, err := authn.Resolve(ctx, keychain, repository)
+	var config *authn.AuthConfig
+	if err == nil {
+		config, err = authn.Authorization(ctx, auth)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the credentials for %q: %w", hostName(host), err)
+		return nil, &failure{text: fmt.Sprintf("cannot read the credentials for %q: %v", hostName(host), err), cause: err,
+			hint: "see auths, credHelpers and credsStore in Docker's config.json (~/.docker, or $DOCKER_CONFIG)"}
 	}
 	if auth != authn.Anonymous {
-		config, err := authn.Authorization(ctx, auth)
-		if err != nil {
-			return nil, fmt.Errorf("cannot get the credentials for %q: %w", hostName(host), err)
-		}
-		if r.user = config.Username; r.user == "" {
-			r.user = "a token"
-		}
+		r.user = cmp.Or(config.Username, "a token")
 	}
 	known, err := r.connect(ctx, auth)
 	if err != nil {
 		r.guard.close()
-		return nil, r.explain(fmt.Errorf("cannot reach the registry %q: %w", hostName(host), err))
+		err = r.explain(err)
+		var explained *failure
+		if errors.As(err, &explained) || ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, &failure{text: fmt.Sprintf("cannot reach the registry %q: %v", hostName(host), err), cause: err,
+			hint: "see that its name is right, and that this host reaches it"}
 	}
 	r.server = environment.Server{Name: "registry", Index: "manifest", Client: &http.Client{Transport: known}}
 	return r, nil

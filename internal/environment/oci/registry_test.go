@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -156,6 +157,57 @@ func TestPull(t *testing.T) {
 	if _, err := s.Pull(t.Context(), environment.PullRequest{Name: name, Force: true}); err != nil {
 		t.Errorf("over a rotten cache: %v", err)
 	}
+}
+
+// Prune keeps the layers of what is installed, and no others.
+func TestPrune(t *testing.T) {
+	r, s := newRegistry(t), newStore(t, "")
+	name := r.push(simple(t, "one"), "1")
+	old := mustPull(t, s, name).Manifest
+	r.push(simple(t, "two"), "1")
+	now := mustPull(t, s, name).Manifest
+	pruned, err := s.Prune(t.Context(), environment.PruneRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(pruned.Removed)
+	if want := []string{"blobs/" + old.Layers[1].SHA256, "images/" + old.Image.SHA256}; !slices.Equal(pruned.Removed, want) {
+		t.Errorf("removed %q, want %q", pruned.Removed, want)
+	}
+	blobs := r.asked("/blobs/")
+	if _, err := s.Pull(t.Context(), environment.PullRequest{Name: name, Force: true}); err != nil || r.asked("/blobs/") != blobs+1 {
+		t.Errorf("%v, and %d blobs were asked for", err, r.asked("/blobs/")-blobs)
+	}
+	if got, err := s.Get(name); err != nil || got.Image.SHA256 != now.Image.SHA256 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// A pull that is called off leaves nothing but what it has downloaded, and the next goes on from there.
+func TestInterruptedPull(t *testing.T) {
+	r, s := newRegistry(t), newStore(t, "")
+	m := simple(t, "x")
+	name := r.push(m, "1")
+	large := m.manifest.Layers[2]
+	ctx, cancel := context.WithCancel(t.Context())
+	r.fault = func(n int, w http.ResponseWriter, q *http.Request) bool {
+		if n > 0 || !strings.HasSuffix(q.URL.Path, large.Digest.String()) {
+			return false
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(large.Size))
+		w.Write(m.blobs[large.Digest][:200_000])
+		w.(http.Flusher).Flush()
+		cancel()
+		<-q.Context().Done()
+		return true
+	}
+	if _, err := s.Pull(ctx, environment.PullRequest{Name: name}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := s.Get(name); !errors.Is(err, environment.ErrNotInstalled) {
+		t.Errorf("got %v", err)
+	}
+	mustPull(t, s, name)
 }
 
 // What a registry may answer, and what is said about it.

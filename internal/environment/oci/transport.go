@@ -27,11 +27,12 @@ func (e *plainError) Final() {}
 type guard struct {
 	registry    string
 	insecure    []string
+	patience    time.Duration // with a body that brings nothing
 	strict, lax *http.Transport
 }
 
 func newGuard(registry string, insecure []string) *guard {
-	g := &guard{registry: registry, insecure: insecure}
+	g := &guard{registry: registry, insecure: insecure, patience: time.Minute}
 	g.strict = &http.Transport{
 		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: true,
 		TLSHandshakeTimeout: 15 * time.Second, ResponseHeaderTimeout: 30 * time.Second, DisableCompression: true,
@@ -74,12 +75,37 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	response, err := inner.RoundTrip(r)
 	if err == nil && (response.StatusCode > 299 || strings.HasSuffix(r.URL.Path, "/v2/")) {
-		response.Body = limited{io.LimitReader(response.Body, maxTalk), response.Body}
+		response.Body = body{io.LimitReader(response.Body, maxTalk), response.Body}
+	}
+	if err == nil {
+		response.Body = watch(response.Body, g.patience)
 	}
 	return response, err
 }
 
-type limited struct {
+type body struct {
 	io.Reader
 	io.Closer
+}
+
+// watched is a body that is closed when it has brought nothing for too long, since not all who read it watch it.
+type watched struct {
+	io.ReadCloser
+	timer *time.Timer
+	limit time.Duration
+}
+
+func watch(b io.ReadCloser, limit time.Duration) *watched {
+	return &watched{b, time.AfterFunc(limit, func() { b.Close() }), limit}
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	w.timer.Reset(w.limit)
+	return n, err
+}
+
+func (w *watched) Close() error {
+	w.timer.Stop()
+	return w.ReadCloser.Close()
 }

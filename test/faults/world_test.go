@@ -1,0 +1,186 @@
+//go:build faults
+
+// Package faults ends callers, supervisors and QEMU at every moment of a VM's life, on real guests, and looks for what
+// they leave and for what is lost. It takes minutes: make faults.
+package faults
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pyro-mcp/pyro"
+)
+
+const environment = "debian:12"
+
+// patience bounds whatever has to come about by itself.
+const patience = 20 * time.Second
+
+// world is a state directory of its own, and what lives in it.
+type world struct {
+	*testing.T
+	state string
+}
+
+func newWorld(t *testing.T) world { return world{t, t.TempDir()} }
+
+func (w world) env() []string {
+	return append(os.Environ(), "PYRO_STATE_DIR="+w.state, "PYRO_MAX_ACTIVE_VMS=16", "PYRO_BINARY="+binary())
+}
+
+func binary() string {
+	if named := os.Getenv("PYRO_BINARY"); named != "" {
+		return named
+	}
+	path, _ := filepath.Abs("../../bin/pyro")
+	return path
+}
+
+func (w world) engine() *pyro.Pyro {
+	p, err := pyro.New(pyro.WithStateDir(w.state), pyro.WithCommand(binary()), pyro.WithMaxActiveVMs(16))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return p
+}
+
+// command is a caller that can be ended.
+func (w world) command(words ...string) *exec.Cmd {
+	cmd := exec.Command(binary(), words...)
+	cmd.Env, cmd.Stderr = w.env(), &bytes.Buffer{}
+	return cmd
+}
+
+// pyro runs a command to its end.
+func (w world) pyro(words ...string) (stdout string, err error) {
+	cmd := w.command(words...)
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("pyro %s: %w: %s", strings.Join(words, " "), err, cmd.Stderr)
+	}
+	return string(out), err
+}
+
+func (w world) must(words ...string) string {
+	w.Helper()
+	out, err := w.pyro(words...)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return out
+}
+
+// task makes a task with a file that a finished command wrote.
+func (w world) task() string {
+	w.Helper()
+	var made struct {
+		TaskID string `json:"task_id"`
+	}
+	if err := json.Unmarshal([]byte(w.must("-q", "task", "create", environment, "--json")), &made); err != nil {
+		w.Fatal(err)
+	}
+	w.must("task", "exec", made.TaskID, "--", "sh", "-c", "echo kept >kept")
+	return made.TaskID
+}
+
+// keeps wants the file of a task, whatever happened to it, and the record to tell of the command.
+func (w world) keeps(id string) {
+	w.Helper()
+	out, err := w.pyro("task", "exec", id, "--", "cat", "kept")
+	if err != nil || out != "kept\n" {
+		w.Errorf("the workspace is lost: %q %v", out, err)
+	}
+	if log, err := w.pyro("task", "logs", id); err != nil || !strings.Contains(log, "echo kept") {
+		w.Errorf("the history is lost: %q %v", log, err)
+	}
+}
+
+// until waits for a condition.
+func (w world) until(what string, condition func() bool) bool {
+	w.Helper()
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.Errorf("%s did not come about within %v", what, patience)
+			return false
+		}
+	}
+	return true
+}
+
+// processes gives those of this world by what they are, "supervisor" or "qemu".
+func (w world) processes() map[string][]int {
+	found := map[string][]int{}
+	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range all {
+		words, err := os.ReadFile(path)
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err == nil && bytes.Contains(words, []byte("\x00supervise\x00"+w.state)) {
+			found["supervisor"] = append(found["supervisor"], pid)
+		}
+	}
+	// QEMU has nothing of the state directory among its words: it is its supervisor's child, or has an open file there.
+	for _, path := range all {
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		name, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
+		if bytes.HasPrefix(name, []byte("qemu-system")) && w.holds(pid) {
+			found["qemu"] = append(found["qemu"], pid)
+		}
+	}
+	return found
+}
+
+func (w world) holds(pid int) bool {
+	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && strings.HasPrefix(to, w.state) {
+			return true
+		}
+	}
+	return false
+}
+
+// kill ends a victim as the kernel's hunt for memory would.
+func (w world) kill(victim string, caller *exec.Cmd) {
+	found := w.processes()
+	if caller != nil && (victim == "caller" || victim == "all") {
+		_ = caller.Process.Kill()
+	}
+	for _, kind := range []string{"supervisor", "qemu"} {
+		for _, pid := range found[kind] {
+			if victim == kind || victim == "all" {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	}
+}
+
+// directories are the VMs'.
+func (w world) directories() []string {
+	dirs, _ := filepath.Glob(filepath.Join(w.state, "vms", "[a-z]*"))
+	return dirs
+}
+
+// empty wants no VM, process or file of this world to be left, once pyro was asked to look for the dead.
+func (w world) empty() {
+	w.Helper()
+	w.must("-q", "run", environment, "--", "true") // any creation sweeps, and has to work
+	ok := w.until("the end of all processes and directories", func() bool {
+		found := w.processes()
+		return len(w.directories()) == 0 && len(found["supervisor"])+len(found["qemu"]) == 0
+	})
+	if !ok {
+		w.Errorf("left: %v %v", w.directories(), w.processes())
+	}
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || bytes.Contains(mounts, []byte(w.state)) {
+		w.Errorf("a mount is left: %v", err)
+	}
+}
