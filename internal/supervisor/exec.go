@@ -142,9 +142,9 @@ func (r *run) outcome(ctx, limited context.Context, reply link.Reply, err error)
 	switch {
 	case err != nil && ctx.Err() == nil && errors.Is(limited.Err(), context.DeadlineExceeded):
 		result.ExitCode, result.TimedOut, r.stuck = 124, true, true
-	case err != nil && ctx.Err() != nil:
+	case errors.Is(err, link.ErrAskerGone), err != nil && ctx.Err() != nil:
 		result.ExitCode = record.InterruptedExit
-		return result, &link.Error{Code: link.CodeInternal, Message: "the caller went away"}
+		return result, &link.Error{Code: link.CodeInternal, Message: link.ErrAskerGone.Error()}
 	case err != nil:
 		result.ExitCode = record.InterruptedExit
 		return result, err
