@@ -101,7 +101,8 @@ func newSession(id string, conn net.Conn) (*session, error) {
 	w, err := wire.Dial(conn, wire.Options{})
 	if err != nil {
 		conn.Close()
-		return nil, &Error{Kind: ErrGuestLost, Message: fmt.Sprintf("the supervisor of %q does not answer: %v", id, err), cause: err}
+		err = fmt.Errorf("the supervisor of %q does not answer: %w", id, err)
+		return nil, &Error{Kind: ErrGuestLost, Message: err.Error(), cause: err}
 	}
 	return &session{id: id, client: link.NewClient(w), wire: w, conn: conn}, nil
 }
@@ -118,15 +119,20 @@ func (p *Pyro) connect(ctx context.Context, id string) (*session, error) {
 			return nil, notFound(id)
 		}
 		conn, _, err := link.DialDir(root.Path(id), record.SocketFile)
-		if err == nil {
-			return newSession(id, conn)
+		if err != nil {
+			err = fmt.Errorf("the supervisor of %q does not answer: %w", id, err)
+		} else {
+			var s *session
+			if s, err = newSession(id, conn); err == nil {
+				return s, nil
+			}
 		}
 		if root.Gone(id) {
 			return nil, errDead
 		}
-		// Alive and not listening yet: it is being started, or ends.
+		// Alive and not listening yet, or no longer: it is being started, or ends.
 		if time.Now().After(deadline) {
-			return nil, &Error{Kind: ErrGuestLost, Message: fmt.Sprintf("the supervisor of %q does not answer: %v", id, err), cause: err}
+			return nil, &Error{Kind: ErrGuestLost, Message: err.Error(), cause: err}
 		}
 		select {
 		case <-ctx.Done():
