@@ -11,7 +11,7 @@ export GOTOOLCHAIN := local
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 .PHONY: build setup setup-test demo test test-go test-python test-clients wheel
-.PHONY: bench bench-setup bench-compare bench-network bench-oci soak faults man dist clean
+.PHONY: bench bench-setup bench-compare bench-network bench-oci bench-tasks soak faults fuzz man dist clean
 
 # build leaves bin/pyro: static, with the guest's agent in it.
 build: $(GUEST)
@@ -96,6 +96,14 @@ bench-oci: build
 # faults ends callers, supervisors and QEMU at every moment of a VM's life.
 faults: build
 	PYRO_BINARY=$(CURDIR)/bin/pyro go test -tags faults -count 1 -timeout 60m -v ./test/faults
+
+# fuzz runs each fuzz target for FUZZTIME, 10s by default.
+fuzz:
+	FUZZTIME=$(FUZZTIME) ./tools/fuzz
+
+# bench-tasks measures tasks: commands, deleting, seeding, an idle supervisor. It wants an installed debian:12.
+bench-tasks: build
+	python3 bench/tasks.py
 
 clean:
 	rm -rf bin dist $(GUEST)

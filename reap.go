@@ -3,25 +3,27 @@ package pyro
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// overdue is how long past its TTL a supervisor that lives is left to end its VM by itself.
-const overdue = 5 * time.Second
+// overdueBy is how long past its TTL a supervisor that lives is left to end its VM by itself.
+const overdueBy = 5 * time.Second
 
 // ReapExpired removes VMs and tasks that are past their TTL, and what dead supervisors left. What lives and is
 // within its time is never touched, nor is a task whose record cannot be read.
 func (p *Pyro) ReapExpired(ctx context.Context) (ReapResult, error) {
+	swept, err := p.sweep()
+	failed := []error{err}
 	ids, err := p.root().IDs()
 	if err != nil {
-		return ReapResult{}, err
+		return ReapResult{}, errors.Join(append(failed, err)...)
 	}
-	out := ReapResult{Reaped: []string{}}
-	var failed []error
+	out := ReapResult{Reaped: append([]string{}, swept...)}
 	for _, id := range ids {
-		if !p.reapable(id) {
+		if !p.overdue(id) {
 			continue
 		}
 		if err := p.destroy(ctx, id); err != nil && !errors.Is(err, ErrNotFound) {
@@ -34,13 +36,10 @@ func (p *Pyro) ReapExpired(ctx context.Context) (ReapResult, error) {
 	return out, errors.Join(failed...)
 }
 
-func (p *Pyro) reapable(id string) bool {
-	root := p.root()
-	vm, err := record.Load(root.Path(id))
-	if root.Gone(id) {
-		return leftover(id, vm, err)
-	}
-	return err == nil && vm.Expired(time.Now().Add(-overdue))
+// overdue tells whether a VM lives past its time, which is its supervisor's to end.
+func (p *Pyro) overdue(id string) bool {
+	vm, err := record.Load(p.root().Path(id))
+	return err == nil && vm.Expired(time.Now().Add(-overdueBy))
 }
 
 // leftover tells whether what a dead supervisor left is of no more use.
@@ -48,22 +47,22 @@ func leftover(id string, vm record.VM, loading error) bool {
 	if !countsAsLive(id) || id[:3] == string(record.KindRun) {
 		return true // It was bound to somebody, who is gone.
 	}
+	if errors.Is(loading, fs.ErrNotExist) {
+		return true // Its making or its removal was broken off.
+	}
 	if loading != nil {
 		return false
 	}
 	return !vm.Complete || vm.Expired(time.Now())
 }
 
-// sweep removes what dead supervisors left, quietly: it is done in passing.
-func (p *Pyro) sweep() {
+// sweep removes what dead supervisors left.
+func (p *Pyro) sweep() ([]string, error) {
 	root := p.root()
-	err := root.Sweep(func(id string) bool {
+	return root.Sweep(func(id string) bool {
 		vm, err := record.Load(root.Path(id))
 		return leftover(id, vm, err)
 	})
-	if err != nil {
-		p.log.Warn("cannot remove what a dead supervisor left", "error", err)
-	}
 }
 
 // ListVMs gives all that lives or is kept. Records that cannot be read are left out.

@@ -198,9 +198,17 @@ func (p *Pyro) askToEnd(ctx context.Context, id string) error {
 	}
 }
 
-// killHolders ends the processes of this user that hold a file open, this one excepted: the supervisor of a VM is
-// found by the lock that it holds, never by a number that it once wrote down.
+// killHolders ends the processes of this user that hold a lock, this one excepted: the supervisor of a VM is found by
+// the lock that it holds, never by a number that it once wrote down. Those who only ask whether it is held have the
+// file open too, and are left alone.
 func killHolders(path string) error {
+	lock, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	procs, err := os.ReadDir("/proc")
 	if err != nil {
 		return err
@@ -214,7 +222,7 @@ func killHolders(path string) error {
 		if err != nil {
 			continue
 		}
-		if holds(pid, path) {
+		if holds(pid, lock) {
 			err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 		}
 		unix.Close(fd)
@@ -225,14 +233,25 @@ func killHolders(path string) error {
 	return nil
 }
 
-func holds(pid int, path string) bool {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	fds, err := os.ReadDir(dir)
+// holds tells whether a process has a file open by which it is locked against all others. The file is compared by what
+// it is, for its path may lead over a link.
+func holds(pid int, lock os.FileInfo) bool {
+	proc := fmt.Sprintf("/proc/%d/", pid)
+	fds, err := os.ReadDir(proc + "fd")
 	if err != nil {
 		return false
 	}
 	for _, fd := range fds {
-		if target, err := os.Readlink(filepath.Join(dir, fd.Name())); err == nil && target == path {
+		target, err := os.Readlink(proc + "fd/" + fd.Name())
+		if err != nil || filepath.Base(target) != record.LockFile {
+			continue
+		}
+		info, err := os.Stat(proc + "fd/" + fd.Name())
+		if err != nil || !os.SameFile(info, lock) {
+			continue
+		}
+		locks, err := os.ReadFile(proc + "fdinfo/" + fd.Name())
+		if err == nil && strings.Contains(string(locks), " WRITE ") {
 			return true
 		}
 	}

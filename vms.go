@@ -35,7 +35,10 @@ func (p *Pyro) createHeld(ctx context.Context, vm record.VM) (*session, error) {
 // create makes a VM with a supervisor. The VM is bound to the session until it is complete.
 func (p *Pyro) create(ctx context.Context, vm record.VM) (*session, error) {
 	root := p.root()
-	p.sweep()
+	if _, err := p.sweep(); err != nil {
+		// It is done in passing.
+		p.log.Warn("cannot remove what a dead supervisor left", "error", err)
+	}
 	counted := countsAsLive
 	if vm.Kind == record.KindBuild || vm.Kind == record.KindPool {
 		counted = nil

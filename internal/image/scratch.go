@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -33,13 +34,21 @@ func WriteScratch(path string, size int64) (err error) {
 	if size < ScratchSize {
 		return fmt.Errorf("%d bytes are less than the %d that it needs", size, int64(ScratchSize))
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	// Whole or not at all, also where its maker is killed: half a disk would be taken for one that was used.
+	if _, err := os.Lstat(path); err == nil {
+		return fs.ErrExist
+	}
+	part := path + ".part"
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	err = errors.Join(writeScratch(f, size), f.Close())
+	if err == nil {
+		err = os.Rename(part, path)
+	}
 	if err != nil {
-		err = errors.Join(err, os.Remove(path))
+		err = errors.Join(err, os.Remove(part))
 	}
 	return err
 }

@@ -297,3 +297,56 @@ func TestALineIsReadByAShellAsItsWords(t *testing.T) {
 		}
 	}
 }
+
+// A caller that vanishes is told from a guest that does, also before the context has heard of it.
+func TestForwardTellsWhoIsGone(t *testing.T) {
+	for _, command := range []string{"hang", "cat"} {
+		for _, victim := range []string{"caller", "guest"} {
+			inner, killGuest := start(t, guest)
+			gone := make(chan error, 1)
+			c, killCaller := start(t, func(_ context.Context, req Request, s *wire.Stream) (any, error) {
+				_, err := Forward(context.Background(), s, req, inner, nil)
+				gone <- err
+				return nil, err
+			})
+			in, w := io.Pipe()
+			defer w.Close()
+			begun := make(signal, 1)
+			go c.Exec(t.Context(), Exec{Command: command}, Streams{Stdin: in, Stdout: begun, Stderr: begun})
+			<-begun
+			if command == "cat" { // with output on its way
+				go func() {
+					for chunk := make([]byte, 1<<10); ; {
+						if _, err := w.Write(chunk); err != nil {
+							return
+						}
+					}
+				}()
+				<-begun
+			}
+			var far *Error
+			if victim == "caller" {
+				killCaller()
+				if err := <-gone; !errors.Is(err, ErrAskerGone) {
+					t.Errorf("%s without its caller: %v", command, err)
+				}
+				continue
+			}
+			killGuest()
+			if err := <-gone; !errors.As(err, &far) || far.Code != CodeGuestLost {
+				t.Errorf("%s without its guest: %v", command, err)
+			}
+		}
+	}
+}
+
+// signal tells of writes.
+type signal chan struct{}
+
+func (s signal) Write(p []byte) (int, error) {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}

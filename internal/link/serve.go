@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
@@ -116,14 +117,16 @@ func sendReply(s *wire.Stream, r Reply) error {
 
 // Forward passes a request, and the messages that follow it on from, to the next hop, and what it answers back.
 // tap, if not nil, sees each message from the next hop before it is passed on. The final reply is returned, not passed
-// on; an error means that there is none, for from or the next hop is gone.
+// on; an error means that there is none: [ErrAskerGone] where from ended first, which may be known before ctx ends, else
+// what became of the next hop.
 func Forward(ctx context.Context, from *wire.Stream, req Request, to *Client, tap func(wire.Message)) (Reply, error) {
 	s, err := to.open(req.Op, req.Params)
 	if err != nil {
 		return Reply{}, err
 	}
 	var input sync.WaitGroup
-	input.Go(func() { passInput(from, s) })
+	var broken atomic.Bool
+	input.Go(func() { passInput(from, s, &broken) })
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer func() {
 		stop()
@@ -133,6 +136,9 @@ func Forward(ctx context.Context, from *wire.Stream, req Request, to *Client, ta
 	}()
 	for {
 		m, err := s.Recv()
+		if err != nil && broken.Load() {
+			return Reply{}, ErrAskerGone
+		}
 		if err != nil && ctx.Err() != nil {
 			return Reply{}, context.Cause(ctx)
 		}
@@ -146,13 +152,17 @@ func Forward(ctx context.Context, from *wire.Stream, req Request, to *Client, ta
 			tap(m)
 		}
 		if err := from.Send(m.Kind, m.Data); err != nil {
-			return Reply{}, fmt.Errorf("cannot pass output on: %w", err)
+			return Reply{}, fmt.Errorf("%w: %w", ErrAskerGone, err)
 		}
 	}
 }
 
-// passInput passes messages on. Where they stop without their end, so does the next hop's stream.
-func passInput(from, to *wire.Stream) {
+// ErrAskerGone says that whoever asked does not listen any more.
+var ErrAskerGone = errors.New("the caller went away")
+
+// passInput passes messages on. Where they stop without their end, so does the next hop's stream, and broken is set
+// before that.
+func passInput(from, to *wire.Stream, broken *atomic.Bool) {
 	for {
 		m, err := from.Recv()
 		switch {
@@ -164,6 +174,7 @@ func passInput(from, to *wire.Stream) {
 			to.CloseSend()
 			return
 		default:
+			broken.Store(true)
 			to.Close()
 			return
 		}

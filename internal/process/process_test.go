@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -116,6 +117,24 @@ func TestInput(t *testing.T) {
 			t.Errorf("%q, %v", got, err)
 		}
 		in.Close()
+	}
+}
+
+// Input that breaks off does not look like its end.
+func TestBrokenInputIsNoEnd(t *testing.T) {
+	in, err := NewInput(io.MultiReader(strings.NewReader("given"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if _, err := io.ReadFull(in, make([]byte, len("given"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := in.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d bytes, %v: the command would take it for all there is", n, err)
 	}
 }
 

@@ -86,7 +86,9 @@ func (o *Output) pass(w io.Writer, r io.Reader, buffer []byte) error {
 }
 
 // NewInput gives the command's end of its input: what r gives, or nothing where r is nil. Close it once the command is
-// started. A command that does not read on is no failure; r is then read no further.
+// started. A command that does not read on is no failure; r is then read no further. Where r fails, its input must not
+// look complete to the command: its pipe stays open until nobody can read it any more, and to end the command is
+// the caller's.
 func NewInput(r io.Reader) (*os.File, error) {
 	if r == nil {
 		return os.Open(os.DevNull)
@@ -97,7 +99,24 @@ func NewInput(r io.Reader) (*os.File, error) {
 	}
 	go func() {
 		defer ours.Close()
-		_, _ = io.Copy(ours, r)
+		if _, err := io.Copy(ours, r); err != nil {
+			awaitUnread(ours)
+		}
 	}()
 	return theirs, nil
+}
+
+// awaitUnread waits until nobody has the reading end of a pipe.
+func awaitUnread(pipe *os.File) {
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		for {
+			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, -1); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	})
 }

@@ -125,16 +125,16 @@ func (r Root) Gone(id string) bool {
 	return !errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// Sweep removes the directories of dead supervisors that leftover picks. It keeps out of the way of those that
-// are just being made.
-func (r Root) Sweep(leftover func(id string) bool) error {
+// Sweep removes the directories of dead supervisors that leftover picks, and names them. It keeps out of the way of
+// those that are just being made.
+func (r Root) Sweep(leftover func(id string) bool) (swept []string, err error) {
 	ids, err := r.IDs()
 	if err != nil || len(ids) == 0 {
-		return err
+		return nil, err
 	}
 	gate, err := r.enter()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer gate.Close()
 	var failed []error
@@ -143,28 +143,26 @@ func (r Root) Sweep(leftover func(id string) bool) error {
 			continue
 		}
 		if lock, err := TryLock(r.Path(id)); err == nil {
-			failed = append(failed, r.Remove(id), lock.Close())
+			gone := r.Remove(id)
+			if gone == nil {
+				swept = append(swept, id)
+			}
+			failed = append(failed, gone, lock.Close())
 		}
 	}
-	return errors.Join(failed...)
-}
-
-// Kept tells whether a directory holds anything of a VM that was there before.
-func (r Root) Kept(id string) bool {
-	for _, name := range []string{VMFile, HistoryFile, ScratchFile} {
-		if _, err := os.Lstat(filepath.Join(r.Path(id), name)); err == nil {
-			return true
-		}
-	}
-	return false
+	return swept, errors.Join(failed...)
 }
 
 // Remove deletes a VM's directory. The caller holds its lock, which is deleted last: while anything of the VM
-// is left, so is what guards it.
+// is left, so is what guards it. The record is deleted first: a removal that is broken off leaves a directory without
+// one, which is anybody's to sweep, and never a VM that looks whole and has lost its disk.
 func (r Root) Remove(id string) error {
 	dir := r.Path(id)
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := removeIfThere(filepath.Join(dir, VMFile)); err != nil {
 		return err
 	}
 	var failed []error

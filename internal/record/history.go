@@ -42,6 +42,12 @@ type Entry struct {
 // InterruptedExit is the exit code that an interrupted command is given: that of one killed by SIGKILL.
 const InterruptedExit = 137
 
+// Interrupt gives the entry of a command that never ended as one that was interrupted.
+func (e Entry) Interrupt() Entry {
+	e.Running, e.Interrupted, e.ExitCode = false, true, InterruptedExit
+	return e
+}
+
 // Append adds an entry to a VM's history with one write, and waits for the disk where durable is set.
 func Append(dir string, e Entry, durable bool) (err error) {
 	data, err := json.Marshal(e)
@@ -113,7 +119,7 @@ func History(dir string, alive bool) ([]Entry, error) {
 	if !alive {
 		for i := range entries {
 			if entries[i].Running {
-				entries[i].Running, entries[i].Interrupted, entries[i].ExitCode = false, true, InterruptedExit
+				entries[i] = entries[i].Interrupt()
 			}
 		}
 	}

@@ -38,13 +38,9 @@ func (s *supervisor) exec(ctx context.Context, req link.Request, stream *wire.St
 	}
 	reply, err := link.Forward(limited, stream, req, g.client, run.tap)
 	result, failure := run.outcome(ctx, limited, reply, err)
-	if failure == nil && s.snapshot().Kind == record.KindTask {
-		limit := syncLimit
-		if result.TimedOut {
-			limit = timedOutSyncLimit
-		}
-		if err := g.sync(limit); err != nil {
-			s.log.Warn("the guest's disk is not written out", "error", err)
+	if failure == nil && !run.stuck && s.snapshot().Kind == record.KindTask {
+		if err := g.sync(); err != nil {
+			failure = s.unwritten(g, result, err)
 		}
 	}
 	if failure != nil {
@@ -54,6 +50,18 @@ func (s *supervisor) exec(ctx context.Context, req link.Request, stream *wire.St
 		return nil, err
 	}
 	return result, failure
+}
+
+// unwritten words that a command has ended and what it wrote may be lost, of which success would be a lie.
+func (s *supervisor) unwritten(g *guest, result link.ExecResult, err error) error {
+	out := &link.Error{Code: link.CodeNoSpace}
+	if why := g.diskError.Load(); why != nil {
+		err = fmt.Errorf("the host failed the guest's disk (is the host's disk full?): %s", *why)
+	} else if far := (*link.Error)(nil); errors.As(err, &far) {
+		out.Code, out.Hint, err = far.Code, far.Hint, s.lost(g, err)
+	}
+	out.Message = fmt.Sprintf("the command ended with %d, but what it wrote may be lost: %v", result.ExitCode, err)
+	return out
 }
 
 // ready gives the guest for a command. A task whose guest has ended is started again: that is what its disk is for.
@@ -81,6 +89,7 @@ type run struct {
 	started time.Time
 	out     record.Capture
 	err     record.Capture
+	stuck   bool // the guest did not end the command in time by itself
 }
 
 func (s *supervisor) begin(want link.Exec, g *guest) *run {
@@ -132,10 +141,10 @@ func (r *run) outcome(ctx, limited context.Context, reply link.Reply, err error)
 	result := link.ExecResult{Sequence: r.entry.Sequence, Mode: r.g.mode, DurationMS: time.Since(r.started).Milliseconds()}
 	switch {
 	case err != nil && ctx.Err() == nil && errors.Is(limited.Err(), context.DeadlineExceeded):
-		result.ExitCode, result.TimedOut = 124, true
-	case err != nil && ctx.Err() != nil:
+		result.ExitCode, result.TimedOut, r.stuck = 124, true, true
+	case errors.Is(err, link.ErrAskerGone), err != nil && ctx.Err() != nil:
 		result.ExitCode = record.InterruptedExit
-		return result, &link.Error{Code: link.CodeInternal, Message: "the caller went away"}
+		return result, &link.Error{Code: link.CodeInternal, Message: link.ErrAskerGone.Error()}
 	case err != nil:
 		result.ExitCode = record.InterruptedExit
 		return result, err

@@ -17,11 +17,10 @@ import (
 )
 
 // How long a guest may take to end by itself before it is ended, and to write its disk before a command's caller is
-// answered. The caller of one that ran out of time is not to wait for a guest that may be deaf.
+// answered.
 const (
-	shutdownLimit     = 3 * time.Second
-	syncLimit         = 20 * time.Second
-	timedOutSyncLimit = 100 * time.Millisecond
+	shutdownLimit = 3 * time.Second
+	syncLimit     = 20 * time.Second
 )
 
 // machine is what a guest runs in: a monitor's process, or the host itself, confined.
@@ -88,8 +87,8 @@ func (g *guest) shutdown() {
 	}
 }
 
-func (g *guest) sync(limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+func (g *guest) sync() error {
+	ctx, cancel := context.WithTimeout(context.Background(), syncLimit)
 	defer cancel()
 	err := g.client.Call(ctx, link.OpSync, link.Empty{}, nil)
 	if errors.Is(err, context.DeadlineExceeded) {

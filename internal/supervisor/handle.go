@@ -83,18 +83,12 @@ func (s *supervisor) create(req link.Request) (any, error) {
 }
 
 // resume takes over the directory of a task whose supervisor is gone. Where it cannot, the directory stays as it is.
-func (s *supervisor) resume(c *session) (_ any, err error) {
-	c.bound.Store(false)
-	defer func() {
-		if err != nil {
-			s.end(errNotTaken)
-		}
-	}()
+func (s *supervisor) resume(c *session) (any, error) {
 	vm, err := record.Load(s.dir)
 	if err != nil {
 		return nil, &link.Error{Code: link.CodeState, Message: err.Error()}
 	}
-	history, err := record.History(s.dir, false)
+	history, err := record.History(s.dir, true)
 	if err != nil {
 		return nil, err
 	}
@@ -105,13 +99,14 @@ func (s *supervisor) resume(c *session) (_ any, err error) {
 	}
 	for _, e := range history {
 		s.sequence = max(s.sequence, e.Sequence)
-		vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
-		if e.Interrupted {
-			// What nobody saw end is written down as it was found.
+		if e.Running {
+			// What nobody saw end is written down as it was found, once.
+			e = e.Interrupt()
 			if err := record.Append(s.dir, e, true); err != nil {
 				return nil, err
 			}
 		}
+		vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
 	}
 	vm.CommandCount = s.sequence
 	s.vm = vm
@@ -119,8 +114,14 @@ func (s *supervisor) resume(c *session) (_ any, err error) {
 		s.fail(record.EndedWithout(vm))
 	}
 	s.vm.State, s.vm.HostBootID = record.StateStopped, record.HostBootID()
+	if err := s.save(); err != nil {
+		return nil, err
+	}
+	// Only now is it ours: until here the end of the caller, or an error, leaves it as it was found.
+	s.left = false
+	c.bound.Store(false)
 	s.expiry.Reset(0)
-	return s.vm, s.save()
+	return s.vm, nil
 }
 
 // seeded completes a creation: from now on the VM does not go with its creator.
@@ -130,7 +131,7 @@ func (s *supervisor) seeded(req link.Request, c *session) (any, error) {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: "the seed's summary cannot be read: " + err.Error()}
 	}
 	if g := s.running(); g != nil && s.snapshot().Kind == record.KindTask && seed.EntryCount > 0 {
-		if err := g.sync(syncLimit); err != nil {
+		if err := g.sync(); err != nil {
 			return nil, err
 		}
 	}

@@ -35,7 +35,6 @@ var (
 	errExpired     = errors.New("the VM's time to live is over")
 	errCreatorGone = errors.New("the VM's client went away")
 	errTold        = errors.New("the supervisor was told to end")
-	errNotTaken    = errors.New("the VM could not be taken over")
 )
 
 // drainLimit bounds how long connections may take to notice that the VM has ended.
@@ -55,6 +54,7 @@ type supervisor struct {
 	guest    *guest
 	sequence int
 	removed  bool
+	left     bool // by a dead supervisor, and not taken over yet: it is not ours to remove unasked
 
 	audience audience
 	expiry   *time.Timer
@@ -91,6 +91,9 @@ func supervise(dir string, log *slog.Logger) error {
 		root: record.NewRoot(filepath.Dir(filepath.Dir(dir))), id: filepath.Base(dir), dir: dir,
 		log: log, end: end,
 	}
+	if _, err := os.Lstat(filepath.Join(dir, record.VMFile)); !errors.Is(err, os.ErrNotExist) {
+		s.left = true
+	}
 	s.expiry = time.AfterFunc(time.Hour, s.checkExpiry)
 	defer s.expiry.Stop()
 	told := make(chan os.Signal, 1)
@@ -113,7 +116,10 @@ func supervise(dir string, log *slog.Logger) error {
 	listener.Close()
 	cause := context.Cause(ctx)
 	log.Info("ending", "why", cause)
-	s.finish(!errors.Is(cause, errTold) && !errors.Is(cause, errNotTaken))
+	s.mu.Lock()
+	left := s.left
+	s.mu.Unlock()
+	s.finish(!errors.Is(cause, errTold) && !left)
 	s.drain()
 	return nil
 }
@@ -217,9 +223,6 @@ func (s *supervisor) finish(remove bool) error {
 	if s.removed {
 		return nil
 	}
-	if s.vm.ID == "" && s.root.Kept(s.id) {
-		return nil // It was to be taken over and was not: what it is stays.
-	}
 	if !remove {
 		s.vm.State = record.StateStopped
 		return s.save()
@@ -231,7 +234,7 @@ func (s *supervisor) finish(remove bool) error {
 	return nil
 }
 
-// save writes the record. The caller holds mu.
+// save writes the record, where there is one yet. The caller holds mu.
 func (s *supervisor) save() error {
 	if s.removed || s.vm.ID == "" {
 		return nil

@@ -46,12 +46,14 @@ func (s *supervisor) clone(ctx context.Context, p plan) *guest {
 	p.memory, p.incoming = &vmm.Memory{Path: t.Memory}, t.State
 	limited, cancel := context.WithTimeout(ctx, cloneLimit)
 	defer cancel()
-	if err = template.CloneDisk(t.Scratch, p.scratch); err == nil {
-		var g *guest
-		if g, err = s.bootPlan(limited, p); err == nil {
-			g.warm = true
-			return g
-		}
+	if err := template.CloneDisk(t.Scratch, p.scratch); err != nil {
+		s.log.Warn("a template's disk cannot be cloned", "template", key.Name(), "error", err)
+		return nil // The template was found whole: what fails is the host, most often for want of room.
+	}
+	g, err := s.bootPlan(limited, p)
+	if err == nil {
+		g.warm = true
+		return g
 	}
 	if ctx.Err() != nil {
 		return nil // Nobody waits any more; that is no fault of the template's.

@@ -4,13 +4,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// CloneDisk copies a sparse file: by reflink where the file system can, else only where there is data.
+// CloneDisk copies a sparse file: by reflink where the file system can, else only where there is data. The copy is there
+// whole or not at all, also where its maker is killed.
 func CloneDisk(from, to string) (err error) {
+	part := to + ".part"
+	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := cloneDisk(from, part); err != nil {
+		return err
+	}
+	return os.Rename(part, to)
+}
+
+func cloneDisk(from, to string) (err error) {
 	in, err := os.Open(from)
 	if err != nil {
 		return err

@@ -87,7 +87,7 @@ func moments() []moment {
 
 // TestKills is the table: each moment, each victim.
 func TestKills(t *testing.T) {
-	cells := 0
+	cells, passed := 0, 0
 	for _, m := range moments() {
 		delays := m.delays
 		if delays == nil {
@@ -98,8 +98,8 @@ func TestKills(t *testing.T) {
 				continue // there is none
 			}
 			for _, delay := range delays {
-				cells++
 				t.Run(fmt.Sprintf("%s/%s/%v", m.name, victim, delay), func(t *testing.T) {
+					cells++
 					w := newWorld(t)
 					caller, after := m.begin(w)
 					time.Sleep(delay)
@@ -116,11 +116,14 @@ func TestKills(t *testing.T) {
 					}
 					after()
 					w.empty()
+					if !t.Failed() {
+						passed++
+					}
 				})
 			}
 		}
 	}
-	t.Logf("%d cells", cells)
+	t.Logf("%d cells, %d passed", cells, passed)
 }
 
 // start starts a caller that goes on by itself.

@@ -1,0 +1,201 @@
+package template
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// freeze fills a draft in as a monitor would.
+func freeze(_ context.Context, d Draft) error {
+	_, err := d.State.WriteString("the devices' state")
+	return errors.Join(err, os.WriteFile(d.Memory, make([]byte, 64<<10), 0o600), os.WriteFile(d.Scratch, make([]byte, 8<<10), 0o600))
+}
+
+// made gives a store with the template of a key in it.
+func made(t *testing.T, keys ...Key) *Store {
+	t.Helper()
+	s := Open(t.TempDir())
+	for _, key := range keys {
+		if n, err := s.Make(t.Context(), key, freeze); err != nil || n <= 0 {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+	}
+	return s
+}
+
+func TestATemplateIsFoundByItsWholeKey(t *testing.T) {
+	key := Key{Image: "a", VCPUs: 1, MemMiB: 1024}
+	s := made(t, key)
+	found := s.Find(key)
+	if found == nil {
+		t.Fatal("it is not found")
+	}
+	if err := found.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, other := range []Key{{Image: "b", VCPUs: 1, MemMiB: 1024}, {Image: "a", VCPUs: 2, MemMiB: 1024},
+		{Image: "a", VCPUs: 1, MemMiB: 1024, Network: true}, {Image: "a", VCPUs: 1, MemMiB: 1024, VMM: "x"}} {
+		if s.Find(other) != nil {
+			t.Errorf("%+v is found", other)
+		}
+	}
+}
+
+// A template that is damaged in any of its parts is thrown away, and can be made again.
+func TestADamagedTemplateIsThrownAway(t *testing.T) {
+	write := func(data string) func(string) error {
+		return func(path string) error {
+			return errors.Join(os.Remove(path), os.WriteFile(path, []byte(data), 0o600))
+		}
+	}
+	shorten := func(path string) error { return errors.Join(os.Chmod(path, 0o600), os.Truncate(path, 100)) }
+	hollow := func(path string) error {
+		return errors.Join(os.Chmod(path, 0o600), os.Truncate(path, 0), os.Truncate(path, 64<<10))
+	}
+	foreign, err := json.Marshal(meta{Key: Key{Image: "another"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		file   string
+		damage func(string) error
+	}{
+		"memory cut short":      {memoryFile, shorten},
+		"memory with holes":     {memoryFile, hollow},
+		"memory missing":        {memoryFile, os.Remove},
+		"another state":         {stateFile, write("the devices' State")},
+		"state missing":         {stateFile, os.Remove},
+		"disk cut short":        {scratchFile, shorten},
+		"disk missing":          {scratchFile, os.Remove},
+		"description missing":   {metaFile, os.Remove},
+		"description cut short": {metaFile, write(`{"key":`)},
+		"description of others": {metaFile, write(string(foreign))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := Key{Image: "a"}
+			s := made(t, key)
+			dir := filepath.Join(s.dir, key.Name())
+			if err := c.damage(filepath.Join(dir, c.file)); err != nil {
+				t.Fatal(err)
+			}
+			if s.Find(key) != nil {
+				t.Fatal("it is found")
+			}
+			if _, err := os.Stat(dir); err == nil {
+				t.Error("it is not thrown away")
+			}
+			if _, err := s.Make(t.Context(), key, freeze); err != nil || s.Find(key) == nil {
+				t.Errorf("it cannot be made again: %v", err)
+			}
+		})
+	}
+}
+
+func TestOneMakerAtATime(t *testing.T) {
+	s, key := Open(t.TempDir()), Key{Image: "a"}
+	_, err := s.Make(t.Context(), key, func(ctx context.Context, d Draft) error {
+		if _, err := s.Make(ctx, key, freeze); !errors.Is(err, ErrBusy) {
+			t.Errorf("a second maker: %v", err)
+		}
+		if s.Find(key) != nil {
+			t.Error("half a template is found")
+		}
+		if _, err := s.Prune(func(Key) bool { return false }, 0); err != nil {
+			t.Error(err)
+		}
+		return freeze(ctx, d) // into a draft that the prune has left alone
+	})
+	if err != nil || s.Find(key) == nil {
+		t.Errorf("it is not made: %v", err)
+	}
+}
+
+func TestAFailedMakerLeavesNothing(t *testing.T) {
+	s, broken := Open(t.TempDir()), errors.New("broken")
+	_, err := s.Make(t.Context(), Key{}, func(ctx context.Context, d Draft) error { return errors.Join(freeze(ctx, d), broken) })
+	if !errors.Is(err, broken) {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(s.dir); err != nil || len(left) != 0 {
+		t.Errorf("left: %v %v", left, err)
+	}
+}
+
+// What a killed maker left goes at the next prune.
+func TestADraftWithoutAMakerIsPruned(t *testing.T) {
+	s, key := made(t), Key{Image: "a"}
+	draft := filepath.Join(s.dir, key.Name()+".tmp")
+	if err := os.MkdirAll(draft, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Prune(func(Key) bool { return true }, DefaultLimit); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(s.dir); err != nil || len(left) != 0 {
+		t.Errorf("left: %v %v", left, err)
+	}
+}
+
+// The least recently used go first, and one that a clone starts from does not go at all.
+func TestPrune(t *testing.T) {
+	keys := []Key{{Image: "used"}, {Image: "old"}, {Image: "new"}}
+	s := made(t, keys...)
+	for i, age := range []time.Duration{3 * time.Hour, 2 * time.Hour, time.Hour} {
+		at := time.Now().Add(-age)
+		if err := os.Chtimes(filepath.Join(s.dir, keys[i].Name()), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	size := usage(filepath.Join(s.dir, keys[0].Name()))
+	removed, err := s.Prune(func(Key) bool { return true }, 2*size)
+	if err != nil || len(removed) != 1 || removed[0].Name != keys[0].Name() || removed[0].Freed != size {
+		t.Errorf("removed %+v, %v", removed, err)
+	}
+	inUse := s.Find(keys[1])
+	if inUse == nil {
+		t.Fatal("the second is not found")
+	}
+	removed, err = s.Prune(func(Key) bool { return false }, 0)
+	if err != nil || len(removed) != 1 || removed[0].Name != keys[2].Name() {
+		t.Errorf("removed %+v, %v", removed, err)
+	}
+	if _, err := os.Stat(inUse.Memory); err != nil {
+		t.Errorf("one in use was removed: %v", err)
+	}
+	if err := inUse.Close(); err != nil {
+		t.Error(err)
+	}
+	if removed, err = s.Prune(func(Key) bool { return false }, 0); err != nil || len(removed) != 1 {
+		t.Errorf("removed %+v, %v", removed, err)
+	}
+}
+
+func TestCloneDisk(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	if err := errors.Join(os.WriteFile(from, []byte("begin"), 0o600), os.Truncate(from, 8<<20)); err != nil {
+		t.Fatal(err)
+	}
+	// What a killed maker left is no obstacle.
+	if err := os.WriteFile(to+".part", []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := CloneDisk(from, to); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(to)
+	if err != nil || len(data) != 8<<20 || string(data[:5]) != "begin" {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+	if err := CloneDisk(filepath.Join(dir, "none"), filepath.Join(dir, "other")); err == nil {
+		t.Error("nothing was cloned")
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 2 {
+		t.Errorf("left: %v", left)
+	}
+}
