@@ -24,7 +24,7 @@ func (p plan) key(ctx context.Context) (template.Key, error) {
 	if err != nil {
 		return template.Key{}, err
 	}
-	return template.Key{Image: p.vm.Boot.ImageSHA256, Kernel: p.vm.Boot.Kernel.Path, Initrd: p.initrd, VMM: print,
+	return template.Key{Image: p.vm.Boot.ImageSHA256, Kernel: p.vm.Boot.Kernel.Path, Initrd: p.initrd, VMM: print, Words: p.words,
 		VCPUs: p.vm.VCPUCount, MemMiB: p.vm.MemMiB, DiskMiB: p.vm.DiskMiB, Network: p.vm.NetworkEnabled}, nil
 }
 

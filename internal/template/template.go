@@ -29,6 +29,7 @@ type Key struct {
 	Kernel  string `json:"kernel"` // path, content-addressed
 	Initrd  string `json:"initrd"` // path, content-addressed: modules and agent
 	VMM     string `json:"vmm"`    // the driver's fingerprint: version, machine, CPU model, accelerator
+	Words   string `json:"words"`  // for the guest's kernel and agent
 	VCPUs   int    `json:"vcpus"`
 	MemMiB  int    `json:"mem_mib"`
 	DiskMiB int    `json:"disk_mib"`
