@@ -126,7 +126,16 @@ func (a *Agent) unpack(ctx context.Context, i link.Import, stream *wire.Stream) 
 	if err := os.MkdirAll(i.Destination, 0o755); err != nil {
 		return nil, err
 	}
-	summary, err := archive.Extract(ctx, link.Reader(stream, link.KindData), archive.ExtractOptions{
+	in := link.Reader(stream, link.KindData)
+	if i.Spooled {
+		spool, err := openSpool()
+		if err != nil {
+			return nil, err
+		}
+		defer spool.close()
+		in = link.SpoolReader(stream, spool.read)
+	}
+	summary, err := archive.Extract(ctx, in, archive.ExtractOptions{
 		Root: i.Destination, MaxEntries: i.MaxEntries, MaxBytes: i.MaxBytes, UID: int(who.uid), GID: int(who.gid)})
 	if err != nil {
 		code := link.CodeBadSeed

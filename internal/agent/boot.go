@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unsafe"
 
+	"github.com/pyro-mcp/pyro/internal/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,6 +49,10 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	made, err := mountWorkspace()
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := enterRoot(); err != nil {
 		return nil, nil, err
 	}
@@ -62,6 +68,9 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 		return nil, nil, err
 	}
 	a := &Agent{upper: upper, null: null, reaper: newReaper(), group: groups.make, quiet: groups.killAll}
+	if made {
+		a.madeWorkDir = defaultWorkDir
+	}
 	raiseLimits()
 	if words, err := os.ReadFile("/proc/cmdline"); err == nil && strings.Contains(string(words), "pyro.warm=1") {
 		if err := errors.Join(a.warm(), groups.prepare()); err != nil {
@@ -187,8 +196,38 @@ func mountRoot() (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return upper, mountAll([]mount{{"overlay", newRoot, "overlay", 0,
-		"redirect_dir=off,metacopy=off,lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"}})
+	if err := mountAll([]mount{{"overlay", newRoot, "overlay", 0,
+		"redirect_dir=off,metacopy=off,lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"}}); err != nil {
+		return nil, err
+	}
+	return upper, nil
+}
+
+// mountWorkspace gives the workspace the scratch disk itself: making a file there takes two thirds of the time that
+// it takes in the overlay. Where the image has something in its own, that stays. made tells that there was none at all.
+func mountWorkspace() (made bool, err error) {
+	const place, dir = newRoot + defaultWorkDir, scratchDir + defaultWorkDir
+	info, err := os.Lstat(place)
+	if err == nil && !info.IsDir() {
+		return false, nil
+	}
+	if made = err != nil; made {
+		if err := os.Mkdir(place, 0o755); err != nil {
+			return false, err
+		}
+	}
+	if inside, err := os.ReadDir(place); err != nil || len(inside) > 0 {
+		return false, err
+	}
+	err = os.Mkdir(dir, 0o755)
+	if err == nil && info != nil {
+		st := info.Sys().(*syscall.Stat_t)
+		err = errors.Join(os.Chown(dir, int(st.Uid), int(st.Gid)), unix.Chmod(dir, st.Mode&0o7777))
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return false, err
+	}
+	return made, mountAll([]mount{{dir, place, "", unix.MS_BIND, ""}})
 }
 
 // grow makes the scratch file system as large as its disk. The ioctl is EXT4_IOC_RESIZE_FS, which takes the number
@@ -201,10 +240,11 @@ func grow(device string) error {
 		return err
 	}
 	defer d.Close()
-	size, err := d.Seek(0, 2)
+	size, err := d.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
 	}
+	size -= link.SpoolSize
 	var st unix.Statfs_t
 	if err := unix.Statfs(scratchDir, &st); err != nil {
 		return err

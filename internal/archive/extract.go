@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -157,9 +158,10 @@ func (e *extractor) hardLink(above, base, target string) error {
 
 func (e *extractor) file(dir int, base string, content io.Reader, h *tar.Header) error {
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	mode := uint32(h.Mode & 0o7777)
 	var fd int
 	err := replacing(dir, base, func() (err error) {
-		fd, err = unix.Openat(dir, base, flags, 0o600)
+		fd, err = unix.Openat(dir, base, flags, mode&0o777|0o600)
 		return err
 	})
 	if err != nil {
@@ -169,11 +171,15 @@ func (e *extractor) file(dir int, base string, content io.Reader, h *tar.Header)
 	if err == nil && e.chown {
 		err = unix.Fchown(fd, e.uid, e.gid)
 	}
+	var st unix.Stat_t
 	if err == nil {
-		err = unix.Fchmod(fd, uint32(h.Mode&0o7777)) // after the owner, whose change clears set-uid
+		err = unix.Fstat(fd, &st)
+	}
+	if err == nil && st.Mode&0o7777 != mode {
+		err = unix.Fchmod(fd, mode) // after the owner, whose change clears set-uid
 	}
 	if err == nil {
-		err = setTime(dir, base, h.ModTime)
+		err = setFileTime(fd, h.ModTime)
 	}
 	return errors.Join(err, unix.Close(fd))
 }
@@ -204,8 +210,24 @@ func (e *extractor) content(fd int, r io.Reader, size int64) error {
 
 // setTime gives a name in a directory, not what a link there leads to, its time of change.
 func setTime(dir int, base string, mtime time.Time) error {
-	ts := unix.Timespec{Sec: mtime.Unix(), Nsec: int64(mtime.Nanosecond())}
-	return unix.UtimesNanoAt(dir, base, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
+	ts := timespecs(mtime)
+	return unix.UtimesNanoAt(dir, base, ts[:], unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// setFileTime is setTime for an open file, which need not be looked up again: utimensat(2) without a name.
+func setFileTime(fd int, mtime time.Time) error {
+	ts := timespecs(mtime)
+	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// timespecs are the times of access and of change, both the same.
+func timespecs(t time.Time) [2]unix.Timespec {
+	ts := unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
+	return [2]unix.Timespec{ts, ts}
 }
 
 // finish sets the attributes of the directories, what is below a directory before it: it may close itself to us. A

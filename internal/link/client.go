@@ -85,7 +85,8 @@ func outputs(stdout, stderr io.Writer) map[uint8]io.Writer {
 type source struct {
 	kind uint8
 	r    io.Reader
-	wait bool // until r is read no more
+	wait bool   // until r is read no more
+	quit func() // called when the other side has spoken its last; r ends then
 }
 
 // converse holds one conversation.
@@ -112,6 +113,9 @@ func (c *Client) converse(ctx context.Context, op Op, params, result any, in sou
 	}
 	reply, err := receive(s, out)
 	s.Close()
+	if in.quit != nil {
+		in.quit()
+	}
 	if in.wait || err != nil {
 		if broken := sourceFailure(ctx, sent, in.wait); broken != nil {
 			return broken

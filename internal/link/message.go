@@ -176,6 +176,7 @@ type Import struct {
 	Destination string `json:"destination"` // absolute; made if missing
 	MaxEntries  int64  `json:"max_entries"`
 	MaxBytes    int64  `json:"max_bytes"`
+	Spooled     bool   `json:"spooled,omitempty"` // the data are places in the spool: the supervisor's to set
 }
 
 // ImportResult ends an Import.

@@ -48,6 +48,7 @@ type guest struct {
 	ending    atomic.Bool            // the end was asked for
 	noted     chan struct{}          // closed when the supervisor has noted the end
 	once      sync.Once
+	spool     sync.Mutex // held by the import that uses it
 }
 
 // kill ends the guest at once. It is safe to call again, and from several sides.

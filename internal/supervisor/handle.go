@@ -39,7 +39,9 @@ func (s *supervisor) handle(ctx context.Context, req link.Request, stream *wire.
 		return s.seeded(req, c)
 	case link.OpExec:
 		return s.exec(ctx, req, stream, c)
-	case link.OpImport, link.OpExport, link.OpSync:
+	case link.OpImport:
+		return s.importTree(ctx, req, stream)
+	case link.OpExport, link.OpSync:
 		return s.pass(ctx, req, stream)
 	case link.OpFollow:
 		return s.follow(ctx, stream)
@@ -162,6 +164,31 @@ func (s *supervisor) pass(ctx context.Context, req link.Request, stream *wire.St
 		return nil, reply.Error
 	}
 	return reply.Result, nil
+}
+
+// importTree hands a tree on to the guest, through the spool where its disk has one that is free.
+func (s *supervisor) importTree(ctx context.Context, req link.Request, stream *wire.Stream) (any, error) {
+	g := s.running()
+	if g == nil {
+		return nil, s.notStarted()
+	}
+	spool, err := s.openSpool(g)
+	if err != nil {
+		return nil, err
+	}
+	if spool == nil {
+		return s.pass(ctx, req, stream)
+	}
+	defer spool.close()
+	i, err := link.Decode[link.Import](req)
+	if err != nil {
+		return nil, err
+	}
+	result, err := g.client.ImportSpooled(ctx, i, stream, spool)
+	if err != nil {
+		return nil, s.lost(g, err)
+	}
+	return result, nil
 }
 
 // running gives the guest where one runs.

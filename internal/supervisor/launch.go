@@ -126,7 +126,7 @@ func (s *supervisor) bootPlan(ctx context.Context, p plan) (*guest, error) {
 // prepare starts a guest and waits for its agent, without making it a machine of its own.
 func (s *supervisor) prepare(ctx context.Context, p plan) (*guest, error) {
 	if _, err := os.Lstat(p.scratch); errors.Is(err, fs.ErrNotExist) {
-		if err := image.WriteScratch(p.scratch, int64(p.vm.DiskMiB)<<20); err != nil {
+		if err := image.WriteScratch(p.scratch, int64(p.vm.DiskMiB)<<20+link.SpoolSize); err != nil {
 			return nil, fmt.Errorf("cannot make the VM's disk: %w", err)
 		}
 	}
