@@ -21,6 +21,7 @@ build: $(GUEST)
 .PHONY: $(GUEST)
 $(GUEST):
 	GOARCH=$(GOARCH) go build -trimpath -ldflags "-s -w" -o $@ ./cmd/pyro-agent
+	cd $(@D) && sha256sum $(@F) >$(@F).sha256
 
 # setup installs QEMU where it is missing.
 setup:
@@ -106,4 +107,4 @@ bench-tasks: build
 	python3 bench/tasks.py
 
 clean:
-	rm -rf bin dist $(GUEST)
+	rm -rf bin dist $(GUEST) $(GUEST).sha256

@@ -96,16 +96,25 @@ func loadKernel(dir string) (Kernel, error) {
 // initrdSeparator stands between the parts of an initramfs's name: the kernel's key and the agent's digest.
 const initrdSeparator = "+"
 
+// Agent is the program that a guest begins with. Its digest is known without reading it: who has its initramfs need not.
+type Agent struct {
+	SHA256 string
+	Open   func() ([]byte, error)
+}
+
 // Initrd returns the path of the initramfs for a kernel and an agent's executable: /init, /modules/NAME.ko and
 // /modules/order, one name a line. It is made once.
-func (s *Store) Initrd(ctx context.Context, k Kernel, agent []byte) (string, error) {
-	sum := sha256.Sum256(agent)
+func (s *Store) Initrd(ctx context.Context, k Kernel, agent Agent) (string, error) {
 	key := filepath.Base(filepath.Dir(k.Path))
-	path := s.path("initrds", key+initrdSeparator+hex.EncodeToString(sum[:]))
+	path := s.path("initrds", key+initrdSeparator+agent.SHA256)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	files := []image.InitFile{{Path: "init", Mode: 0o755, Data: agent}}
+	program, err := agent.Open()
+	if err != nil {
+		return "", err
+	}
+	files := []image.InitFile{{Path: "init", Mode: 0o755, Data: program}}
 	order := ""
 	for _, name := range k.Modules {
 		data, err := os.ReadFile(filepath.Join(k.ModulesDir, name+".ko"))

@@ -110,7 +110,7 @@ func TestPullAndGet(t *testing.T) {
 	if err != nil || len(list) != 2 || !list[0].Installed || list[1].Installed {
 		t.Errorf("the list is %+v, error %v", list, err)
 	}
-	rd, err := s.Initrd(ctx, r.Manifest.Kernel, []byte("agent"))
+	rd, err := s.Initrd(ctx, r.Manifest.Kernel, Agent{"digest", func() ([]byte, error) { return []byte("agent"), nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -123,7 +123,8 @@ func nothingLeft(t *testing.T, s *environment.Store) {
 	if err != nil || len(list) > 0 {
 		t.Errorf("listed: %v, %v", list, err)
 	}
-	k, err := s.Initrd(t.Context(), environment.Kernel{Path: "/x/y"}, nil)
+	k, err := s.Initrd(t.Context(), environment.Kernel{Path: "/x/y"},
+		environment.Agent{Open: func() ([]byte, error) { return nil, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
