@@ -1,6 +1,7 @@
 package pyro
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,17 +96,17 @@ func environmentError(what string, err error) error {
 	if what != "" {
 		out.Message = fmt.Sprintf("%s: %v", what, err)
 	}
+	var hinter interface{ Hint() string }
+	if errors.As(err, &hinter) {
+		out.Hint = hinter.Hint()
+	}
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, environment.ErrUnknown):
-		out.Kind, out.Hint = ErrNotFound, "pyro env list shows the environments there are"
+		out.Kind, out.Message, out.Hint = ErrNotFound, err.Error(), cmp.Or(out.Hint, "pyro env list shows the environments there are")
 	case errors.Is(err, environment.ErrNotInstalled):
-		out.Kind, out.Hint = ErrNotFound, "install it with pyro env pull"
-	}
-	var hinter interface{ Hint() string }
-	if out.Hint == "" && errors.As(err, &hinter) {
-		out.Hint = hinter.Hint()
+		out.Kind, out.Hint = ErrNotFound, cmp.Or(out.Hint, "install it with pyro env pull")
 	}
 	return out
 }

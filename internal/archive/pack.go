@@ -15,7 +15,8 @@ import (
 
 // Pack streams source, a directory or a .tar, .tar.gz or .tgz file, to w as a normalised tar: paths without ".", an
 // entry's type, permissions, times and link alone, its owner root. It refuses what the contract's "Seeding a
-// workspace" does, with a RefusedError that names the entry. What was written before an error is not to be used.
+// workspace" does, with a RefusedError that names the entry. What was written before an error is not to be used; an error does not
+// name the source.
 func Pack(ctx context.Context, w io.Writer, source string, l Limits) (Summary, error) {
 	out := bufio.NewWriterSize(w, bufferSize)
 	p := &packer{rules: newRules(l), alive: ctx.Err, tw: tar.NewWriter(out), buf: make([]byte, bufferSize)}
@@ -27,7 +28,7 @@ func Pack(ctx context.Context, w io.Writer, source string, l Limits) (Summary, e
 		err = out.Flush()
 	}
 	if err != nil {
-		return Summary{}, fmt.Errorf("cannot import %q: %w", source, err)
+		return Summary{}, err
 	}
 	return p.sum, nil
 }

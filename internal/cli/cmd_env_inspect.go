@@ -18,8 +18,7 @@ func newEnvInspect(a *app) *cobra.Command {
 		Args:    exactly("NAME"), ValidArgsFunction: a.completeEnvironment(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e, err := with(a, func(p *pyro.Pyro) (pyro.EnvironmentManifest, error) {
-				e, err := p.InspectEnvironment(cmd.Context(), pyro.EnvironmentRequest{Environment: args[0]})
-				return e, knownEnvironment(cmd.Context(), p, args[0], err)
+				return p.InspectEnvironment(cmd.Context(), pyro.EnvironmentRequest{Environment: args[0]})
 			})
 			if err != nil {
 				return err

@@ -24,7 +24,7 @@ those that docker login or podman login keeps.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request.Environment = args[0]
 			result, err := with(a, func(p *pyro.Pyro) (pyro.PullEnvironmentResult, error) {
-				return withEnvironment(cmd.Context(), a, p, args[0], func(show func(pyro.PullProgress)) (pyro.PullEnvironmentResult, error) {
+				return withEnvironment(a, func(show func(pyro.PullProgress)) (pyro.PullEnvironmentResult, error) {
 					request.Progress = show
 					return p.PullEnvironment(cmd.Context(), request)
 				})

@@ -17,7 +17,7 @@ func newEnvWarm(a *app) *cobra.Command {
 		Args:    exactly("NAME"), ValidArgsFunction: a.completeEnvironment(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			result, err := with(a, func(p *pyro.Pyro) (pyro.WarmEnvironmentResult, error) {
-				return withEnvironment(cmd.Context(), a, p, args[0], func(func(pyro.PullProgress)) (pyro.WarmEnvironmentResult, error) {
+				return withEnvironment(a, func(func(pyro.PullProgress)) (pyro.WarmEnvironmentResult, error) {
 					return p.WarmEnvironment(cmd.Context(), pyro.WarmEnvironmentRequest{
 						Environment: args[0], VCPUCount: vcpus.value, MemMiB: memory.value, Network: network,
 					})

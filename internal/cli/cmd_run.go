@@ -35,7 +35,7 @@ variables, user, working directory and entry point count as with docker run, and
 				request.Entrypoint = &entrypoint
 			}
 			result, err := with(a, func(p *pyro.Pyro) (pyro.RunInVMResult, error) {
-				return withEnvironment(cmd.Context(), a, p, args[0], func(show func(pyro.PullProgress)) (pyro.RunInVMResult, error) {
+				return withEnvironment(a, func(show func(pyro.PullProgress)) (pyro.RunInVMResult, error) {
 					request.Progress = show
 					return p.RunInVM(cmd.Context(), request)
 				})

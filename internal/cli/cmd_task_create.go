@@ -29,7 +29,7 @@ func newTaskCreate(a *app) *cobra.Command {
 				}
 			}
 			task, err := with(a, func(p *pyro.Pyro) (pyro.Task, error) {
-				return withEnvironment(cmd.Context(), a, p, args[0], func(show func(pyro.PullProgress)) (pyro.Task, error) {
+				return withEnvironment(a, func(show func(pyro.PullProgress)) (pyro.Task, error) {
 					request.Progress = show
 					return p.CreateTask(cmd.Context(), request)
 				})

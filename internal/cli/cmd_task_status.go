@@ -76,5 +76,8 @@ func knownTask(ctx context.Context, p *pyro.Pyro, id string, err error) error {
 	for _, t := range list.Tasks {
 		ids = append(ids, t.TaskID)
 	}
-	return nearName(err, id, ids)
+	if near := nearest(id, ids); near != "" && near != id {
+		return &pyro.Error{Kind: pyro.ErrNotFound, Message: err.Error(), Hint: fmt.Sprintf("did you mean %q?", near)}
+	}
+	return err
 }

@@ -91,7 +91,10 @@ func (a *app) report(ctx context.Context, called *cobra.Command, err error) int 
 		a.printJSON(map[string]failure{"error": f})
 		return f.code
 	}
-	line := "pyro: " + f.Message
+	line := f.Message
+	if !strings.HasPrefix(line, "pyro ") { // a usage error begins with the command that was called
+		line = "pyro: " + line
+	}
 	if f.Hint != "" {
 		line += "; " + f.Hint
 	}

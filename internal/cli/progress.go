@@ -86,3 +86,11 @@ func progressLine(m pyro.PullProgress) string {
 	}
 	return b.String()
 }
+
+// withEnvironment does an operation that pulls its environment first where that is missing: the pull is shown.
+func withEnvironment[T any](a *app, do func(func(pyro.PullProgress)) (T, error)) (T, error) {
+	shown := a.progress()
+	result, err := do(shown.hook())
+	shown.end()
+	return result, err
+}

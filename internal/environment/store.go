@@ -181,18 +181,29 @@ func (s *Store) source(name string) (Source, string) {
 	return nil, name
 }
 
+// unknownError is ErrUnknown where we can tell what may have been meant.
+type unknownError struct {
+	error
+	hint string
+}
+
+func (e *unknownError) Hint() string  { return e.hint }
+func (e *unknownError) Unwrap() error { return e.error }
+
 // unknown says that a name is, and which one may have been meant.
 func (s *Store) unknown(name string) error {
 	nearest, best := "", max(2, len(name)/3)+1
-	for _, source := range s.sources {
-		for _, o := range source.Offers() {
-			if d := distance(name, o.Name); d < best {
-				nearest, best = o.Name, d
-			}
+	known, err := s.List()
+	if err != nil {
+		return err
+	}
+	for _, k := range known {
+		if d := distance(name, k.Name); d < best {
+			nearest, best = k.Name, d
 		}
 	}
 	if nearest != "" {
-		return fmt.Errorf("%w %q; did you mean %q?", ErrUnknown, name, nearest)
+		return &unknownError{fmt.Errorf("%w %q", ErrUnknown, name), fmt.Sprintf("did you mean %q?", nearest)}
 	}
 	for _, source := range s.sources {
 		suggester, ok := source.(Suggester)
@@ -200,7 +211,7 @@ func (s *Store) unknown(name string) error {
 			continue
 		}
 		if full, ok := suggester.Suggest(name); ok {
-			return fmt.Errorf("%w %q; if you mean the image of that name, write %q", ErrUnknown, name, full)
+			return &unknownError{fmt.Errorf("%w %q", ErrUnknown, name), fmt.Sprintf("if you mean the image of that name, write %q", full)}
 		}
 	}
 	return fmt.Errorf("%w %q", ErrUnknown, name)

@@ -32,7 +32,7 @@ func missing(binary string) error {
 		names = packagesArm
 	}
 	return hinted{
-		fmt.Errorf("cannot run virtual machines: %s is %w", binary, vmm.ErrMissing),
+		fmt.Errorf("%s is %w", binary, vmm.ErrMissing),
 		"install QEMU; its package is " + names,
 	}
 }
