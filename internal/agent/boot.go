@@ -180,7 +180,7 @@ func mountRoot() (*os.Root, error) {
 		return nil, err
 	}
 	if err := mountAll([]mount{
-		{base, baseDir, "erofs", unix.MS_RDONLY, ""}, {scratch, scratchDir, "ext4", unix.MS_NOATIME, "noinit_itable"},
+		{base, baseDir, "erofs", unix.MS_RDONLY, ""}, {scratch, scratchDir, "ext4", unix.MS_NOATIME, "noinit_itable,commit=30"},
 	}); err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func seed(s pyro.WorkspaceSeed) string {
 	if s.SourcePath == nil {
 		return s.Mode
 	}
-	return fmt.Sprintf("%s, %s, %d entries, %s", s.Mode, *s.SourcePath, s.EntryCount, size(s.BytesWritten))
+	return fmt.Sprintf("%s, %s, entries: %d, %s", s.Mode, *s.SourcePath, s.EntryCount, size(s.BytesWritten))
 }
 
 // knownTask adds the nearest known task to an error about an unknown one.

@@ -106,7 +106,7 @@ func (s *show) createTask(ctx context.Context) (string, error) {
 	}
 	task, err := s.p.CreateTask(ctx, pyro.CreateTaskRequest{Shape: pyro.Shape{Environment: s.o.Environment}, SourcePath: s.dir})
 	s.id = task.TaskID
-	return fmt.Sprintf("%s, %d entries", task.TaskID, task.WorkspaceSeed.EntryCount), err
+	return fmt.Sprintf("%s, %d bytes", task.TaskID, task.WorkspaceSeed.BytesWritten), err
 }
 
 func (s *show) command(line string) func(context.Context) (string, error) {
