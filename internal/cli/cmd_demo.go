@@ -39,9 +39,10 @@ func newDemoOllama(a *app) *cobra.Command {
 	rounds := number{demo.DefaultMaxRounds, 1}
 	cmd := &cobra.Command{
 		Use: "ollama", Short: "Let a local model drive the tools",
-		Long: `Gives a model behind an OpenAI-compatible endpoint the tool vm_run and the task tools, and asks it to find out
-which version of git is in debian:12. Each step is a line; the last line is the summary. The model may not reach
-beyond its VMs: host directories, host_compat and the network are not offered. The tasks that it made are deleted.
+		Long: `Gives a model behind an OpenAI-compatible endpoint the tool vm_run and the task tools, and asks it
+to find out which version of git is in debian:12. Each step is a line; the last line is the
+summary. The model may not reach beyond its VMs: host directories, host_compat and the network are
+not offered. The tasks that it made are deleted.
 
 Exit status:
   0    the model did the job
@@ -77,8 +78,8 @@ Exit status:
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.Model, "model", demo.DefaultModel, "the model, as the endpoint names it")
-	flags.StringVar(&o.BaseURL, "base-url", demo.DefaultBaseURL, "the endpoint, up to and including /v1")
+	flags.StringVar(&o.Model, "model", demo.DefaultModel, "the model's `NAME` at the endpoint")
+	flags.StringVar(&o.BaseURL, "base-url", demo.DefaultBaseURL, "the endpoint's `URL`, up to and including /v1")
 	flags.Var(&rounds, "max-rounds", "questions put to the model before it is given up")
 	flags.BoolVarP(&o.Verbose, "verbose", "v", false, "show what the model and the tools say in full")
 	return cmd

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -15,8 +16,9 @@ import (
 func newDoctor(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Show what this host can do, proven by doing it, and what to fix",
-		Long: `Boots a guest and runs a command in it, and reports the platform, QEMU, KVM, the accelerator chosen, caches
-and disk space, with a remedy for each problem. The exit status is 1 if pyro run could not work.`,
+		Long: `Boots a guest and runs a command in it, and reports the platform, QEMU, KVM, the accelerator
+chosen, caches and disk space, with a remedy for each problem. The exit status is 1 if pyro run
+could not work.`,
 		Example: "  pyro doctor\n  pyro doctor --json",
 		Args:    exactly(), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -70,16 +72,12 @@ func showReport(w io.Writer, r doctor.Report) {
 	if !r.KVM.Usable {
 		kvm = "not usable: " + r.KVM.Reason
 	}
-	accelerator := r.Accelerator
-	if accelerator == "" {
-		accelerator = "unknown"
-	}
 	table(w,
 		[]string{"platform", fmt.Sprintf("%s, Linux %s, %s, %d CPUs, %d MiB", r.Platform.Distribution, r.Platform.Kernel,
 			r.Platform.Architecture, r.Platform.CPUs, r.Platform.MemoryMiB)},
-		[]string{"VMM", r.Platform.VMM},
+		[]string{"VMM", cmp.Or(r.Platform.VMM, "none")},
 		[]string{"KVM", kvm},
-		[]string{"accelerator", accelerator},
+		[]string{"accelerator", cmp.Or(r.Accelerator, "unknown")},
 		[]string{"networking", r.Networking.Detail},
 		[]string{"cache", fmt.Sprintf("%s: %s used, %s free", r.EnvironmentCache.Path, size(r.EnvironmentCache.Bytes), size(r.EnvironmentCache.FreeBytes))},
 		[]string{"state", fmt.Sprintf("%s: %s used, %s free", r.EnvironmentCache.StatePath, size(r.EnvironmentCache.StateBytes), size(r.EnvironmentCache.StateFreeBytes))},

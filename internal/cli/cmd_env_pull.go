@@ -12,12 +12,13 @@ func newEnvPull(a *app) *cobra.Command {
 	var request pyro.PullEnvironmentRequest
 	cmd := &cobra.Command{
 		Use: "pull NAME", Short: "Fetch, verify, build and install an environment",
-		Long: `Fetches, verifies, builds and installs an environment. Interrupted at any moment, it leaves either the old
-environment or none; what was downloaded is kept for the next pull.
+		Long: `Fetches, verifies, builds and installs an environment. Interrupted at any moment, it leaves either
+the old environment or none; what was downloaded is kept for the next pull.
 
-NAME is one of the catalog's, or any container image: HOST/NAME[:TAG][@DIGEST] in a registry, oci:DIR, oci-archive:FILE or
-docker-archive:FILE on this host. A tag is resolved once; another pull says whether it has moved since. Credentials are
-those that docker login or podman login keeps.`,
+NAME is one of the catalog's, or any container image: HOST/NAME[:TAG][@DIGEST] in a registry,
+oci:DIR, oci-archive:FILE or docker-archive:FILE on this host. A tag is resolved once; another
+pull says whether it has moved since. Credentials are those that docker login or podman login
+keeps.`,
 		Example: "  pyro env pull debian:12\n  pyro env pull debian:12 --mirror http://ftp.debian.org/debian --force\n" +
 			"  pyro env pull docker.io/library/python:3.12-slim",
 		Args: exactly("NAME"), ValidArgsFunction: a.completeEnvironment(false),
@@ -54,7 +55,7 @@ those that docker login or podman login keeps.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&request.Mirror, "mirror", "", "Debian mirror to build from ($PYRO_DEBIAN_MIRROR, else the host's)")
+	cmd.Flags().StringVar(&request.Mirror, "mirror", "", "Debian mirror's `URL` to build from ($PYRO_DEBIAN_MIRROR, else the host's)")
 	cmd.Flags().BoolVar(&request.Force, "force", false, "build anew though the installed one is current")
 	cmd.Flags().StringArrayVar(&request.InsecureRegistries, "insecure-registry", nil,
 		"`HOST[:PORT]` of a registry that may be asked without TLS ($PYRO_INSECURE_REGISTRIES)")

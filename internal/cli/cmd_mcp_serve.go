@@ -30,8 +30,9 @@ func newMCPServe(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Serve MCP over stdio, or over HTTP",
 		Long: `Serves the tools over stdio, or with --http over streamable HTTP at ` + mcpserver.Path + `.
-Over HTTP each request needs the bearer token, which is printed on stderr where none is given, and the address must
-be a loopback one unless --http-allow-remote is given. VMs that a session made end with it; tasks live on.`,
+Over HTTP each request needs the bearer token, which is printed on stderr where none is given, and
+the address must be a loopback one unless --http-allow-remote is given. VMs that a session made end
+with it; tasks live on.`,
 		Example: `  pyro mcp serve
   pyro mcp serve --profile vm-run
   PYRO_MCP_TOKEN=... pyro mcp serve --http 127.0.0.1:8765`,
@@ -40,10 +41,10 @@ be a loopback one unless --http-allow-remote is given. VMs that a session made e
 	}
 	flags := cmd.Flags()
 	flags.Var(&choice{&f.profile, profiles}, "profile", "tools to offer: vm-run, task or full")
-	flags.StringVar(&f.http, "http", "", "serve HTTP on this ADDRESS:PORT in place of stdio")
-	flags.StringVar(&f.token, "token", "", "bearer token for HTTP ($PYRO_MCP_TOKEN, which others cannot see; else a new one)")
+	flags.StringVar(&f.http, "http", "", "serve HTTP on this `ADDRESS:PORT` in place of stdio")
+	flags.StringVar(&f.token, "token", "", "bearer `TOKEN` for HTTP ($PYRO_MCP_TOKEN, which others cannot see; else a new one)")
 	flags.BoolVar(&f.remote, "http-allow-remote", false, "let --http listen beyond this machine")
-	flags.StringArrayVar(&f.hosts, "http-host", nil, "a name by which HTTP clients may call this server (repeatable)")
+	flags.StringArrayVar(&f.hosts, "http-host", nil, "a `NAME` by which HTTP clients may call this server (repeatable)")
 	flags.Var(&f.pool, "pool", "booted VMs to keep ready for vm_run")
 	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(profiles, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

@@ -15,11 +15,13 @@ func newRun(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run ENVIRONMENT [-- COMMAND [ARGUMENT...]]",
 		Short: "Run one command in a fresh VM, which is gone afterwards",
-		Long: `Runs one command in a fresh VM, which is gone afterwards. The words after -- reach the guest as they are;
-use sh -c for a shell's command line. Input, output and the exit status are the command's own.
+		Long: `Runs one command in a fresh VM, which is gone afterwards. The words after -- reach the guest as
+they are; use sh -c for a shell's command line. Input, output and the exit status are the
+command's own.
 
-An environment may be any container image: HOST/NAME[:TAG][@DIGEST], oci:DIR, oci-archive:FILE, docker-archive:FILE. Its
-variables, user, working directory and entry point count as with docker run, and its own command runs where none is given.
+An environment may be any container image: HOST/NAME[:TAG][@DIGEST], oci:DIR, oci-archive:FILE or
+docker-archive:FILE. Its variables, user, working directory and entry point count as with docker
+run, and its own command runs where none is given.
 
 ` + exitCodes,
 		Example: `  pyro run debian:12 -- git --version
@@ -48,7 +50,7 @@ variables, user, working directory and entry point count as with docker run, and
 		},
 	}
 	shape.add(cmd)
-	cmd.Flags().StringVar(&entrypoint, "entrypoint", "", "program to run in place of the image's entry point; empty for none")
+	cmd.Flags().StringVar(&entrypoint, "entrypoint", "", "`PROGRAM` to run in place of the image's entry point; empty for none")
 	timeout = timeoutFlag(cmd)
 	a.jsonFlag(cmd)
 	return cmd

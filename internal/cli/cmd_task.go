@@ -4,7 +4,7 @@ import "github.com/spf13/cobra"
 
 func newTask(a *app) *cobra.Command {
 	return parent("task", "Keep a VM with a workspace, and run commands in it",
-		"A task is a VM that keeps a workspace: /workspace and everything else in its file system outlive each command.",
+		"A task is a VM that keeps its workspace: /workspace and its other files outlive each command.",
 		`  id=$(pyro task create debian:12 --source-path .)
   pyro task exec "$id" -- make test
   pyro task logs "$id"

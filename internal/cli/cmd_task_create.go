@@ -45,8 +45,8 @@ func newTaskCreate(a *app) *cobra.Command {
 		},
 	}
 	shape.add(cmd)
-	cmd.Flags().StringVar(&source, "source-path", "", "directory, .tar, .tar.gz or .tgz whose content /workspace gets")
-	cmd.Flags().StringArrayVar(&publish, "publish", nil, "open a guest's port on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said; implies --network (repeatable)")
+	cmd.Flags().StringVar(&source, "source-path", "", "`PATH` of a directory, .tar, .tar.gz or .tgz whose content /workspace gets")
+	cmd.Flags().StringArrayVar(&publish, "publish", nil, "open a port of the guest's on the host, as `[IP:]PORT:GUEST_PORT`, at 127.0.0.1 unless an IP is given; implies --network (repeatable)")
 	a.jsonFlag(cmd)
 	return cmd
 }

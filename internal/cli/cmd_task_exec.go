@@ -9,8 +9,9 @@ func newTaskExec(a *app) *cobra.Command {
 	var timeout *number
 	cmd := &cobra.Command{
 		Use: "exec ID -- COMMAND [ARGUMENT...]", Short: "Run one command in a task, in /workspace; the task lives on",
-		Long: `Runs one command in a task, in /workspace; the task lives on. The words after -- reach the guest as they are;
-use sh -c for a shell's command line. Input, output and the exit status are the command's own.
+		Long: `Runs one command in a task, in /workspace; the task lives on. The words after -- reach the guest
+as they are; use sh -c for a shell's command line. Input, output and the exit status are the
+command's own.
 
 ` + exitCodes,
 		Example: "  pyro task exec \"$id\" -- make test\n  pyro task exec \"$id\" --timeout-seconds 600 -- sh -c 'npm ci && npm test'",

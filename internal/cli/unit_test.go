@@ -85,3 +85,28 @@ func TestProgress(t *testing.T) {
 	}
 	(*progress)(nil).end()
 }
+
+func TestHelpFits(t *testing.T) {
+	var check func(cmd *cobra.Command)
+	check = func(cmd *cobra.Command) {
+		var out bytes.Buffer
+		cmd.SetOut(&out)
+		if err := cmd.Help(); err != nil {
+			t.Error(err)
+		}
+		for line := range strings.Lines(out.String()) {
+			if len(strings.TrimRight(line, "\n")) > helpWidth && !strings.HasPrefix(line, "  pyro ") {
+				t.Errorf("%s --help has a line of %d columns: %s", cmd.CommandPath(), len(line)-1, line)
+			}
+			if strings.Contains(line, " string ") || strings.Contains(line, " stringArray ") {
+				t.Errorf("%s --help does not name a flag's value: %s", cmd.CommandPath(), line)
+			}
+		}
+		for _, child := range cmd.Commands() {
+			if !child.Hidden {
+				check(child)
+			}
+		}
+	}
+	check(newRoot(&app{}))
+}

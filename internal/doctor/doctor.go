@@ -106,9 +106,10 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if err != nil {
 		return r, err
 	}
-	r.monitor(ctx, driver)
-	r.try(ctx, o)
-	r.verdict(ctx, o, driver)
+	if r.monitor(ctx, driver) {
+		r.try(ctx, o)
+		r.verdict(ctx, o, driver)
+	}
 	r.RuntimeOK = r.Capabilities.GuestExec == "yes"
 	return r, nil
 }
@@ -117,14 +118,17 @@ func (r *Report) add(fatal bool, problem, remedy string) {
 	r.Issues = append(r.Issues, Issue{Problem: problem, Remedy: remedy, Fatal: fatal})
 }
 
-// monitor finds the VMM.
-func (r *Report) monitor(ctx context.Context, driver *qemu.Driver) {
+// monitor finds the VMM, without which nothing else can be tried.
+func (r *Report) monitor(ctx context.Context, driver *qemu.Driver) bool {
 	version, path, err := driver.Version(ctx)
 	if err != nil {
 		r.addError("no guest can be had", err)
-		return
+		r.Capabilities.VMBoot, r.Capabilities.GuestExec = "no", "no"
+		r.KVM.Reason = "not tried without a VMM"
+		return false
 	}
 	r.Platform.VMM = fmt.Sprintf("QEMU %s (%s)", version, path)
+	return true
 }
 
 func (r *Report) addError(what string, err error) {
