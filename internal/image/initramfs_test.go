@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // readCPIO reads an archive as the kernel does, up to its trailer, and returns what follows.
@@ -82,19 +83,22 @@ func TestWriteScratch(t *testing.T) {
 	if err := WriteScratch(path, ScratchSize-1); err == nil {
 		t.Error("too small a disk was made")
 	}
-	const size = 8 << 30
-	if err := WriteScratch(path, size); err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Stat(path); err != nil || info.Size() != size {
-		t.Errorf("size %v: %v", info.Size(), err)
-	}
-	if err := WriteScratch(path, size); err == nil {
-		t.Error("a disk that exists was overwritten")
-	}
 	check, err := exec.LookPath("e2fsck")
 	if err != nil {
 		check = "/sbin/e2fsck" // not on the path of all users
 	}
-	run(t, check, "-f", "-n", path)
+	for _, size := range []int64{ScratchSize, 8<<30 - 1, 8 << 30, 8<<30 + 1<<20} {
+		path := filepath.Join(t.TempDir(), "scratch")
+		if err := WriteScratch(path, size); err != nil {
+			t.Fatal(err)
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil || st.Size != size || st.Blocks > 2<<20/512 {
+			t.Errorf("size %d with %d bytes on the disk: %v", st.Size, st.Blocks*512, err)
+		}
+		if err := WriteScratch(path, size); err == nil {
+			t.Error("a disk that exists was overwritten")
+		}
+		run(t, check, "-f", "-n", path)
+	}
 }

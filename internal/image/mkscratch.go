@@ -1,6 +1,7 @@
 //go:build ignore
 
-// Command mkscratch makes scratch.bin with mke2fs (e2fsprogs): the blocks of an empty ext4 that are not all zeros.
+// Command mkscratch makes FILE with mke2fs (e2fsprogs): the blocks of an empty ext4 of SIZE that are not all zeros. Its
+// arguments are FILE and SIZE.
 package main
 
 import (
@@ -29,7 +30,7 @@ func main() {
 	// Room for the group descriptors of 1 TiB is reserved.
 	const extended = "lazy_itable_init=1,lazy_journal_init=1,resize=268435456,hash_seed=70796500-0000-4000-8000-000000000002"
 	cmd := exec.Command("mke2fs", "-q", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "8192", "-J", "size=16", "-m", "0",
-		"-U", "70796500-0000-4000-8000-000000000001", "-O", features, "-E", extended, disk, "128M")
+		"-U", "70796500-0000-4000-8000-000000000001", "-O", features, "-E", extended, disk, os.Args[2])
 	cmd.Env = append(os.Environ(), "E2FSPROGS_FAKE_TIME=1700000000", "MKE2FS_CONFIG="+config)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	check(cmd.Run())
@@ -52,7 +53,7 @@ func main() {
 		}
 	}
 	check(w.Close())
-	check(os.WriteFile("scratch.bin", out.Bytes(), 0o644))
+	check(os.WriteFile(os.Args[1], out.Bytes(), 0o644))
 }
 
 func check(err error) {

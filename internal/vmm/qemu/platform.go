@@ -49,7 +49,7 @@ func platforms() map[string]platform {
 				vmm.TCG: {"max,-erms,-fsrm,-la57,-smap"},
 			},
 			words: "console=ttyS0 quiet reboot=t panic=-1 pci=off " + quick,
-			tcg:   "mitigations=off norandmaps init_on_alloc=0 hardened_usercopy=off tsc=reliable",
+			tcg:   "mitigations=off norandmaps init_on_alloc=0 hardened_usercopy=off noreplace-smp tsc=reliable",
 		},
 		"arm64": {
 			binary: "qemu-system-aarch64",
