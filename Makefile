@@ -53,19 +53,25 @@ test-clients: build
 	./test/clients/run
 
 # wheel leaves dist/*.whl, a wheel for this platform with pyro in it.
-wheel: build
+wheel: build dist/third-party-licenses
 	test -x $(PYTHON) || python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check build
 	mkdir -p dist
-	PYRO_BINARY=$(CURDIR)/bin/pyro PYRO_GOARCH=$(GOARCH) $(PYTHON) -m build --wheel --outdir dist python
+	PYRO_BINARY=$(CURDIR)/bin/pyro PYRO_LICENSES=$(CURDIR)/dist/third-party-licenses PYRO_GOARCH=$(GOARCH) $(PYTHON) -m build --wheel --outdir dist python
 
 # man leaves the man pages, written from the help texts, in dist/man.
 man:
 	rm -rf dist/man
 	GOARCH= go run ./tools/man $(VERSION) dist/man
 
+# The licences of what is linked in go wherever the program goes.
+.PHONY: dist/third-party-licenses
+dist/third-party-licenses:
+	mkdir -p dist
+	./tools/licenses >$@
+
 # dist leaves a tarball and a .deb in dist; the same commit gives the same bytes.
-dist: build man
+dist: build man dist/third-party-licenses
 	./tools/dist $(VERSION) $(GOARCH)
 
 # bench measures starts beside the tools of bench-setup, and what the faces cost; make bench-compare OLD.json NEW.json shows

@@ -16,7 +16,7 @@ PLATFORMS = {
 
 
 class CustomBuildHook(BuildHookInterface):  # type: ignore[misc]
-    """Adds $PYRO_BINARY, by default ../bin/pyro, as the wheel's script pyro."""
+    """Adds $PYRO_BINARY, by default ../bin/pyro, as the wheel's script pyro, and the licences in $PYRO_LICENSES."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "editable":
@@ -28,3 +28,5 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[misc]
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform}"
         build_data["shared_scripts"] = {str(binary.resolve()): "pyro"}
+        if licenses := os.environ.get("PYRO_LICENSES"):
+            build_data["extra_metadata"] = {licenses: "third-party-licenses"}

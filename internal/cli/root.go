@@ -14,9 +14,6 @@ const exitCodes = `Exit status:
   124  the command ran into its time-out
   130  interrupted (143: terminated)`
 
-// helpWidth is how wide help texts are, in columns.
-const helpWidth = 100
-
 // newRoot builds the tree of commands.
 func newRoot(a *app) *cobra.Command {
 	var version bool
@@ -41,7 +38,7 @@ whose workspace outlives each command. There is no daemon, and it needs no root.
 			return group(cmd, args)
 		},
 	}
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", helpWidth)))
+	root.SetUsageFunc(usage)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err) })
 	flags := root.PersistentFlags()
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no remarks on stderr, errors only")
