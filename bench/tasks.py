@@ -85,6 +85,7 @@ def main() -> None:
         tar, tree = pathlib.Path(work, "seed.tar"), pathlib.Path(work, "tree")
         make_tar(tar)
         make_tree(tree)
+        ran(env, "-q", "env", "warm", "debian:12")
         create_and_delete(env)  # whatever is done once is done
         task, empty, _ = create(env)
         times = [ran(env, "task", "exec", task, "--", "true")[1] for _ in range(runs)]
