@@ -1,4 +1,4 @@
-// Package archive carries trees to safe tar and back, with the same refusals on the host and in the guest.
+// Package archive carries directories and tar archives into guests, with the same refusals on both sides.
 package archive
 
 import (

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -67,6 +68,25 @@ func tarOf(t testing.TB, items ...item) []byte {
 	return b.Bytes()
 }
 
+// streamOf is what Pack would send, unjudged.
+func streamOf(t testing.TB, items ...item) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := bufio.NewWriter(&b)
+	kinds := map[byte]kind{0: file, tar.TypeDir: directory, tar.TypeSymlink: symbolicLink, tar.TypeLink: hardLink}
+	for _, it := range items {
+		e := entry{kind: kinds[it.Typeflag], name: it.Name, link: it.Linkname, mode: uint32(it.Mode), mtime: it.ModTime, size: int64(len(it.body))}
+		if e.kind == nothing {
+			e.kind = kind(it.Typeflag)
+		}
+		check(t, e.write(w))
+		_, err := w.WriteString(it.body)
+		check(t, err)
+	}
+	check(t, writeEnd(w), w.Flush())
+	return b.Bytes()
+}
+
 func gzipped(t testing.TB, b []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -94,8 +114,8 @@ func options(root string) ExtractOptions {
 	return ExtractOptions{Root: root, UID: os.Getuid(), GID: os.Getgid()}
 }
 
-// carry packs and extracts; the packed stream comes back as well.
-func carry(t testing.TB, source string) (root string, stream []byte, sum Summary) {
+// carry packs and extracts.
+func carry(t testing.TB, source string) (root string, sum Summary) {
 	t.Helper()
 	var b bytes.Buffer
 	sum, err := Pack(t.Context(), &b, source, Limits{})
@@ -103,7 +123,6 @@ func carry(t testing.TB, source string) (root string, stream []byte, sum Summary
 		t.Fatal(err)
 	}
 	root = t.TempDir()
-	stream = bytes.Clone(b.Bytes())
 	got, err := Extract(t.Context(), &b, options(root))
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +130,7 @@ func carry(t testing.TB, source string) (root string, stream []byte, sum Summary
 	if got.Entries != sum.Entries || got.Bytes != sum.Bytes {
 		t.Errorf("extracted %+v of %+v", got, sum)
 	}
-	return root, stream, sum
+	return root, sum
 }
 
 // list describes a tree: a line an entry, files by content, names that share a file by the first of them.
@@ -198,7 +217,7 @@ func sourceTree(t testing.TB) string {
 
 func TestDirectory(t *testing.T) {
 	source := sourceTree(t)
-	root, stream, sum := carry(t, source)
+	root, sum := carry(t, source)
 	same(t, list(t, root), list(t, source))
 	if want := int64(len(list(t, source))); sum.Mode != ModeDirectory || sum.Entries != want {
 		t.Errorf("summary %+v, want %d entries", sum, want)
@@ -211,25 +230,20 @@ func TestDirectory(t *testing.T) {
 	if st.Blocks*512 > 1<<20 {
 		t.Errorf("the sparse file takes %d bytes", st.Blocks*512)
 	}
-	for name, b := range map[string][]byte{"a.tar": stream, "a.tar.gz": gzipped(t, stream), "a.tgz": gzipped(t, stream)} {
-		again, _, sum := carry(t, saved(t, name, b))
-		same(t, list(t, again), list(t, source))
-		if sum.Mode != ModeArchive {
-			t.Errorf("mode %q", sum.Mode)
-		}
-		check(t, os.Chmod(filepath.Join(again, "a"), 0o755))
-	}
 	check(t, os.Chmod(filepath.Join(root, "a"), 0o755))
 }
 
 // TestArchiveOfTar takes what GNU tar writes.
 func TestArchiveOfTar(t *testing.T) {
 	source := sourceTree(t)
-	for _, args := range []string{"--format=gnu", "--format=gnu --sparse", "--format=posix", "--format=posix --sparse", "--format=posix -z"} {
+	for _, args := range []string{"--format=gnu", "--format=gnu --sparse", "--format=posix", "--format=posix --sparse", "--format=posix -z", "--format=gnu -z"} {
 		t.Run(args, func(t *testing.T) {
 			name := "a.tar"
-			if strings.HasSuffix(args, "-z") {
+			switch args {
+			case "--format=posix -z":
 				name = "a.tgz"
+			case "--format=gnu -z":
+				name = "a.tar.gz"
 			}
 			to := filepath.Join(t.TempDir(), name)
 			words := append(strings.Fields(args), "-C", source, "-cf", to, ".")
@@ -237,7 +251,10 @@ func TestArchiveOfTar(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
-			root, _, _ := carry(t, to)
+			root, sum := carry(t, to)
+			if sum.Mode != ModeArchive {
+				t.Errorf("mode %q", sum.Mode)
+			}
 			got, want := list(t, root), list(t, source)
 			if strings.Contains(args, "gnu") { // which has whole seconds only
 				for i := range got {
@@ -262,10 +279,11 @@ func TestArchiveForms(t *testing.T) {
 		{"implied directories", []item{regular("a/b/c", "1")}, "a a/b a/b/c"},
 		{"last duplicate", []item{regular("a", "1"), symlink("a", "b"), regular("a", "3"), folder("b"), folder("b")}, "a b"},
 		{"link, then directory", []item{symlink("a", "b"), folder("a"), regular("a/c", "")}, "a a/c"},
+		{"a file with a target", []item{{tar.Header{Name: "a", Linkname: strings.Repeat("x", 1<<16)}, "1"}, regular("b", "2")}, "a b"},
 		{"nothing", nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			root, _, _ := carry(t, saved(t, "a.tar", tarOf(t, test.items...)))
+			root, _ := carry(t, saved(t, "a.tar", tarOf(t, test.items...)))
 			var names []string
 			for _, line := range list(t, root) {
 				name, _, _ := strings.Cut(line, " ")
@@ -286,7 +304,7 @@ func TestCancelled(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if _, err := Extract(ctx, bytes.NewReader(tarOf(t)), options(t.TempDir())); !errors.Is(err, context.Canceled) {
+	if _, err := Extract(ctx, bytes.NewReader(streamOf(t)), options(t.TempDir())); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

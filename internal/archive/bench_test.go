@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -63,5 +64,5 @@ func BenchmarkExtractLarge(b *testing.B) {
 	benchmarkExtract(b, packed(b, tree(b, 10, 20<<20)), 200<<20)
 }
 func BenchmarkPackLarge(b *testing.B) {
-	benchmarkPack(b, saved(b, "a.tar", packed(b, tree(b, 10, 20<<20))), 200<<20)
+	benchmarkPack(b, saved(b, "a.tar", tarOf(b, regular("large", strings.Repeat("0123456789abcde\n", 200<<16)))), 200<<20)
 }

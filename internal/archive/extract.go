@@ -1,7 +1,7 @@
 package archive
 
 import (
-	"archive/tar"
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,38 +21,41 @@ type ExtractOptions struct {
 	UID, GID             int    // owner of all that is made
 }
 
-// Extract reads a tar, to its end, into the directory o.Root, and refuses what Pack does: it takes no sender's word.
-// Files appear below open directories alone, never through a link, and never in place of what a link names; long runs
+// Extract reads what Pack sent, to its end, into the directory o.Root, and refuses what Pack does: it takes no sender's
+// word. Files appear below open directories alone, never through a link, and never in place of what a link names; long runs
 // of zeros become holes; the attributes of directories are set last. After an error what was made stays.
 func Extract(ctx context.Context, r io.Reader, o ExtractOptions) (Summary, error) {
 	root, err := unix.Open(o.Root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return Summary{}, fmt.Errorf("cannot extract into %q: %w", o.Root, err)
 	}
-	e := &extractor{
+	x := &extractor{
 		rules: newRules(Limits{o.MaxEntries, o.MaxBytes}),
 		dirs:  openDirs{fds: []int{root}},
-		buf:   make([]byte, bufferSize), zeros: make([]byte, bufferSize),
-		uid: o.UID, gid: o.GID, chown: o.UID != unix.Geteuid() || o.GID != unix.Getegid(),
+		zeros: make([]byte, bufferSize),
+		uid:   o.UID, gid: o.GID, chown: o.UID != unix.Geteuid() || o.GID != unix.Getegid(),
 	}
-	defer e.dirs.close()
-	err = readTar(e.bounded(r, ctx.Err), e.buf, e.entry)
-	if err == nil {
-		err = e.finish()
+	defer x.dirs.close()
+	in := bufio.NewReaderSize(x.bounded(r, ctx.Err), bufferSize)
+	for err == nil {
+		err = x.next(in)
+	}
+	if errors.Is(err, io.EOF) {
+		err = x.finish()
 	}
 	if err != nil {
 		return Summary{}, fmt.Errorf("cannot extract into %q: %w", o.Root, err)
 	}
-	return e.sum, nil
+	return x.sum, nil
 }
 
 type extractor struct {
 	*rules
-	dirs       openDirs
-	later      []attributes
-	buf, zeros []byte
-	uid, gid   int
-	chown      bool
+	dirs     openDirs
+	later    []attributes
+	zeros    []byte
+	uid, gid int
+	chown    bool
 }
 
 // attributes of a directory wait until everything is in it.
@@ -63,31 +65,40 @@ type attributes struct {
 	mtime time.Time // zero leaves it as it is
 }
 
-func (e *extractor) entry(tr *tar.Reader, h *tar.Header) error {
-	name, target, err := e.admit(h)
-	if err != nil || name == "" {
+// next makes the next entry of the stream; io.EOF is the stream's end.
+func (x *extractor) next(in *bufio.Reader) error {
+	var e entry
+	if err := e.read(in); err != nil {
 		return err
 	}
-	above, base := split(name)
-	if h.Typeflag == tar.TypeLink {
-		err = e.hardLink(above, base, target)
-	} else if dir, openErr := e.dir(above); openErr != nil {
-		err = openErr
-	} else {
-		switch h.Typeflag {
-		case tar.TypeDir:
-			err = e.mkdir(dir, base)
-			e.later = append(e.later, attributes{name, uint32(h.Mode & 0o7777), h.ModTime})
-		case tar.TypeSymlink:
-			err = e.symlink(dir, base, h)
-		default:
-			err = e.file(dir, base, tr, h)
-		}
+	carried, err := x.admit(&e)
+	if err != nil || !carried {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("entry %q: %w", name, err)
+	if err := x.make(&e, in); err != nil {
+		return fmt.Errorf("entry %q: %w", e.name, err)
 	}
 	return nil
+}
+
+func (x *extractor) make(e *entry, content *bufio.Reader) error {
+	above, base := split(e.name)
+	if e.kind == hardLink {
+		return x.hardLink(above, base, e.link)
+	}
+	dir, err := x.dir(above)
+	if err != nil {
+		return err
+	}
+	switch e.kind {
+	case directory:
+		x.later = append(x.later, attributes{e.name, e.mode, e.mtime})
+		return x.mkdir(dir, base)
+	case symbolicLink:
+		return x.symlink(dir, base, e)
+	default:
+		return x.file(dir, base, e, content)
+	}
 }
 
 func split(path string) (above, base string) {
@@ -96,10 +107,10 @@ func split(path string) (above, base string) {
 }
 
 // dir opens a directory of the tree, with those above it that have no entry of their own.
-func (e *extractor) dir(path string) (int, error) {
-	return e.dirs.open(path, func(dir int, base, path string) error {
-		e.later = append(e.later, attributes{path: path, mode: 0o755})
-		return e.mkdir(dir, base)
+func (x *extractor) dir(path string) (int, error) {
+	return x.dirs.open(path, func(dir int, base, path string) error {
+		x.later = append(x.later, attributes{path: path, mode: 0o755})
+		return x.mkdir(dir, base)
 	})
 }
 
@@ -115,7 +126,7 @@ func replacing(dir int, base string, f func() error) error {
 	return f()
 }
 
-func (e *extractor) mkdir(dir int, base string) error {
+func (x *extractor) mkdir(dir int, base string) error {
 	var st unix.Stat_t
 	err := unix.Mkdirat(dir, base, 0o700)
 	if !errors.Is(err, unix.EEXIST) {
@@ -127,20 +138,20 @@ func (e *extractor) mkdir(dir int, base string) error {
 	return replacing(dir, base, func() error { return unix.Mkdirat(dir, base, 0o700) })
 }
 
-func (e *extractor) symlink(dir int, base string, h *tar.Header) error {
-	err := replacing(dir, base, func() error { return unix.Symlinkat(h.Linkname, dir, base) })
-	if err == nil && e.chown {
-		err = unix.Fchownat(dir, base, e.uid, e.gid, unix.AT_SYMLINK_NOFOLLOW)
+func (x *extractor) symlink(dir int, base string, e *entry) error {
+	err := replacing(dir, base, func() error { return unix.Symlinkat(e.link, dir, base) })
+	if err == nil && x.chown {
+		err = unix.Fchownat(dir, base, x.uid, x.gid, unix.AT_SYMLINK_NOFOLLOW)
 	}
 	if err != nil {
 		return err
 	}
-	return setTime(dir, base, h.ModTime)
+	return setTime(dir, base, e.mtime)
 }
 
-func (e *extractor) hardLink(above, base, target string) error {
+func (x *extractor) hardLink(above, base, target string) error {
 	targetAbove, targetBase := split(target)
-	from, err := e.dir(targetAbove)
+	from, err := x.dir(targetAbove)
 	if err == nil && targetAbove != above {
 		// The directories that are open are those above one entry: this one stays open beside them.
 		from, err = unix.FcntlInt(uintptr(from), unix.F_DUPFD_CLOEXEC, 0)
@@ -149,58 +160,58 @@ func (e *extractor) hardLink(above, base, target string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := e.dir(above)
+	dir, err := x.dir(above)
 	if err != nil {
 		return err
 	}
 	return replacing(dir, base, func() error { return unix.Linkat(from, targetBase, dir, base, 0) })
 }
 
-func (e *extractor) file(dir int, base string, content io.Reader, h *tar.Header) error {
+func (x *extractor) file(dir int, base string, e *entry, content *bufio.Reader) error {
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	mode := uint32(h.Mode & 0o7777)
 	var fd int
 	err := replacing(dir, base, func() (err error) {
-		fd, err = unix.Openat(dir, base, flags, mode&0o777|0o600)
+		fd, err = rawOpenat(dir, base, flags, e.mode&0o777|0o600)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	err = e.content(fd, content, h.Size)
-	if err == nil && e.chown {
-		err = unix.Fchown(fd, e.uid, e.gid)
+	err = x.content(fd, content, e.size)
+	if err == nil && x.chown {
+		err = unix.Fchown(fd, x.uid, x.gid)
 	}
 	var st unix.Stat_t
 	if err == nil {
-		err = unix.Fstat(fd, &st)
+		err = rawFstat(fd, &st)
 	}
-	if err == nil && st.Mode&0o7777 != mode {
-		err = unix.Fchmod(fd, mode) // after the owner, whose change clears set-uid
+	if err == nil && st.Mode&0o7777 != e.mode {
+		err = unix.Fchmod(fd, e.mode) // after the owner, whose change clears set-uid
 	}
 	if err == nil {
-		err = setFileTime(fd, h.ModTime)
+		times := timespecs(e.mtime)
+		err = rawFutimes(fd, &times)
 	}
-	return errors.Join(err, unix.Close(fd))
+	return errors.Join(err, rawClose(fd))
 }
 
 // content writes size bytes, leaving out whole buffers of zeros.
-func (e *extractor) content(fd int, r io.Reader, size int64) error {
+func (x *extractor) content(fd int, r *bufio.Reader, size int64) error {
 	hole := false
 	for at := int64(0); at < size; {
-		part := e.buf[:min(size-at, int64(len(e.buf)))]
-		if _, err := io.ReadFull(r, part); err != nil {
-			return err
+		part, err := r.Peek(int(min(size-at, bufferSize)))
+		if err != nil {
+			return cut(err)
 		}
-		hole = len(part) == len(e.zeros) && bytes.Equal(part, e.zeros)
-		for p := part; !hole && len(p) > 0; {
-			n, err := unix.Pwrite(fd, p, at+int64(len(part)-len(p)))
-			if err != nil && !errors.Is(err, unix.EINTR) {
+		if hole = len(part) == bufferSize && bytes.Equal(part, x.zeros); !hole {
+			if err := write(fd, part, at); err != nil {
 				return err
 			}
-			p = p[max(n, 0):]
 		}
 		at += int64(len(part))
+		if _, err := r.Discard(len(part)); err != nil {
+			return err
+		}
 	}
 	if hole {
 		return unix.Ftruncate(fd, size)
@@ -208,20 +219,24 @@ func (e *extractor) content(fd int, r io.Reader, size int64) error {
 	return nil
 }
 
-// setTime gives a name in a directory, not what a link there leads to, its time of change.
-func setTime(dir int, base string, mtime time.Time) error {
-	ts := timespecs(mtime)
-	return unix.UtimesNanoAt(dir, base, ts[:], unix.AT_SYMLINK_NOFOLLOW)
-}
-
-// setFileTime is setTime for an open file, which need not be looked up again: utimensat(2) without a name.
-func setFileTime(fd int, mtime time.Time) error {
-	ts := timespecs(mtime)
-	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
-	if errno != 0 {
-		return errno
+func write(fd int, p []byte, at int64) error {
+	for len(p) > 0 {
+		n, err := rawPwrite(fd, p, at)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p, at = p[n:], at+int64(n)
 	}
 	return nil
+}
+
+// setTime gives a name in a directory, not what a link there leads to, its time of change.
+func setTime(dir int, base string, mtime time.Time) error {
+	times := timespecs(mtime)
+	return unix.UtimesNanoAt(dir, base, times[:], unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // timespecs are the times of access and of change, both the same.
@@ -232,23 +247,23 @@ func timespecs(t time.Time) [2]unix.Timespec {
 
 // finish sets the attributes of the directories, what is below a directory before it: it may close itself to us. A
 // later entry of a directory holds over an earlier one.
-func (e *extractor) finish() error {
-	slices.SortStableFunc(e.later, func(a, b attributes) int { return strings.Compare(b.path, a.path) })
-	for i, a := range e.later {
-		if i+1 < len(e.later) && e.later[i+1].path == a.path {
+func (x *extractor) finish() error {
+	slices.SortStableFunc(x.later, func(a, b attributes) int { return strings.Compare(b.path, a.path) })
+	for i, a := range x.later {
+		if i+1 < len(x.later) && x.later[i+1].path == a.path {
 			continue
 		}
-		if err := e.setAttributes(a); err != nil {
+		if err := x.setAttributes(a); err != nil {
 			return fmt.Errorf("directory %q: %w", a.path, err)
 		}
 	}
 	return nil
 }
 
-func (e *extractor) setAttributes(a attributes) error {
-	fd, err := e.dir(a.path)
-	if err == nil && e.chown {
-		err = unix.Fchown(fd, e.uid, e.gid)
+func (x *extractor) setAttributes(a attributes) error {
+	fd, err := x.dir(a.path)
+	if err == nil && x.chown {
+		err = unix.Fchown(fd, x.uid, x.gid)
 	}
 	if err == nil && !a.mtime.IsZero() {
 		err = setTime(fd, ".", a.mtime)

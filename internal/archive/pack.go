@@ -1,11 +1,9 @@
 package archive
 
 import (
-	"archive/tar"
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -13,16 +11,15 @@ import (
 	"syscall"
 )
 
-// Pack streams source, a directory or a .tar, .tar.gz or .tgz file, to w as a normalised tar: paths without ".", an
-// entry's type, permissions, times and link alone, its owner root. It refuses what the contract's "Seeding a
-// workspace" does, with a RefusedError that names the entry. What was written before an error is not to be used; an error does not
-// name the source.
+// Pack streams source, a directory or a .tar, .tar.gz or .tgz file, to w for Extract: of each entry its kind, path,
+// permissions, time of change, content and link. It refuses what the contract's "Seeding a workspace" does, with a
+// RefusedError that names the entry. What was written before an error is not to be used; an error does not name the source.
 func Pack(ctx context.Context, w io.Writer, source string, l Limits) (Summary, error) {
 	out := bufio.NewWriterSize(w, bufferSize)
-	p := &packer{rules: newRules(l), alive: ctx.Err, tw: tar.NewWriter(out), buf: make([]byte, bufferSize)}
+	p := &packer{rules: newRules(l), alive: ctx.Err, out: out, buf: make([]byte, bufferSize)}
 	err := p.source(source)
 	if err == nil {
-		err = p.tw.Close()
+		err = writeEnd(out)
 	}
 	if err == nil {
 		err = out.Flush()
@@ -36,7 +33,7 @@ func Pack(ctx context.Context, w io.Writer, source string, l Limits) (Summary, e
 type packer struct {
 	*rules
 	alive func() error
-	tw    *tar.Writer
+	out   *bufio.Writer
 	buf   []byte
 }
 
@@ -77,32 +74,14 @@ func bare(err error) error {
 	return err
 }
 
-// put admits an entry and writes its header. It tells whether the content is to follow.
-func (p *packer) put(h *tar.Header) (bool, error) {
+// put admits an entry and writes its head; a file's content is to follow. It tells whether the entry is carried.
+func (p *packer) put(e *entry) (bool, error) {
 	if err := p.alive(); err != nil {
 		return false, err
 	}
-	name, target, err := p.admit(h)
-	if err != nil || name == "" {
+	carried, err := p.admit(e)
+	if err != nil || !carried {
 		return false, err
 	}
-	out := &tar.Header{Typeflag: h.Typeflag, Name: name, Mode: h.Mode & 0o7777, ModTime: h.ModTime}
-	switch h.Typeflag {
-	case tar.TypeReg, tar.TypeGNUSparse:
-		out.Typeflag = tar.TypeReg
-		out.Size = h.Size
-	case tar.TypeDir:
-		out.Name += "/"
-	case tar.TypeSymlink:
-		out.Linkname = h.Linkname
-	case tar.TypeLink:
-		out.Linkname = target
-	}
-	if h.ModTime.Nanosecond() != 0 {
-		out.Format = tar.FormatPAX // the one that tells parts of a second
-	}
-	if err := p.tw.WriteHeader(out); err != nil {
-		return false, fmt.Errorf("entry %q: %w", h.Name, err)
-	}
-	return out.Typeflag == tar.TypeReg, nil
+	return true, e.write(p.out)
 }

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"archive/tar"
 	"errors"
 	"fmt"
 	"os"
@@ -75,7 +74,7 @@ func (w *treeWalk) entry(fd int, prefix, name string) error {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		return w.open(fd, path, name, unix.O_DIRECTORY, func(fd int, st *unix.Stat_t) error {
-			if _, err := w.put(header(tar.TypeDir, path+"/", st)); err != nil {
+			if _, err := w.put(described(directory, path, st)); err != nil {
 				return err
 			}
 			return w.below(fd, path+"/")
@@ -83,9 +82,9 @@ func (w *treeWalk) entry(fd int, prefix, name string) error {
 	case unix.S_IFREG:
 		id := fileID{st.Dev, st.Ino}
 		if first, ok := w.linked[id]; ok {
-			h := header(tar.TypeLink, path, &st)
-			h.Linkname = first
-			_, err := w.put(h)
+			e := described(hardLink, path, &st)
+			e.link = first
+			_, err := w.put(e)
 			return err
 		}
 		if st.Nlink > 1 {
@@ -99,9 +98,9 @@ func (w *treeWalk) entry(fd int, prefix, name string) error {
 		if err != nil {
 			return atEntry(path, err)
 		}
-		h := header(tar.TypeSymlink, path, &st)
-		h.Linkname = string(w.buf[:n])
-		_, err = w.put(h)
+		e := described(symbolicLink, path, &st)
+		e.link = string(w.buf[:n])
+		_, err = w.put(e)
 		return err
 	case unix.S_IFIFO:
 		return refuse(path, "it is a FIFO")
@@ -134,15 +133,15 @@ func (w *treeWalk) open(dir int, path, name string, flags int, use func(fd int, 
 	return use(fd, &st)
 }
 
-func header(typeflag byte, name string, st *unix.Stat_t) *tar.Header {
-	return &tar.Header{Typeflag: typeflag, Name: name, Mode: int64(st.Mode & 0o7777), ModTime: time.Unix(st.Mtim.Unix())}
+func described(kind kind, name string, st *unix.Stat_t) *entry {
+	return &entry{kind: kind, name: name, mode: st.Mode & 0o7777, mtime: time.Unix(st.Mtim.Unix())}
 }
 
 // file packs an open file, which must stay as it is meanwhile.
 func (w *treeWalk) file(fd int, path string, st *unix.Stat_t) error {
-	h := header(tar.TypeReg, path, st)
-	h.Size = st.Size
-	if _, err := w.put(h); err != nil {
+	e := described(file, path, st)
+	e.size = st.Size
+	if _, err := w.put(e); err != nil {
 		return err
 	}
 	for left := st.Size; left > 0; {
@@ -158,7 +157,7 @@ func (w *treeWalk) file(fd int, path string, st *unix.Stat_t) error {
 		case n == 0:
 			return atEntry(path, fmt.Errorf("%w: it became shorter", ErrChanged))
 		}
-		if _, err := w.tw.Write(w.buf[:n]); err != nil {
+		if _, err := w.out.Write(w.buf[:n]); err != nil {
 			return err
 		}
 		left -= int64(n)

@@ -37,20 +37,42 @@ func (p *packer) archive(r io.Reader, compressed bool) error {
 		}
 		plain = zr
 	}
-	return readTar(p.bounded(plain, p.alive), p.buf, func(tr *tar.Reader, h *tar.Header) error {
-		content, err := p.put(h)
-		if err != nil || !content {
-			return err
-		}
-		n, err := io.CopyBuffer(justWriter{p.tw}, justReader{tr}, p.buf)
-		if err == nil && n != h.Size {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return fmt.Errorf("entry %q: %w", h.Name, err)
-		}
-		return nil
-	})
+	return readTar(p.bounded(plain, p.alive), p.buf, p.member)
+}
+
+// member packs what an archive has next.
+func (p *packer) member(tr *tar.Reader, h *tar.Header) error {
+	e := &entry{name: h.Name, link: h.Linkname, mode: uint32(h.Mode & 0o7777), mtime: h.ModTime}
+	switch h.Typeflag {
+	case tar.TypeXGlobalHeader:
+		p.implied++
+		return p.count(h.Name)
+	case tar.TypeReg, tar.TypeGNUSparse:
+		e.kind, e.size = file, h.Size
+	case tar.TypeDir:
+		e.kind = directory
+	case tar.TypeSymlink:
+		e.kind = symbolicLink
+	case tar.TypeLink:
+		e.kind = hardLink
+	case tar.TypeChar, tar.TypeBlock:
+		return refuse(h.Name, "it is a device node")
+	case tar.TypeFifo:
+		return refuse(h.Name, "it is a FIFO")
+	default:
+		return refuse(h.Name, "its type %q is not one that can be carried", h.Typeflag)
+	}
+	if carried, err := p.put(e); err != nil || !carried || e.kind != file {
+		return err
+	}
+	n, err := io.CopyBuffer(justWriter{p.out}, justReader{tr}, p.buf)
+	if err == nil && n != h.Size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return fmt.Errorf("entry %q: %w", h.Name, err)
+	}
+	return nil
 }
 
 // justReader and justWriter hide what else io.Copy might use in place of the buffer.

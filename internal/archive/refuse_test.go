@@ -14,42 +14,52 @@ import (
 	"time"
 )
 
-// refused are streams that neither side takes, with the entry and words that the error names.
+// refused are archives, and the same as streams, that no side takes, with the entry and words that the error names.
 func refused(t testing.TB) map[string]struct {
-	stream      []byte
-	entry, want string
+	archive, stream []byte // nil where there is no such thing
+	entry, want     string
 } {
-	whole := tarOf(t, regular("one", strings.Repeat("1", 700)), regular("two", "2"))
+	items := []item{regular("one", strings.Repeat("1", 700)), regular("two", "2")}
+	whole, sent := tarOf(t, items...), streamOf(t, items...)
 	type row = struct {
-		stream      []byte
-		entry, want string
+		archive, stream []byte
+		entry, want     string
 	}
 	rows := map[string]row{
-		"cut in content":        {whole[:1000], "one", "truncated"},
-		"cut in padding":        {whole[:1300], "one", "truncated"},
-		"cut between":           {whole[:1536], "one", "truncated"},
-		"cut in a header":       {whole[:1600], "one", "truncated"},
-		"no end mark":           {whole[:2560], "two", "truncated"},
-		"half an end mark":      {whole[:3072], "two", "truncated"},
-		"another archive":       {append(bytes.Clone(whole), whole...), "", "follows the end"},
-		"a byte behind zeros":   {append(append(bytes.Clone(whole), make([]byte, 20000)...), 1), "", "follows the end"},
-		"zeros without end":     {append(bytes.Clone(whole), make([]byte, maxTrailer+1<<20)...), "", "zeros follow"},
-		"no tar":                {bytes.Repeat([]byte("text"), 1000), "", "not a tar archive"},
-		"nothing at all":        {nil, "", "truncated"},
-		"damage further on":     {append(append(bytes.Clone(whole[:1536]), bytes.Repeat([]byte("x"), 512)...), whole...), "one", "damaged"},
-		"a name that is no one": {tarOf(t, regular(".", "")), ".", "root"},
+		"cut in content":        {whole[:1000], sent[:100], "one", "truncated"},
+		"cut in padding":        {whole[:1300], nil, "one", "truncated"},
+		"cut between":           {whole[:1536], nil, "one", "truncated"},
+		"cut in a header":       {whole[:1600], nil, "one", "truncated"},
+		"no end mark":           {whole[:2560], nil, "two", "truncated"},
+		"half an end mark":      {whole[:3072], nil, "two", "truncated"},
+		"stream cut between":    {nil, sent[:headSize+3+700], "", "truncated"},
+		"stream cut in a head":  {nil, sent[:headSize+3+700+9], "", "truncated"},
+		"stream cut in a path":  {nil, sent[:headSize+3+700+headSize+1], "", "truncated"},
+		"stream without an end": {nil, sent[:len(sent)-1], "", "truncated"},
+		"another archive":       {append(bytes.Clone(whole), whole...), append(bytes.Clone(sent), sent...), "", "follows the end"},
+		"a byte behind zeros":   {append(append(bytes.Clone(whole), make([]byte, 20000)...), 1), nil, "", "follows the end"},
+		"a byte behind the end": {nil, append(bytes.Clone(sent), 0), "", "follows the end"},
+		"zeros without end":     {append(bytes.Clone(whole), make([]byte, maxTrailer+1<<20)...), nil, "", "zeros follow"},
+		"no tar":                {bytes.Repeat([]byte("text"), 1000), nil, "", "not a tar archive"},
+		"nothing at all":        {[]byte{}, []byte{}, "", "truncated"},
+		"damage further on":     {append(append(bytes.Clone(whole[:1536]), bytes.Repeat([]byte("x"), 512)...), whole...), nil, "one", "damaged"},
+		"device":                {tarOf(t, special("d", tar.TypeChar)), nil, "d", "device"},
+		"disk":                  {tarOf(t, special("d", tar.TypeBlock)), nil, "d", "device"},
+		"FIFO":                  {tarOf(t, special("d", tar.TypeFifo)), nil, "d", "FIFO"},
+		"unknown type":          {tarOf(t, special("d", 'Z')), nil, "d", "type 'Z'"},
+		"unknown kind":          {nil, streamOf(t, special("d", 'Z')), "d", "kind 90"},
+		"a kind of the rules":   {nil, streamOf(t, special("d", byte(pinned|file))), "d", "kind"},
 	}
-	add := func(name, entry, want string, items ...item) { rows[name] = row{tarOf(t, items...), entry, want} }
+	add := func(name, entry, want string, items ...item) {
+		rows[name] = row{tarOf(t, items...), streamOf(t, items...), entry, want}
+	}
+	add("a name that is no one", ".", "root", regular(".", ""))
 	add("absolute", "/etc/passwd", "absolute", regular("/etc/passwd", ""))
 	add("dot dot", "a/../../b", `".."`, regular("a/../../b", ""))
 	add("inner dot dot", "a/../b", `".."`, regular("a/../b", ""))
 	add("long name", strings.Repeat("n", 256), "256 bytes", regular(strings.Repeat("n", 256), ""))
 	add("long path", strings.Repeat("n/", 2048)+"f", "4097 bytes", regular(strings.Repeat("n/", 2048)+"f", ""))
 	add("deep path", strings.Repeat("n/", 600)+"f", "deep", regular(strings.Repeat("n/", 600)+"f", ""))
-	add("device", "d", "device", special("d", tar.TypeChar))
-	add("disk", "d", "device", special("d", tar.TypeBlock))
-	add("FIFO", "d", "FIFO", special("d", tar.TypeFifo))
-	add("unknown type", "d", "type 'Z'", special("d", 'Z'))
 	add("below a link", "l/a", "symbolic link", symlink("l", "d"), folder("d"), regular("l/a", ""))
 	add("below a file", "f/a", "not a directory", regular("f", ""), regular("f/a", ""))
 	add("file over directory", "d", "replace a directory", folder("d"), regular("d", ""))
@@ -75,14 +85,19 @@ func refused(t testing.TB) map[string]struct {
 func TestRefused(t *testing.T) {
 	for name, test := range refused(t) {
 		t.Run(name, func(t *testing.T) {
-			_, packErr := Pack(t.Context(), io.Discard, saved(t, "a.tar", test.stream), Limits{})
-			_, gzipErr := Pack(t.Context(), io.Discard, saved(t, "a.tar.gz", gzipped(t, test.stream)), Limits{})
-			_, extractErr := Extract(t.Context(), bytes.NewReader(test.stream), options(t.TempDir()))
-			for side, err := range map[string]error{"pack": packErr, "gzip": gzipErr, "extract": extractErr} {
+			got := map[string]error{}
+			if test.archive != nil {
+				_, got["pack"] = Pack(t.Context(), io.Discard, saved(t, "a.tar", test.archive), Limits{})
+				_, got["gzip"] = Pack(t.Context(), io.Discard, saved(t, "a.tar.gz", gzipped(t, test.archive)), Limits{})
+			}
+			if test.stream != nil {
+				_, got["extract"] = Extract(t.Context(), bytes.NewReader(test.stream), options(t.TempDir()))
+			}
+			for side, err := range got {
 				var r *RefusedError
 				if !errors.As(err, &r) {
 					t.Errorf("%s: %v is not a refusal", side, err)
-				} else if r.Entry != test.entry || !strings.Contains(r.Reason, test.want) {
+				} else if named := r.Entry == test.entry || side == "extract" && strings.Contains(err.Error(), test.entry); !named || !strings.Contains(r.Reason, test.want) {
 					t.Errorf("%s: %v does not name %q and %q", side, err, test.entry, test.want)
 				}
 			}
@@ -142,18 +157,19 @@ func TestDirectoryRefused(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	at := t.TempDir()
+	var items []item
 	for i := range 5 {
+		items = append(items, regular(fmt.Sprint(i), "0123456789"))
 		check(t, os.WriteFile(filepath.Join(at, fmt.Sprint(i)), []byte("0123456789"), 0o600))
 	}
-	var stream bytes.Buffer
-	_, err := Pack(t.Context(), &stream, at, Limits{MaxEntries: 5, MaxBytes: 50})
+	_, err := Pack(t.Context(), io.Discard, at, Limits{MaxEntries: 5, MaxBytes: 50})
 	check(t, err)
 	for name, l := range map[string]Limits{"MaxEntries": {MaxEntries: 4}, "MaxBytes": {MaxBytes: 49}} {
 		_, dirErr := Pack(t.Context(), io.Discard, at, l)
-		_, tarErr := Pack(t.Context(), io.Discard, saved(t, "a.tar", stream.Bytes()), l)
+		_, tarErr := Pack(t.Context(), io.Discard, saved(t, "a.tar", tarOf(t, items...)), l)
 		o := options(t.TempDir())
 		o.MaxEntries, o.MaxBytes = l.MaxEntries, l.MaxBytes
-		_, extractErr := Extract(t.Context(), bytes.NewReader(stream.Bytes()), o)
+		_, extractErr := Extract(t.Context(), bytes.NewReader(streamOf(t, items...)), o)
 		for _, err := range []error{dirErr, tarErr, extractErr} {
 			if !errors.Is(err, ErrLimit) || !strings.Contains(err.Error(), name) {
 				t.Errorf("%s: got %v", name, err)
@@ -219,7 +235,7 @@ func TestExtractOverLinks(t *testing.T) {
 	root, outside := t.TempDir(), t.TempDir()
 	check(t, os.WriteFile(outside+"/file", []byte("mine"), 0o600),
 		os.Symlink(outside+"/file", root+"/a"), os.Symlink(outside, root+"/d"))
-	stream := tarOf(t, regular("a", "new"), folder("d"), regular("d/b", "new"))
+	stream := streamOf(t, regular("a", "new"), folder("d"), regular("d/b", "new"))
 	_, err := Extract(t.Context(), bytes.NewReader(stream), options(root))
 	check(t, err)
 	b, err := os.ReadFile(outside + "/file")
@@ -227,7 +243,7 @@ func TestExtractOverLinks(t *testing.T) {
 		t.Errorf("outside was changed: %q, %v, %v", b, names, err)
 	}
 	check(t, os.RemoveAll(root+"/d"), os.Symlink(outside, root+"/d"))
-	_, err = Extract(t.Context(), bytes.NewReader(tarOf(t, regular("d/b", "new"))), options(root))
+	_, err = Extract(t.Context(), bytes.NewReader(streamOf(t, regular("d/b", "new"))), options(root))
 	var r *RefusedError
 	if !errors.As(err, &r) || r.Entry != "d" {
 		t.Errorf("got %v, want a refusal of the link", err)

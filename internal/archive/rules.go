@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"archive/tar"
 	"fmt"
 	"hash/maphash"
 	"slices"
@@ -16,17 +15,18 @@ const (
 	maxDepth = 512
 )
 
-// kind is what stands at a path of the tree that is carried.
+// kind is what an entry is, and what stands at a path of the tree that is carried.
 type kind uint8
 
 const (
 	nothing kind = iota
 	directory
 	file
-	link
-	kindMask = 1<<2 - 1
+	symbolicLink
+	hardLink // of an entry alone: what it makes is a file
+	kindMask = 1<<3 - 1
 	// pinned is a path that must not become a link, since the target of another passes through it and goes back up.
-	pinned kind = 1 << 2
+	pinned kind = 1 << 3
 )
 
 // rules judge the entries of one tree, in their order, on each side of a transfer. They keep a hash of each path, not
@@ -48,62 +48,58 @@ func refuse(entry, reason string, args ...any) error {
 	return &RefusedError{Entry: entry, Reason: fmt.Sprintf(reason, args...)}
 }
 
-// admit judges an entry and returns its path, without "." and doubled slashes, and empty if the entry is not to be
-// carried: headers about other headers, and the root itself. A hard link's target is returned clean as well.
-func (r *rules) admit(h *tar.Header) (name, target string, err error) {
-	if h.Typeflag == tar.TypeXGlobalHeader {
-		r.implied++
-		return "", "", r.count(h.Name)
-	}
-	parts, err := r.clean(h.Name, h.Name, "its path")
+// admit judges an entry and makes its path clean, without "." and doubled slashes, and a hard link's target as well. It
+// tells whether the entry is to be carried: the root itself is not.
+func (r *rules) admit(e *entry) (bool, error) {
+	parts, err := r.clean(e.name, e.name, "its path")
 	if err != nil {
-		return "", "", err
+		return false, err
 	}
 	if len(parts) == 0 {
-		if h.Typeflag != tar.TypeDir {
-			return "", "", refuse(h.Name, "only a directory can be the root")
+		if e.kind != directory {
+			return false, refuse(e.name, "only a directory can be the root")
 		}
-		return "", "", nil
+		return false, nil
 	}
-	name = strings.Join(parts, "/")
-	if err := r.above(h.Name, parts[:len(parts)-1]); err != nil {
-		return "", "", err
+	name := strings.Join(parts, "/")
+	if err := r.above(e.name, parts[:len(parts)-1]); err != nil {
+		return false, err
 	}
-	here := r.kinds[r.hash(name)]
-	if h.Typeflag != tar.TypeDir && here&kindMask == directory {
-		return "", "", refuse(h.Name, "it would replace a directory")
+	key := r.hash(name)
+	here := r.kinds[key]
+	if e.kind != directory && here&kindMask == directory {
+		return false, refuse(e.name, "it would replace a directory")
 	}
-	is := file
-	switch h.Typeflag {
-	case tar.TypeReg, tar.TypeGNUSparse:
-		if h.Size > r.limits.MaxBytes-r.sum.Bytes {
-			return "", "", fmt.Errorf("entry %q: %w of %d bytes (MaxBytes)", h.Name, ErrLimit, r.limits.MaxBytes)
+	is := e.kind
+	switch e.kind {
+	case directory:
+		e.link = "" // which a tar may give to anything
+	case file:
+		e.link = ""
+		if e.size < 0 || e.size > r.limits.MaxBytes-r.sum.Bytes {
+			return false, fmt.Errorf("entry %q: %w of %d bytes (MaxBytes)", e.name, ErrLimit, r.limits.MaxBytes)
 		}
-		r.sum.Bytes += h.Size
-	case tar.TypeDir:
-		is = directory
-	case tar.TypeSymlink:
-		is = link
-		err = r.symlink(h.Name, parts[:len(parts)-1], h.Linkname)
-		here = r.kinds[r.hash(name)] // the target may have pinned it
+		r.sum.Bytes += e.size
+	case symbolicLink:
+		err = r.symlink(e.name, parts[:len(parts)-1], e.link)
+		here = r.kinds[key] // the target may have pinned it
 		if err == nil && here&pinned != 0 {
-			err = refuse(h.Name, "another link leads up through it")
+			err = refuse(e.name, "another link leads up through it")
 		}
-	case tar.TypeLink:
-		target, err = r.hardLink(h, name)
-	case tar.TypeChar, tar.TypeBlock:
-		err = refuse(h.Name, "it is a device node")
-	case tar.TypeFifo:
-		err = refuse(h.Name, "it is a FIFO")
+	case hardLink:
+		is = file
+		e.link, err = r.hardLink(e, name)
 	default:
-		err = refuse(h.Name, "its type %q is not one that can be carried", h.Typeflag)
+		err = refuse(e.name, "its kind %d is not one that can be carried", e.kind)
 	}
 	if err != nil {
-		return "", "", err
+		return false, err
 	}
-	r.kinds[r.hash(name)] = here&pinned | is
+	r.kinds[key] = here&pinned | is
 	r.sum.Entries++
-	return name, target, r.count(h.Name)
+	err = r.count(e.name)
+	e.name = name
+	return err == nil, err
 }
 
 func (r *rules) count(entry string) error {
@@ -157,7 +153,7 @@ func (r *rules) above(entry string, parts []string) error {
 		switch here := r.kinds[key]; here & kindMask {
 		case file:
 			return refuse(entry, "%q above it is not a directory", whole[:end])
-		case link:
+		case symbolicLink:
 			return refuse(entry, "%q above it is a symbolic link", whole[:end])
 		case nothing:
 			r.kinds[key] = here | directory
@@ -172,22 +168,22 @@ func (r *rules) above(entry string, parts []string) error {
 }
 
 // hardLink judges a hard link and returns its target.
-func (r *rules) hardLink(h *tar.Header, name string) (string, error) {
-	parts, err := r.clean(h.Name, h.Linkname, fmt.Sprintf("its hard link target %q", h.Linkname))
+func (r *rules) hardLink(e *entry, name string) (string, error) {
+	parts, err := r.clean(e.name, e.link, fmt.Sprintf("its hard link target %q", e.link))
 	if err != nil {
 		return "", err
 	}
 	target := strings.Join(parts, "/")
 	if target == name {
-		return "", refuse(h.Name, "it is a hard link to itself")
+		return "", refuse(e.name, "it is a hard link to itself")
 	}
 	switch r.kinds[r.hash(target)] & kindMask {
 	case file:
 		return target, nil
 	case nothing:
-		return "", refuse(h.Name, "its hard link target %q is no earlier entry", h.Linkname)
+		return "", refuse(e.name, "its hard link target %q is no earlier entry", e.link)
 	default:
-		return "", refuse(h.Name, "its hard link target %q is not a regular file", h.Linkname)
+		return "", refuse(e.name, "its hard link target %q is not a regular file", e.link)
 	}
 }
 
@@ -230,7 +226,7 @@ func (r *rules) pin(entry string, at []string, known int) error {
 	for n := known + 1; n <= len(at); n++ {
 		key := r.hash(strings.Join(at[:n], "/"))
 		here := r.kinds[key]
-		if here&kindMask == link {
+		if here&kindMask == symbolicLink {
 			return refuse(entry, "its link target goes up from the link %q", strings.Join(at[:n], "/"))
 		}
 		if here&pinned == 0 {

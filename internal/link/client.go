@@ -43,7 +43,7 @@ func (c *Client) Exec(ctx context.Context, e Exec, std Streams) (ExecResult, err
 	return result, c.converse(ctx, OpExec, e, &result, in, outputs(std.Stdout, std.Stderr))
 }
 
-// Import sends the tar stream r to be unpacked. Where the other side refuses it, Import stops reading and returns
+// Import sends what package archive packed to be unpacked. Where the other side refuses it, Import stops reading and returns
 // the refusal. An error of r is returned as it is, and the other side sees the tree cut off. Import returns when
 // nobody reads r any more, or ctx has ended.
 func (c *Client) Import(ctx context.Context, i Import, r io.Reader) (ImportResult, error) {

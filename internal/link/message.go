@@ -23,7 +23,7 @@ const (
 	OpHello     Op = "hello"     // Empty -> Hello
 	OpConfigure Op = "configure" // Configure -> Configured: once, before any other operation
 	OpExec      Op = "exec"      // Exec, stdin data -> stdout and stderr data, ExecResult
-	OpImport    Op = "import"    // Import, tar data -> ImportResult
+	OpImport    Op = "import"    // Import, data of package archive -> ImportResult
 	OpExport    Op = "export"    // Empty -> tar data, Empty: what differs from the base image, OCI whiteouts
 	OpSync      Op = "sync"      // Empty -> Empty: all file systems written out
 	OpShutdown  Op = "shutdown"  // Empty -> Empty, then the guest powers off
@@ -46,7 +46,7 @@ const (
 	KindStdin   = 2
 	KindStdout  = 3
 	KindStderr  = 4
-	KindData    = 5 // a tar stream
+	KindData    = 5 // a tree
 )
 
 // Request opens a conversation.
@@ -171,7 +171,7 @@ type ExecResult struct {
 	Notice   string `json:"notice,omitempty"` // pyro's own word on how the command ended
 }
 
-// Import asks for a tree to be written. Tar data follows, up to the stream's end.
+// Import asks for a tree to be written. It follows as package archive packs it, up to the stream's end.
 type Import struct {
 	Destination string `json:"destination"` // absolute; made if missing
 	MaxEntries  int64  `json:"max_entries"`
