@@ -42,7 +42,12 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := loadModules(); err != nil {
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return nil, nil, err
+	}
+	words := strings.Fields(string(cmdline))
+	if err := loadModules(slices.Contains(words, link.WordNetwork)); err != nil {
 		return nil, nil, err
 	}
 	upper, err := mountRoot()
@@ -72,7 +77,7 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 		a.madeWorkDir = defaultWorkDir
 	}
 	raiseLimits()
-	if words, err := os.ReadFile("/proc/cmdline"); err == nil && strings.Contains(string(words), "pyro.warm=1") {
+	if slices.Contains(words, link.WordWarm) {
 		if err := errors.Join(a.warm(), groups.prepare()); err != nil {
 			return nil, nil, err
 		}
@@ -115,52 +120,44 @@ func mountAll(mounts []mount) error {
 
 // loadModules loads the kernel's modules in the order that the host found, and frees the memory that they took.
 // Those of a network device, a fifth of the work, are left out where there is none.
-func loadModules() error {
+func loadModules(network bool) error {
 	order, err := os.ReadFile(filepath.Join(modulesDir, "order"))
 	if err != nil {
 		return err
 	}
 	for name := range strings.FieldsSeq(string(order)) {
-		if slices.Contains([]string{"failover", "net_failover", "virtio_net"}, name) && !hasNetwork() {
-			continue
+		path := filepath.Join(modulesDir, name+".ko")
+		if network || !slices.Contains([]string{"failover", "net_failover", "virtio_net"}, name) {
+			if err := loadModule(path); err != nil {
+				return fmt.Errorf("cannot load the module %q: %w", name, err)
+			}
 		}
-		f, err := os.Open(filepath.Join(modulesDir, name+".ko"))
-		if err != nil {
+		if err := unix.Unlink(path); err != nil {
 			return err
 		}
-		err = unix.FinitModule(int(f.Fd()), "", 0)
-		f.Close()
-		if err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("cannot load the module %q: %w", name, err)
-		}
 	}
-	return os.RemoveAll(modulesDir)
+	return nil
 }
 
-// hasNetwork tells whether the host gave a network device. It is known once the virtio bus is there, or is no virtio
-// device.
-func hasNetwork() bool {
-	const network = "0x0001"
-	devices, err := filepath.Glob("/sys/bus/virtio/devices/*/device")
-	if err != nil || len(devices) == 0 {
-		return true
+func loadModule(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
 	}
-	return slices.ContainsFunc(devices, func(path string) bool {
-		kind, err := os.ReadFile(path)
-		return err != nil || strings.TrimSpace(string(kind)) == network
-	})
+	defer unix.Close(fd)
+	if err := unix.FinitModule(fd, "", 0); err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	return nil
 }
 
 // disk finds a disk by the serial that the host gave it.
 func disk(serial string) (string, error) {
 	for range 200 {
-		disks, err := filepath.Glob("/sys/block/vd*/serial")
-		if err != nil {
-			return "", err
-		}
-		for _, path := range disks {
-			if got, err := os.ReadFile(path); err == nil && strings.TrimRight(string(got), "\x00\n") == serial {
-				return "/dev/" + filepath.Base(filepath.Dir(path)), nil
+		for _, name := range []string{"vda", "vdb"} {
+			got, err := os.ReadFile("/sys/block/" + name + "/serial")
+			if err == nil && strings.TrimRight(string(got), "\x00\n") == serial {
+				return "/dev/" + name, nil
 			}
 		}
 		time.Sleep(5 * time.Millisecond) // The devices are found while the modules settle.

@@ -14,6 +14,12 @@ import (
 // Version is the protocol's version. Both ends send it in the greeting of a connection (see [Hello]).
 const Version = 1
 
+// Words on the kernel's command line tell the agent of what it has to know before it can be spoken to.
+const (
+	WordNetwork = "pyro.network=1" // there is a network device
+	WordWarm    = "pyro.warm=1"    // it is to run its cold code once before it is frozen
+)
+
 // Op names an operation.
 type Op string
 

@@ -189,6 +189,7 @@ func (s *supervisor) power(ctx context.Context, g *guest, p plan) (err error) {
 			return err
 		}
 		spec.Network, spec.MAC = vmmFrames, g.network.Guest().MAC
+		spec.Cmdline += " " + link.WordNetwork
 		go g.network.Serve(frames)
 	}
 	console, writer, err := openConsole(filepath.Join(s.dir, record.ConsoleFile))

@@ -15,9 +15,6 @@ import (
 // cloneLimit bounds a start from a template, which takes a fraction of a second: what takes longer is damaged.
 const cloneLimit = 20 * time.Second
 
-// warmWord tells the agent to run its cold code once before it is frozen.
-const warmWord = "pyro.warm=1"
-
 // key is what a template of a plan's shape would be kept under. It is the zero key where there can be none.
 func (p plan) key(ctx context.Context) (template.Key, error) {
 	print, err := p.driver.Fingerprint(ctx, p.accelerator)
@@ -96,7 +93,7 @@ func (s *supervisor) warm(c *session) (any, error) {
 // freeze boots a guest, lets it come to rest before it has an identity, and freezes it.
 func (s *supervisor) freeze(ctx context.Context, p plan, d template.Draft) error {
 	p.scratch, p.memory = d.Scratch, &vmm.Memory{Path: d.Memory, Shared: true}
-	p.words += " " + warmWord
+	p.words += " " + link.WordWarm
 	g, err := s.prepare(ctx, p)
 	if err != nil {
 		return err
