@@ -87,7 +87,11 @@ func (p *Pyro) seed(ctx context.Context, s *session, source string) (record.Seed
 }
 
 func badSeed(source string, err error) error {
-	return &Error{Kind: ErrBadSeed, Message: fmt.Sprintf("cannot seed the workspace from %q: %v", source, err), cause: err}
+	out := &Error{Kind: ErrBadSeed, Message: fmt.Sprintf("cannot seed the workspace from %q: %v", source, err), cause: err}
+	if errors.Is(err, archive.ErrLimit) {
+		out.Hint = "PYRO_SEED_MAX_BYTES and PYRO_SEED_MAX_ENTRIES set the limits"
+	}
+	return out
 }
 
 // ExecTask runs one command in a task, which lives on. Several may run at once. A task whose guest has ended is

@@ -85,7 +85,7 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	if b.left <= 0 {
-		return 0, fmt.Errorf("%w of %d bytes (MaxBytes)", ErrLimit, b.limit)
+		return 0, fmt.Errorf("%w of %d bytes", ErrLimit, b.limit)
 	}
 	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)

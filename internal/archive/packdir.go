@@ -27,6 +27,9 @@ func (p *packer) directory(f *os.File) error {
 // below packs what is in an open directory; prefix is its path with a slash.
 func (w *treeWalk) below(fd int, prefix string) error {
 	names, err := w.names(fd)
+	if errors.Is(err, ErrLimit) {
+		return err
+	}
 	if err != nil {
 		return atEntry(prefix, err)
 	}
@@ -52,7 +55,7 @@ func (w *treeWalk) names(fd int) ([]string, error) {
 		}
 		_, _, names = unix.ParseDirent(w.buf[:n], -1, names)
 		if left := w.limits.MaxEntries - w.sum.Entries - w.implied; int64(len(names)) > left {
-			return nil, fmt.Errorf("%w of %d entries (MaxEntries)", ErrLimit, w.limits.MaxEntries)
+			return nil, fmt.Errorf("%w of %d entries", ErrLimit, w.limits.MaxEntries)
 		}
 	}
 }

@@ -164,7 +164,7 @@ func TestLimits(t *testing.T) {
 	}
 	_, err := Pack(t.Context(), io.Discard, at, Limits{MaxEntries: 5, MaxBytes: 50})
 	check(t, err)
-	for name, l := range map[string]Limits{"MaxEntries": {MaxEntries: 4}, "MaxBytes": {MaxBytes: 49}} {
+	for name, l := range map[string]Limits{"4 entries": {MaxEntries: 4}, "49 bytes": {MaxBytes: 49}} {
 		_, dirErr := Pack(t.Context(), io.Discard, at, l)
 		_, tarErr := Pack(t.Context(), io.Discard, saved(t, "a.tar", tarOf(t, items...)), l)
 		o := options(t.TempDir())

@@ -77,7 +77,7 @@ func (r *rules) admit(e *entry) (bool, error) {
 	case file:
 		e.link = ""
 		if e.size < 0 || e.size > r.limits.MaxBytes-r.sum.Bytes {
-			return false, fmt.Errorf("entry %q: %w of %d bytes (MaxBytes)", e.name, ErrLimit, r.limits.MaxBytes)
+			return false, fmt.Errorf("entry %q: %w of %d bytes", e.name, ErrLimit, r.limits.MaxBytes)
 		}
 		r.sum.Bytes += e.size
 	case symbolicLink:
@@ -104,7 +104,7 @@ func (r *rules) admit(e *entry) (bool, error) {
 
 func (r *rules) count(entry string) error {
 	if r.sum.Entries+r.implied > r.limits.MaxEntries {
-		return fmt.Errorf("entry %q: %w of %d entries (MaxEntries)", entry, ErrLimit, r.limits.MaxEntries)
+		return fmt.Errorf("entry %q: %w of %d entries", entry, ErrLimit, r.limits.MaxEntries)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (u *usage) entry(meta int) error {
 	u.entries++
 	u.meta += int64(meta)
 	if u.limits.MaxEntries > 0 && u.entries > u.limits.MaxEntries {
-		return fmt.Errorf("%w of %d entries (MaxEntries)", ErrLimit, u.limits.MaxEntries)
+		return fmt.Errorf("%w of %d entries", ErrLimit, u.limits.MaxEntries)
 	}
 	if u.limits.MaxMeta > 0 && u.meta > u.limits.MaxMeta {
 		return fmt.Errorf("%w of %d bytes of names and attributes (MaxMeta)", ErrLimit, u.limits.MaxMeta)
@@ -60,7 +60,7 @@ func (u *usage) entry(meta int) error {
 
 func (u *usage) content(size int64) error {
 	if u.limits.MaxBytes > 0 && size > u.limits.MaxBytes-u.bytes {
-		return fmt.Errorf("%w of %d bytes of content (MaxBytes)", ErrLimit, u.limits.MaxBytes)
+		return fmt.Errorf("%w of %d bytes of content", ErrLimit, u.limits.MaxBytes)
 	}
 	u.bytes += size
 	return nil
