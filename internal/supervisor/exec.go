@@ -67,12 +67,10 @@ func (s *supervisor) unwritten(g *guest, result link.ExecResult, err error) erro
 // ready gives the guest for a command. A task whose guest has ended is started again: that is what its disk is for.
 func (s *supervisor) ready(ctx context.Context) (*guest, error) {
 	if g := s.running(); g != nil {
-		select {
-		case <-g.wire.Done():
-			<-g.noted // It has just died; what follows is about its successor.
-		default:
+		if !g.dying() {
 			return g, nil
 		}
+		<-g.noted // What follows is about its successor.
 	}
 	if s.snapshot().Kind != record.KindTask {
 		return nil, s.notStarted()

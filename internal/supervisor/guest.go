@@ -51,6 +51,17 @@ type guest struct {
 	spool     sync.Mutex // held by the import that uses it
 }
 
+// dying tells whether the guest has just ended, or is about to.
+func (g *guest) dying() bool {
+	select {
+	case <-g.wire.Done():
+		return true
+	default:
+	}
+	m, ok := g.machine.(vmm.Mortal)
+	return ok && m.Dying()
+}
+
 // kill ends the guest at once. It is safe to call again, and from several sides.
 func (g *guest) kill() {
 	g.once.Do(func() {

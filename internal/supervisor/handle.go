@@ -80,6 +80,7 @@ func (s *supervisor) create(req link.Request) (any, error) {
 		vm.ExpiresAt = &expires
 	}
 	s.vm = vm
+	close(s.ours)
 	s.expiry.Reset(0)
 	return vm, s.save()
 }
@@ -121,6 +122,7 @@ func (s *supervisor) resume(c *session) (any, error) {
 	}
 	// Only now is it ours: until here the end of the caller, or an error, leaves it as it was found.
 	s.left = false
+	close(s.ours)
 	c.bound.Store(false)
 	s.expiry.Reset(0)
 	return s.vm, nil

@@ -51,6 +51,7 @@ type supervisor struct {
 	dir  string
 	log  *slog.Logger
 	end  context.CancelCauseFunc
+	ours chan struct{} // closed when the VM is created or taken over: before that nobody else is served
 
 	boot sync.Mutex // one start or stop of the guest at a time
 
@@ -95,7 +96,7 @@ func supervise(dir string, log *slog.Logger) error {
 	ctx, end := context.WithCancelCause(context.Background())
 	s := &supervisor{
 		root: record.NewRoot(filepath.Dir(filepath.Dir(dir))), id: filepath.Base(dir), dir: dir,
-		log: log, end: end,
+		log: log, end: end, ours: make(chan struct{}),
 	}
 	if _, err := os.Lstat(filepath.Join(dir, record.VMFile)); !errors.Is(err, os.ErrNotExist) {
 		s.left = true
@@ -132,8 +133,14 @@ func supervise(dir string, log *slog.Logger) error {
 	return nil
 }
 
-// accept serves everybody who comes to the VM's socket and is its owner.
+// accept serves everybody who comes to the VM's socket and is its owner. Who comes before there is a VM waits: its
+// creator may yet go away, and this supervisor with it.
 func (s *supervisor) accept(ctx context.Context, listener *net.UnixListener) {
+	select {
+	case <-s.ours:
+	case <-ctx.Done():
+		return
+	}
 	for {
 		conn, err := listener.AcceptUnix()
 		if errors.Is(err, net.ErrClosed) {

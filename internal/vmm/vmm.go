@@ -64,6 +64,13 @@ type Freezer interface {
 	Freeze(ctx context.Context, state *os.File) error
 }
 
+// Mortal is the ability of a [Machine] to tell that its monitor was killed though it has not ended yet.
+type Mortal interface {
+	// Dying tells it from the moment on at which whoever killed the monitor knows. It takes some milliseconds to end,
+	// in which it takes what it is sent, and does nothing with it.
+	Dying() bool
+}
+
 // Watcher is the ability of a [Machine] to tell what happens in it.
 type Watcher interface {
 	// Events has what happened in the machine, in order. It is closed when Done is. A reader who is slow

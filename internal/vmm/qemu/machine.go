@@ -182,6 +182,9 @@ func (m *machine) Err() error {
 	}
 }
 
+// Dying tells whether somebody has killed QEMU.
+func (m *machine) Dying() bool { return m.process.dying() }
+
 // Kill kills QEMU and waits for its end.
 func (m *machine) Kill() error {
 	select {

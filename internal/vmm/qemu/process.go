@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -77,6 +78,25 @@ func (p *process) run(started chan<- error) {
 func (p *process) kill() {
 	p.cmd.Process.Kill() // fails only where it has ended
 	<-p.done
+}
+
+// dying tells whether the process was sent the signal that nothing survives. It stays pending for the process as a
+// whole (ShdPnd in proc(5)'s /proc/PID/status) for as long as there is one.
+func (p *process) dying() bool {
+	const killed = 1 << (unix.SIGKILL - 1)
+	select {
+	case <-p.done:
+		return true // and the number may be another's
+	default:
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) // It was reaped meanwhile.
+	}
+	_, rest, _ := bytes.Cut(status, []byte("\nShdPnd:\t"))
+	pending, _, _ := bytes.Cut(rest, []byte("\n"))
+	signals, err := strconv.ParseUint(string(pending), 16, 64)
+	return err == nil && signals&killed != 0
 }
 
 // failure says how a process that nobody has killed went wrong, and is nil after a clean exit.

@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
@@ -38,6 +40,32 @@ func TestFailure(t *testing.T) {
 	err := run(t, "echo 'qemu-system-x86_64: cannot set up guest memory '\"'pc.ram'\"': Cannot allocate memory' >&2; exit 1", nil)
 	if !errors.Is(err, vmm.ErrNoMemory) {
 		t.Errorf("want of memory is %v", err)
+	}
+}
+
+// TestDying kills a process that takes its time to end: there is memory to give back first.
+func TestDying(t *testing.T) {
+	for range 5 {
+		p, err := startProcess("/bin/sh", command{words: []string{"-c", "x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo ready >&2; sleep 100"}}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p.tail.lastLine() != "ready" {
+			time.Sleep(time.Millisecond)
+		}
+		if p.dying() {
+			t.Error("a living process is dying")
+		}
+		if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if !p.dying() {
+			t.Error("a killed process is not dying")
+		}
+		<-p.done
+		if !p.dying() {
+			t.Error("a process that was reaped is not dying")
+		}
 	}
 }
 

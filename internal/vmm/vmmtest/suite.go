@@ -199,7 +199,14 @@ func (r *rig) checkKill(t *testing.T) {
 func (r *rig) checkKilledFromOutside(t *testing.T) {
 	g := r.fresh(t)
 	g.want("echo hello", "hello")
+	mortal, ok := g.Machine.(vmm.Mortal)
+	if ok && mortal.Dying() {
+		t.Error("a machine that answers is dying")
+	}
 	must(t, syscall.Kill(g.PID(), syscall.SIGKILL))
+	if ok && !mortal.Dying() {
+		t.Error("a machine that was killed is not dying")
+	}
 	if err := g.ended(); err == nil || errors.Is(err, vmm.ErrKilled) {
 		t.Errorf("Err is %v after a kill from outside", err)
 	}
