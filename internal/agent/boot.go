@@ -72,13 +72,22 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a := &Agent{upper: upper, null: null, reaper: newReaper(), group: groups.make, quiet: groups.killAll}
+	g := &realMachine{}
+	a := &Agent{
+		upper:    upper,
+		null:     null,
+		machine:  g,
+		start:    newReaper(),
+		group:    groups.make,
+		quiet:    groups.killAll,
+		powerOff: func() { unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) },
+	}
 	if made {
-		a.madeWorkDir = defaultWorkDir
+		a.made = defaultWorkDir
 	}
 	raiseLimits()
 	if slices.Contains(words, link.WordWarm) {
-		if err := errors.Join(a.warm(), groups.prepare()); err != nil {
+		if err := errors.Join(a.warm(g), groups.prepare()); err != nil {
 			return nil, nil, err
 		}
 	}

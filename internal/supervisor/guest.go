@@ -246,11 +246,14 @@ func (g *guest) guarded(ctx context.Context, talk func(context.Context) error) e
 	return talk(ctx)
 }
 
-// configure makes a freshly started guest a machine of its own.
-func (g *guest) configure(ctx context.Context, c link.Configure) error {
-	c.ClockNS = time.Now().UnixNano()
-	if err := g.client.Call(ctx, link.OpConfigure, c, nil); err != nil {
-		return g.failed("the guest could not be configured", err)
+// become makes a freshly started guest a machine of its own, and sets it up.
+func (g *guest) become(ctx context.Context, as link.Identify, with link.SetUp) error {
+	as.ClockNS = time.Now().UnixNano()
+	if err := g.client.Call(ctx, link.OpIdentify, as, nil); err != nil {
+		return g.failed("the guest could not be made a machine of its own", err)
+	}
+	if err := g.client.Call(ctx, link.OpSetUp, with, nil); err != nil {
+		return g.failed("the guest could not be set up", err)
 	}
 	return nil
 }
@@ -261,7 +264,7 @@ func (g *guest) greet(ctx context.Context) error {
 	if err != nil {
 		return g.failed("the guest did not start", err)
 	}
-	g.wire, g.client = conn, link.NewClient(conn)
+	g.wire, g.client = conn, link.NewGuestClient(conn)
 	var hello link.Hello
 	if err := g.client.Call(ctx, link.OpHello, link.Empty{}, &hello); err != nil {
 		return g.failed("the guest's agent did not answer", err)

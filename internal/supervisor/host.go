@@ -23,7 +23,7 @@ func (s *supervisor) launchHost(ctx context.Context, vm record.VM) (*guest, erro
 		vm.Boot.Env, vm.Boot.User, vm.Boot.WorkDir = nil, "", ""
 		identity, errIdentity := s.identity(vm, g)
 		if err = errIdentity; err == nil {
-			err = g.guarded(ctx, func(ctx context.Context) error { return g.configure(ctx, identity) })
+			err = g.guarded(ctx, func(ctx context.Context) error { return g.become(ctx, identity, setUp(vm)) })
 		}
 	}
 	if err != nil {

@@ -115,9 +115,9 @@ func (s *supervisor) bootPlan(ctx context.Context, p plan) (*guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	configure, err := s.identity(p.vm, g)
+	identity, err := s.identity(p.vm, g)
 	if err == nil {
-		err = g.guarded(ctx, func(ctx context.Context) error { return g.configure(ctx, configure) })
+		err = g.guarded(ctx, func(ctx context.Context) error { return g.become(ctx, identity, setUp(p.vm)) })
 	}
 	if err != nil {
 		g.kill()
@@ -220,20 +220,27 @@ func (s *supervisor) power(ctx context.Context, g *guest, p plan) (err error) {
 }
 
 // identity is what makes a machine one of its own.
-func (s *supervisor) identity(vm record.VM, g *guest) (link.Configure, error) {
+func (s *supervisor) identity(vm record.VM, g *guest) (link.Identify, error) {
 	entropy := make([]byte, 64)
 	if _, err := rand.Read(entropy); err != nil {
-		return link.Configure{}, err
+		return link.Identify{}, err
 	}
-	c := link.Configure{
-		Hostname: vm.ID, MachineID: machineID(vm), Entropy: entropy,
-		Env: vm.Boot.Env, User: vm.Boot.User, WorkDir: vm.Boot.WorkDir,
+	c := link.Identify{
+		Hostname:   vm.ID,
+		MachineID:  machineID(vm),
+		Entropy:    entropy,
+		Generation: 1,
 	}
 	if g.network != nil {
 		n := g.network.Guest()
 		c.Network = &link.Network{MAC: n.MAC, Address: n.Address, Gateway: n.Gateway, DNS: n.DNS, MTU: n.MTU}
 	}
 	return c, nil
+}
+
+// setUp is what a guest is set up with, once a boot.
+func setUp(vm record.VM) link.SetUp {
+	return link.SetUp{Env: vm.Boot.Env, User: vm.Boot.User, WorkDir: vm.Boot.WorkDir}
 }
 
 // machineID stays the same for a task that is started again.
