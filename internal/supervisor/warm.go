@@ -56,7 +56,7 @@ func (s *supervisor) clone(ctx context.Context, p plan) *guest {
 		return nil // Nobody waits any more; that is no fault of the template's.
 	}
 	s.log.Warn("a template does not come up and is thrown away", "template", key.Name(), "error", err)
-	if err := errors.Join(os.Remove(p.scratch), store.Discard(key)); err != nil {
+	if err := errors.Join(os.Remove(p.scratch), t.Discard()); err != nil {
 		s.log.Warn("what a template left cannot be removed", "error", err)
 	}
 	return nil
