@@ -26,12 +26,13 @@ var (
 // ErrNoCommand is in the chain of an [ErrInvalid] about a run without a command, in an environment that has none either.
 var ErrNoCommand = errors.New("no command")
 
-// Error is a failure of pyro's own: one sentence, and where there is one, what to do about it. Kind is one of
-// the Err values of this package, or nil.
+// Error is a failure of pyro's own: one sentence. Kind is one of the Err values of this package, or nil. Cause says for
+// programs what brought it about, as [Output].Cause does, or is empty.
 type Error struct {
 	Kind    error
 	Message string
-	Hint    string
+	Cause   string
+	Hint    string // what to do about it, if that is known here
 	cause   error
 }
 
@@ -92,6 +93,15 @@ func ErrorKinds() []string {
 	return names
 }
 
+// ErrorCause gives what brought an error about, or "".
+func ErrorCause(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Cause
+	}
+	return ""
+}
+
 // ErrorHint gives what to do about an error, or "".
 func ErrorHint(err error) string {
 	var e *Error
@@ -111,7 +121,7 @@ func fromLink(what string, err error) error {
 	if !errors.As(err, &far) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	out := &Error{Message: what + ": " + far.Message, Hint: far.Hint, cause: err}
+	out := &Error{Message: what + ": " + far.Message, Cause: string(far.Cause), Hint: far.Hint, cause: err}
 	for _, k := range kinds {
 		if k.code != "" && k.code == far.Code {
 			out.Kind = k.kind

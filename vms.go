@@ -337,7 +337,8 @@ func (p *Pyro) exec(ctx context.Context, s *session, c CommandLine, last bool) (
 	}
 	return Output{ExitCode: result.ExitCode, Stdout: stdout.String(), Stderr: stderr.String(),
 		StdoutTruncated: stdout.Truncated(), StderrTruncated: stderr.Truncated(), TimedOut: result.TimedOut,
-		DurationMS: result.DurationMS, ExecutionMode: result.Mode, Notice: result.Notice}, result, nil
+		DurationMS: result.DurationMS, ExecutionMode: result.Mode, Notice: result.Notice,
+		Cause: string(result.Cause)}, result, nil
 }
 
 // decode reads JSON that crossed the link.

@@ -47,7 +47,7 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 		return nil, nil, err
 	}
 	words := strings.Fields(string(cmdline))
-	if err := loadModules(slices.Contains(words, link.WordNetwork)); err != nil {
+	if err := loadModules(slices.Contains(words, link.CmdlineNetwork)); err != nil {
 		return nil, nil, err
 	}
 	upper, err := mountRoot()
@@ -86,7 +86,7 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 		a.made = defaultWorkDir
 	}
 	raiseLimits()
-	if slices.Contains(words, link.WordWarm) {
+	if slices.Contains(words, link.CmdlineWarm) {
 		if err := errors.Join(a.warm(g), groups.prepare()); err != nil {
 			return nil, nil, err
 		}

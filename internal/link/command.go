@@ -73,6 +73,7 @@ type ExecResult struct {
 	Sequence int    `json:"sequence,omitempty"`
 	Mode     string `json:"mode,omitempty"`   // the execution mode
 	Notice   string `json:"notice,omitempty"` // pyro's own word on how the command ended
+	Cause    Cause  `json:"cause,omitempty"`  // what the notice is about
 }
 
 // Attach asks to be the caller of a command that is known by its id, from a place in each of its output streams on. The

@@ -44,15 +44,21 @@ const (
 	CauseHostDisk    Cause = "host_disk"    // the host's disk is full or fails
 	CauseNoAgent     Cause = "no_agent"     // this pyro was built without its guest agent
 	CauseNoVMM       Cause = "no_vmm"       // the VMM's program is missing, or is of no use here
+	CauseNoKVM       Cause = "no_kvm"       // KVM was asked for and cannot be used
 	CausePort        Cause = "port"         // a port of the host is taken
 	CauseNotStarted  Cause = "not_started"  // the VM is not started
 	CauseDeleted     Cause = "deleted"      // the VM is being deleted
+	CauseTimeout     Cause = "timeout"      // the command was ended at its limit
+	CauseKilled      Cause = "killed"       // the VMM was killed from outside, perhaps by the host for want of memory
+	CausePanic       Cause = "panic"        // the guest's kernel gave up
+	CauseStopped     Cause = "stopped"      // somebody stopped or deleted the VM
 )
 
 // causes lists each cause once.
 var causes = []Cause{
 	CauseCallerGone, CauseGuestEnded, CauseGuestStuck, CauseProtocol, CauseGuestMemory, CauseHostMemory, CauseGuestDisk,
-	CauseHostDisk, CauseNoAgent, CauseNoVMM, CausePort, CauseNotStarted, CauseDeleted,
+	CauseHostDisk, CauseNoAgent, CauseNoVMM, CausePort, CauseNotStarted, CauseDeleted, CauseTimeout,
+	CauseKilled, CausePanic, CauseStopped, CauseNoKVM,
 }
 
 // Causes lists every cause there is.
@@ -63,7 +69,14 @@ type Error struct {
 	Code    Code   `json:"code"`
 	Cause   Cause  `json:"cause,omitempty"`
 	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"` // a supervisor's; never taken from a guest
+	Hint    string `json:"hint,omitempty"` // a VMM's own: which of the host's packages it is in, say; never taken from a guest
+	Facts   Facts  `json:"facts,omitzero"` // a supervisor's
+}
+
+// Facts are the figures behind an [Error], for those who word it in their own way. Zero is none.
+type Facts struct {
+	HaveMiB int64 `json:"have_mib,omitempty"` // there is
+	WantMiB int64 `json:"want_mib,omitempty"` // there should be
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -88,7 +101,7 @@ func (e *Error) fromGuest() {
 	if !slices.Contains(guestCodes, e.Code) {
 		e.Code = CodeInternal
 	}
-	e.Cause, e.Hint = "", ""
+	e.Cause, e.Hint, e.Facts = "", "", Facts{}
 	said := strings.ReplaceAll(printable(e.Message), `"`, "'")
 	if said == "" {
 		e.Message = "the guest failed without a reason"

@@ -11,10 +11,10 @@ import "encoding/json"
 // Version is the protocol's version. Both ends send it in the greeting of a connection (see [Hello]).
 const Version = 2
 
-// Words on the kernel's command line tell the agent of what it has to know before it can be spoken to.
+// What the kernel command line tells the agent, which has to know it before it can be spoken to.
 const (
-	WordNetwork = "pyro.network=1" // there is a network device
-	WordWarm    = "pyro.warm=1"    // it is to run its cold code once before it is frozen
+	CmdlineNetwork = "pyro.network=1" // there is a network device
+	CmdlineWarm    = "pyro.warm=1"    // it is to run its cold code once before it is frozen
 )
 
 // Op names an operation.
