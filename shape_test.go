@@ -27,13 +27,14 @@ var shape = []room{
 	{path: "internal/agent", level: 2, may: []string{"internal/link", "internal/wire", "internal/archive", "internal/process"}},
 	{path: "internal/template", level: 2, may: []string{"internal/vmm", "internal/image", "internal/link"}},
 	{path: "internal/hostcompat", level: 2, may: []string{"internal/link", "internal/wire", "internal/archive", "internal/process"}},
+	{path: "internal/instances", level: 2, may: []string{"internal/link", "internal/wire", "internal/record"}},
 	{path: "internal/supervisor", level: 3, may: []string{
 		"internal/vmm", "internal/vmm/qemu", "internal/link", "internal/wire", "internal/template", "internal/network",
 		"internal/hostcompat", "internal/record", "internal/environment", "internal/image",
 	}},
 	{path: ".", level: 3, may: []string{
-		"internal/link", "internal/environment", "internal/environment/debian", "internal/environment/oci", "internal/archive", "internal/record",
-		"internal/wire", "internal/template",
+		"internal/instances", "internal/link", "internal/environment", "internal/environment/debian",
+		"internal/environment/oci", "internal/archive", "internal/record", "internal/template",
 	}},
 	{path: "internal/doctor", level: 4, may: []string{
 		"internal/vmm", "internal/vmm/qemu", "internal/environment", "internal/network", ".",

@@ -81,11 +81,25 @@ const (
 	CodeGuestLost   Code = "guest_lost"  // the guest died while the operation ran
 	CodeUnavailable Code = "unavailable" // no guest can be had
 	CodeLimit       Code = "limit"       // a configured limit is reached
+	CodeNotFound    Code = "not_found"   // there is no such VM, command or file
+)
+
+// Cause says more closely than a [Code] what went wrong, so that a face can word the remedy. None is "".
+type Cause string
+
+// The causes. An unknown one is to be read as none.
+const (
+	CauseNoInstance Cause = "no_instance" // there is no VM or task of this id
+	CauseMaxActive  Cause = "max_active"  // as many VMs live as may
+	CauseNoProgram  Cause = "no_program"  // the pyro executable that supervises cannot be had
+	CauseSupervisor Cause = "supervisor"  // the supervisor does not answer
+	CauseBadRecord  Cause = "bad_record"  // the VM's record cannot be read
 )
 
 // Error is a failure as it crosses a hop. Message is one sentence in the form of our errors.
 type Error struct {
 	Code    Code   `json:"code"`
+	Cause   Cause  `json:"cause,omitempty"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
 }
