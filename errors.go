@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
 )
 
@@ -24,12 +25,13 @@ var (
 // ErrNoCommand is in the chain of an [ErrInvalid] about a run without a command, in an environment that has none either.
 var ErrNoCommand = errors.New("no command")
 
-// Error is a failure of pyro's own: one sentence, and where there is one, what to do about it. Kind is one of
-// the Err values of this package, or nil.
+// Error is a failure of pyro's own: one sentence. Kind is one of the Err values of this package, or nil. Cause says for
+// programs what brought it about, as [Output].Cause does, or is empty.
 type Error struct {
 	Kind    error
 	Message string
-	Hint    string
+	Cause   string
+	Hint    string // what to do about it, if that is known here
 	cause   error
 }
 
@@ -73,10 +75,10 @@ var kinds = []struct {
 
 // hints say what to do about a cause.
 var hints = map[link.Cause]string{
-	link.CauseNoInstance: "pyro task list shows those there are",
-	link.CauseMaxActive:  "delete one, or raise the limit with PYRO_MAX_ACTIVE_VMS or WithMaxActiveVMs",
-	link.CauseNoProgram:  "put pyro on PATH, or name it with WithCommand",
-	link.CauseBadRecord:  "delete it, or use the version of pyro that wrote it",
+	instances.CauseNoInstance: "pyro task list shows those there are",
+	instances.CauseMaxActive:  "delete one, or raise the limit with PYRO_MAX_ACTIVE_VMS or WithMaxActiveVMs",
+	instances.CauseNoProgram:  "put pyro on PATH, or name it with WithCommand",
+	instances.CauseBadRecord:  "delete it, or use the version of pyro that wrote it",
 }
 
 // ErrorKind names the kind of an error for faces that pass names on; "internal" where it has none.
@@ -96,6 +98,15 @@ func ErrorKinds() []string {
 		names = append(names, k.name)
 	}
 	return names
+}
+
+// ErrorCause gives what brought an error about, or "".
+func ErrorCause(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Cause
+	}
+	return ""
 }
 
 // ErrorHint gives what to do about an error, or "".
@@ -120,7 +131,7 @@ func fromLink(what string, err error) error {
 		}
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	out := &Error{Message: far.Message, Hint: far.Hint, cause: err}
+	out := &Error{Message: far.Message, Cause: string(far.Cause), Hint: far.Hint, cause: err}
 	if what != "" {
 		out.Message = what + ": " + far.Message
 	}

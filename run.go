@@ -84,7 +84,8 @@ func (p *Pyro) exec(ctx context.Context, s *instances.Session, c CommandLine, la
 	}
 	return Output{ExitCode: result.ExitCode, Stdout: stdout.String(), Stderr: stderr.String(),
 		StdoutTruncated: stdout.Truncated(), StderrTruncated: stderr.Truncated(), TimedOut: result.TimedOut,
-		DurationMS: result.DurationMS, ExecutionMode: result.Mode, Notice: result.Notice}, result, nil
+		DurationMS: result.DurationMS, ExecutionMode: result.Mode, Notice: result.Notice,
+		Cause: string(result.Cause)}, result, nil
 }
 
 func tee(w io.Writer, capture *record.Capture) io.Writer {

@@ -172,7 +172,7 @@ func viewEntry(e record.Entry) LogEntry {
 	return LogEntry{Sequence: e.Sequence, CWD: e.CWD, Command: e.Command, StartedAt: e.StartedAt, Running: e.Running,
 		Interrupted: e.Interrupted, Output: Output{ExitCode: e.ExitCode, Stdout: e.Stdout, Stderr: e.Stderr,
 			StdoutTruncated: e.StdoutTruncated, StderrTruncated: e.StderrTruncated, TimedOut: e.TimedOut,
-			DurationMS: e.DurationMS, ExecutionMode: e.ExecutionMode, Notice: e.Notice}}
+			DurationMS: e.DurationMS, ExecutionMode: e.ExecutionMode, Notice: e.Notice, Cause: e.Cause}}
 }
 
 // seedLimits bound what a workspace is filled with: $PYRO_SEED_MAX_ENTRIES and $PYRO_SEED_MAX_BYTES, else the

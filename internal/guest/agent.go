@@ -21,8 +21,8 @@ func agent() (environment.Agent, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return environment.Agent{}, &link.Error{
 			Code:    link.CodeUnavailable,
+			Cause:   link.CauseNoAgent,
 			Message: "this pyro was built without its guest agent",
-			Hint:    "build it with make build, or name a complete pyro with Options.Command",
 		}
 	}
 	digest, _, _ := strings.Cut(string(sum), " ")

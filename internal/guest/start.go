@@ -55,6 +55,18 @@ func unavailable(err error) error {
 		return err
 	}
 	out := &link.Error{Code: link.CodeUnavailable, Message: err.Error()}
+	switch {
+	case errors.Is(err, vmm.ErrNoMemory):
+		out.Cause = link.CauseHostMemory
+	case errors.Is(err, vmm.ErrMissing), errors.Is(err, vmm.ErrTooOld):
+		out.Cause = link.CauseNoVMM
+	case errors.Is(err, vmm.ErrKVM):
+		out.Cause = link.CauseNoKVM
+	case errors.Is(err, unix.EADDRINUSE):
+		out.Cause = link.CausePort
+	case errors.Is(err, unix.ENOSPC):
+		out.Code, out.Cause = link.CodeNoSpace, link.CauseHostDisk
+	}
 	var hinter vmm.Hinter
 	if errors.As(err, &hinter) {
 		out.Hint = hinter.Hint()
@@ -246,8 +258,9 @@ func roomFor(mib int) error {
 	if int64(mib) > free>>10 {
 		return &link.Error{
 			Code:    link.CodeUnavailable,
+			Cause:   link.CauseHostMemory,
 			Message: fmt.Sprintf("the host has %d MiB of memory left, not the %d MiB that the guest is to have", free>>10, mib),
-			Hint:    "ask for less with --mem-mib, or end other VMs",
+			Facts:   link.Facts{HaveMiB: free >> 10, WantMiB: int64(mib)},
 		}
 	}
 	return nil

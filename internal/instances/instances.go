@@ -81,7 +81,7 @@ func (i *Instances) Status(id string) (vm record.VM, alive bool, err error) {
 	if err != nil {
 		return vm, false, &link.Error{
 			Code:    link.CodeInternal,
-			Cause:   link.CauseBadRecord,
+			Cause:   CauseBadRecord,
 			Message: fmt.Sprintf("cannot read the record of %q: %v", id, err),
 		}
 	}
@@ -112,36 +112,4 @@ func isOf(id string, kind record.Kind) bool {
 // counts tells whether a VM counts against the limit.
 func counts(id string) bool {
 	return isOf(id, record.KindRun) || isOf(id, record.KindVM) || isOf(id, record.KindTask)
-}
-
-func notFound(id string) error {
-	return &link.Error{
-		Code:    link.CodeNotFound,
-		Cause:   link.CauseNoInstance,
-		Message: fmt.Sprintf("there is no VM or task %q", id),
-	}
-}
-
-// limitReached words the limit on living VMs.
-func limitReached(err error) error {
-	var limit *record.LimitError
-	if !errors.As(err, &limit) {
-		return err
-	}
-	return &link.Error{
-		Code:    link.CodeLimit,
-		Cause:   link.CauseMaxActive,
-		Message: fmt.Sprintf("cannot create another VM: %d VMs and tasks are alive, as many as max_active_vms allows", limit.Limit),
-	}
-}
-
-// about says of an error that crossed the link what could not be done.
-func about(what string, err error) error {
-	var far *link.Error
-	if !errors.As(err, &far) {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	out := *far
-	out.Message = what + ": " + far.Message
-	return &out
 }

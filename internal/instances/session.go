@@ -118,7 +118,7 @@ func (i *Instances) command() (string, error) {
 	if err != nil {
 		return "", &link.Error{
 			Code:    link.CodeUnavailable,
-			Cause:   link.CauseNoProgram,
+			Cause:   CauseNoProgram,
 			Message: "cannot find the pyro executable that supervises VMs",
 		}
 	}
@@ -153,7 +153,7 @@ func (i *Instances) spawn(id string, lock *os.File) (*Session, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, &link.Error{
 			Code:    link.CodeUnavailable,
-			Cause:   link.CauseNoProgram,
+			Cause:   CauseNoProgram,
 			Message: fmt.Sprintf("cannot start the supervisor %q: %v", command, err),
 		}
 	}
@@ -181,7 +181,7 @@ func newSession(id string, conn net.Conn) (*Session, error) {
 func silent(id string, err error) error {
 	return &link.Error{
 		Code:    link.CodeGuestLost,
-		Cause:   link.CauseSupervisor,
+		Cause:   CauseSupervisor,
 		Message: fmt.Sprintf("the supervisor of %q does not answer: %v", id, err),
 	}
 }

@@ -67,45 +67,6 @@ type Reply struct {
 	Error  *Error          `json:"error,omitempty"`
 }
 
-// Code says what kind of failure an [Error] is, for those who have a choice.
-type Code string
-
-// The codes. An unknown one is to be read as CodeInternal.
-const (
-	CodeInternal    Code = "internal"
-	CodeUnsupported Code = "unsupported" // the operation is not known to this side
-	CodeInvalid     Code = "invalid"     // the request makes no sense
-	CodeState       Code = "state"       // not in this state of the VM
-	CodeBadSeed     Code = "bad_seed"    // the imported tree was refused
-	CodeNoSpace     Code = "no_space"    // a disk, the guest's or the host's, is full
-	CodeGuestLost   Code = "guest_lost"  // the guest died while the operation ran
-	CodeUnavailable Code = "unavailable" // no guest can be had
-	CodeLimit       Code = "limit"       // a configured limit is reached
-	CodeNotFound    Code = "not_found"   // there is no such VM, command or file
-)
-
-// Cause says more closely than a [Code] what went wrong, so that a face can word the remedy. None is "".
-type Cause string
-
-// The causes. An unknown one is to be read as none.
-const (
-	CauseNoInstance Cause = "no_instance" // there is no VM or task of this id
-	CauseMaxActive  Cause = "max_active"  // as many VMs live as may
-	CauseNoProgram  Cause = "no_program"  // the pyro executable that supervises cannot be had
-	CauseSupervisor Cause = "supervisor"  // the supervisor does not answer
-	CauseBadRecord  Cause = "bad_record"  // the VM's record cannot be read
-)
-
-// Error is a failure as it crosses a hop. Message is one sentence in the form of our errors.
-type Error struct {
-	Code    Code   `json:"code"`
-	Cause   Cause  `json:"cause,omitempty"`
-	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"`
-}
-
-func (e *Error) Error() string { return e.Message }
-
 // Empty is the parameter or result of operations that have none.
 type Empty struct{}
 
@@ -189,6 +150,7 @@ type ExecResult struct {
 	Sequence int    `json:"sequence,omitempty"`
 	Mode     string `json:"mode,omitempty"`   // the execution mode
 	Notice   string `json:"notice,omitempty"` // pyro's own word on how the command ended
+	Cause    Cause  `json:"cause,omitempty"`  // what the notice is about
 }
 
 // Import asks for a tree to be written. It follows as package archive packs it, up to the stream's end.

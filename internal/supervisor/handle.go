@@ -174,7 +174,7 @@ func (s *supervisor) notStarted() error {
 	if vm.LastError != nil {
 		message += ": " + *vm.LastError
 	}
-	return &link.Error{Code: link.CodeState, Message: message, Hint: "start it first"}
+	return &link.Error{Code: link.CodeState, Cause: link.CauseNotStarted, Message: message}
 }
 
 // fail notes what went wrong last. The caller holds mu.
