@@ -252,6 +252,12 @@ type NetworkInfo struct {
 	NetworkDetails
 }
 
+// ListVMsResult is all that lives or is kept in the state directory.
+type ListVMsResult struct {
+	VMs   []VM   `json:"vms"`
+	Tasks []Task `json:"tasks"`
+}
+
 // ReapResult names what was reaped: VMs and tasks past their TTL, and what dead supervisors left.
 type ReapResult struct {
 	Count  int      `json:"count"`

@@ -36,6 +36,9 @@ func (p plan) key(ctx context.Context) (template.Key, error) {
 
 // clone starts a guest from a template, or gives nil if there is none that works.
 func (l Launcher) clone(ctx context.Context, p plan) *Guest {
+	if !p.driver.Abilities().Freeze {
+		return nil
+	}
 	if _, err := os.Lstat(p.scratch); err == nil {
 		return nil // A disk that was used already belongs to no template.
 	}
@@ -79,6 +82,12 @@ func (l Launcher) Warm(ctx context.Context, spec Spec) (link.Warmed, error) {
 	p, err := l.plan(ctx, spec)
 	if err != nil {
 		return link.Warmed{}, unavailable(err)
+	}
+	if !p.driver.Abilities().Freeze {
+		return link.Warmed{}, &link.Error{
+			Code:    link.CodeUnsupported,
+			Message: fmt.Sprintf("%s cannot freeze a guest, which a template is", p.driver.Name()),
+		}
 	}
 	key, err := p.key(ctx)
 	if err != nil {

@@ -21,8 +21,8 @@ func TestBuild(t *testing.T) {
 	}
 	full := vmm.Spec{
 		Name: "full,name", Kernel: "/cache/vmlinux", Initrd: "/cache/initrd", VCPUs: 2, MemMiB: 512, Accelerator: vmm.TCG,
-		Disks: []vmm.Disk{{File: file, ID: "base", ReadOnly: true}, {File: file, ID: "scratch"}, {File: file, ID: "kept", Durable: true}},
-		Link:  file, Network: file, MAC: "52:54:00:12:34:56", Console: file,
+		Disks:   []vmm.Disk{{File: file, ID: "base", ReadOnly: true}, {File: file, ID: "scratch"}, {File: file, ID: "kept", Durable: true}},
+		Network: file, MAC: "52:54:00:12:34:56", Console: file,
 		Memory: &vmm.Memory{Path: "/state/a,b/memory", Shared: true},
 	}
 	clone := full
@@ -42,7 +42,7 @@ func TestBuild(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := platforms()[c.arch]
-			got := build(p, c.can, p.cpu[c.spec.Accelerator][0], c.spec, file, "words for the kernel")
+			got := build(p, c.can, p.cpu[c.spec.Accelerator][0], c.spec, ends{file, file}, "words for the kernel")
 			golden(t, name, strings.Join(got.words, "\n")+"\n")
 			if want := strings.Count(strings.Join(got.words, " "), "fd="); len(got.files) < want-3 {
 				t.Errorf("%d files for %d numbers", len(got.files), want)
