@@ -8,14 +8,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pyro-mcp/pyro/internal/link"
-	"github.com/pyro-mcp/pyro/internal/process"
 )
 
 // begin runs a command whose first output is awaited, and gives where its caller's fate will be told.
@@ -102,12 +100,11 @@ func TestACommandOutlivesItsConnection(t *testing.T) {
 // One without an id, or whose caller closes the stream, ends.
 func TestACommandEndsWithItsCaller(t *testing.T) {
 	g := start(t)
+	var all families // The end of one command is not that of another.
+	g.group = all.make
 	lost := g.begin(link.Exec{Command: "echo; sleep 60"}, nil)
 	g.connect()
 	<-lost
-	for len(process.Descendants(os.Getpid())) > 0 {
-		runtime.Gosched() // The whole tree is being killed, with what would be started now.
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := g.Exec(ctx, link.Exec{ID: "mine", Command: "echo; sleep 60"}, link.Streams{Stdout: onWrite(cancel)})
 	if !errors.Is(err, context.Canceled) {
