@@ -5,7 +5,7 @@ GOARCH  ?= $(shell go env GOARCH)
 VENV    := .venv
 PYTHON  := $(VENV)/bin/python
 RACE    := $(wildcard $(addprefix ./internal/,wire link network record guest supervisor vmm/qemu))
-GUEST   := internal/supervisor/guest/pyro-agent
+GUEST   := internal/guest/agent/pyro-agent
 
 export CGO_ENABLED := 0
 export GOTOOLCHAIN := local

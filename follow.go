@@ -7,28 +7,29 @@ import (
 	"errors"
 	"io"
 
+	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
 // follow passes a task's events on until the context ends or the task does.
 func (p *Pyro) follow(ctx context.Context, r LogsTaskRequest) error {
-	s, err := p.connect(ctx, r.TaskID)
-	if errors.Is(err, errDead) {
+	s, err := p.instances.Connect(ctx, r.TaskID)
+	if errors.Is(err, instances.ErrUnsupervised) {
 		return nil
 	}
 	if err != nil {
-		return err
+		return fromLink("", err)
 	}
 	defer s.Close()
 	lines, w := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		err := s.client.Follow(ctx, link.OpFollow, link.Empty{}, w)
+		err := s.Client.Follow(ctx, link.OpFollow, link.Empty{}, w)
 		w.CloseWithError(io.EOF)
 		ended <- err
 	}()
-	f := &following{dir: p.root().Path(r.TaskID), tell: r.Follow, entries: map[int]LogEntry{}}
+	f := &following{dir: p.instances.Dir(r.TaskID), tell: r.Follow, entries: map[int]LogEntry{}}
 	scan := bufio.NewScanner(lines)
 	scan.Buffer(nil, 4<<20)
 	for scan.Scan() {
@@ -61,8 +62,8 @@ func (f *following) line(data []byte) error {
 	}
 	switch e.Kind {
 	case link.EventStart:
-		entry, err := decode[record.Entry](e.Entry)
-		if err != nil {
+		var entry record.Entry
+		if err := json.Unmarshal(e.Entry, &entry); err != nil {
 			return err
 		}
 		f.entries[e.Sequence] = viewEntry(entry)

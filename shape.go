@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
@@ -150,13 +151,23 @@ func (c CommandLine) check() error {
 	return err
 }
 
-// limitReached words the limit on living VMs.
-func limitReached(err error) error {
-	var limit *record.LimitError
-	if !errors.As(err, &limit) {
-		return err
+// make describes a shape and makes a VM of it, while nobody prunes what it is made from.
+func (p *Pyro) make(ctx context.Context, kind record.Kind, shape Shape, publish []string) (*instances.Session, record.VM, error) {
+	vm, err := p.describe(ctx, kind, shape, publish)
+	if err != nil {
+		return nil, vm, err
 	}
-	return &Error{Kind: ErrLimitReached, cause: err,
-		Message: fmt.Sprintf("cannot create another VM: %d VMs and tasks are alive, as many as max_active_vms allows", limit.Limit),
-		Hint:    "delete one, or raise the limit with PYRO_MAX_ACTIVE_VMS or WithMaxActiveVMs"}
+	s, err := p.createHeld(ctx, vm)
+	return s, vm, err
+}
+
+// createHeld makes a VM while nobody prunes what it is made from.
+func (p *Pyro) createHeld(ctx context.Context, vm record.VM) (*instances.Session, error) {
+	release, err := p.store.Hold(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	s, err := p.instances.Create(ctx, vm)
+	return s, fromLink("", err)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/pyro-mcp/pyro/internal/archive"
+	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
 )
@@ -24,14 +25,14 @@ func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error
 	defer s.Close()
 	task, err := p.fill(ctx, s, r.SourcePath)
 	if err != nil {
-		return Task{}, errors.Join(err, p.discard(s.id))
+		return Task{}, errors.Join(err, p.instances.Discard(s.ID))
 	}
 	return task, nil
 }
 
 // fill starts a new task's guest, seeds it and completes its creation.
-func (p *Pyro) fill(ctx context.Context, s *session, source string) (Task, error) {
-	if err := s.client.Call(ctx, link.OpStart, link.Empty{}, nil); err != nil {
+func (p *Pyro) fill(ctx context.Context, s *instances.Session, source string) (Task, error) {
+	if err := s.Client.Call(ctx, link.OpStart, link.Empty{}, nil); err != nil {
 		return Task{}, fromLink("cannot start a guest", err)
 	}
 	seed := record.Seed{Mode: "empty", Destination: workspace}
@@ -42,14 +43,14 @@ func (p *Pyro) fill(ctx context.Context, s *session, source string) (Task, error
 		}
 	}
 	var vm record.VM
-	if err := s.client.Call(ctx, link.OpSeeded, seed, &vm); err != nil {
+	if err := s.Client.Call(ctx, link.OpSeeded, seed, &vm); err != nil {
 		return Task{}, fromLink("cannot create a task", err)
 	}
 	return viewTask(vm), nil
 }
 
 // seed streams a tree into a guest: nothing of it is ever held whole, here or there.
-func (p *Pyro) seed(ctx context.Context, s *session, source string) (record.Seed, error) {
+func (p *Pyro) seed(ctx context.Context, s *instances.Session, source string) (record.Seed, error) {
 	limits, err := seedLimits()
 	if err != nil {
 		return record.Seed{}, err
@@ -71,7 +72,7 @@ func (p *Pyro) seed(ctx context.Context, s *session, source string) (record.Seed
 		w.CloseWithError(err)
 		done <- packed{summary, err}
 	}()
-	result, err := s.client.Import(ctx, link.Import{Destination: workspace, MaxEntries: limits.MaxEntries, MaxBytes: limits.MaxBytes}, r)
+	result, err := s.Client.Import(ctx, link.Import{Destination: workspace, MaxEntries: limits.MaxEntries, MaxBytes: limits.MaxBytes}, r)
 	r.CloseWithError(io.ErrClosedPipe)
 	cancel()
 	sent := <-done
@@ -103,7 +104,7 @@ func (p *Pyro) ExecTask(ctx context.Context, r ExecTaskRequest) (ExecTaskResult,
 	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
 		return ExecTaskResult{}, err
 	}
-	s, err := p.connectOrResume(ctx, r.TaskID)
+	s, err := p.reach(ctx, r.TaskID)
 	if err != nil {
 		return ExecTaskResult{}, err
 	}
@@ -121,7 +122,7 @@ func (p *Pyro) StatusTask(_ context.Context, r TaskRequest) (Task, error) {
 	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
 		return Task{}, err
 	}
-	vm, _, err := p.status(r.TaskID)
+	vm, err := p.status(r.TaskID)
 	return viewTask(vm), err
 }
 
@@ -130,7 +131,7 @@ func (p *Pyro) LogsTask(ctx context.Context, r LogsTaskRequest) (LogsTaskResult,
 	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
 		return LogsTaskResult{}, err
 	}
-	history, err := record.History(p.root().Path(r.TaskID), !p.root().Gone(r.TaskID))
+	history, err := record.History(p.instances.Dir(r.TaskID), p.instances.Alive(r.TaskID))
 	if err != nil {
 		return LogsTaskResult{}, fmt.Errorf("cannot read the history of %q: %w", r.TaskID, err)
 	}
@@ -149,7 +150,7 @@ func (p *Pyro) DeleteTask(ctx context.Context, r TaskRequest) (DeleteResult, err
 	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
 		return DeleteResult{}, err
 	}
-	return p.delete(ctx, r.TaskID)
+	return p.destroy(ctx, r.TaskID)
 }
 
 func viewTask(v record.VM) Task {
@@ -171,14 +172,7 @@ func viewEntry(e record.Entry) LogEntry {
 	return LogEntry{Sequence: e.Sequence, CWD: e.CWD, Command: e.Command, StartedAt: e.StartedAt, Running: e.Running,
 		Interrupted: e.Interrupted, Output: Output{ExitCode: e.ExitCode, Stdout: e.Stdout, Stderr: e.Stderr,
 			StdoutTruncated: e.StdoutTruncated, StderrTruncated: e.StderrTruncated, TimedOut: e.TimedOut,
-			DurationMS: e.DurationMS, ExecutionMode: e.ExecutionMode, Notice: e.Notice}}
-}
-
-func tee(w io.Writer, capture *record.Capture) io.Writer {
-	if w == nil {
-		return capture
-	}
-	return io.MultiWriter(w, capture)
+			DurationMS: e.DurationMS, ExecutionMode: e.ExecutionMode, Notice: e.Notice, Cause: e.Cause}}
 }
 
 // seedLimits bound what a workspace is filled with: $PYRO_SEED_MAX_ENTRIES and $PYRO_SEED_MAX_BYTES, else the

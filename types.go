@@ -18,7 +18,8 @@ type Shape struct {
 	TTLSeconds *int `json:"ttl_seconds,omitempty" jsonschema:"seconds until the VM or task is reaped, from its creation; 0 is no limit"`
 	// Network gives the guest a network that reaches the public internet, or what Allow lists.
 	Network bool `json:"network,omitempty" jsonschema:"give the guest a network"`
-	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies Network.
+	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies Network. A name opens
+	// TLS, HTTP/1 and SSH; NAME:PORT/tcp opens a port to any protocol, NAME:PORT/udp to datagrams.
 	Allow []string `json:"allow,omitempty" jsonschema:"allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network"`
 	// AllowHostCompat lets the command run on the host, confined, where no guest can be had.
 	AllowHostCompat bool `json:"allow_host_compat,omitempty" jsonschema:"let the command run on the host, confined, where no guest can be had"`
@@ -61,13 +62,16 @@ type Output struct {
 	ExecutionMode   string `json:"execution_mode"`
 	// Notice is pyro's own word on how the command ended (a time-out, guest memory or disk exhausted), or "".
 	Notice string `json:"notice,omitempty"`
+	// Cause is what Notice is about, for programs: timeout, guest_memory, guest_disk, host_disk, and for a command that was
+	// interrupted also caller_gone, guest_ended, guest_stuck, panic, killed, stopped, protocol. Empty is none of them.
+	Cause string `json:"cause,omitempty"`
 }
 
 // Err is nil for a command that ended with 0, [ErrTimeout] for one that ran out of time, else an [*ExitError].
 func (o Output) Err() error {
 	switch {
 	case o.TimedOut:
-		return &Error{Kind: ErrTimeout, Message: o.Notice}
+		return &Error{Kind: ErrTimeout, Message: o.Notice, Cause: o.Cause}
 	case o.ExitCode != 0:
 		return &ExitError{Output: o}
 	}
@@ -222,7 +226,8 @@ type LogsTaskResult struct {
 	Entries []LogEntry `json:"entries"`
 }
 
-// LogEntry is one command of a task's history. Interrupted says that the guest ended before the command did.
+// LogEntry is one command of a task's history. Interrupted says that the guest, or the caller, went before
+// the command had ended; Cause says which.
 type LogEntry struct {
 	Sequence    int       `json:"sequence"`
 	CWD         string    `json:"cwd"`
@@ -246,6 +251,12 @@ type NetworkInfo struct {
 	VMID    string `json:"vm_id"`
 	Enabled bool   `json:"enabled"`
 	NetworkDetails
+}
+
+// ListVMsResult is all that lives or is kept in the state directory.
+type ListVMsResult struct {
+	VMs   []VM   `json:"vms"`
+	Tasks []Task `json:"tasks"`
 }
 
 // ReapResult names what was reaped: VMs and tasks past their TTL, and what dead supervisors left.

@@ -46,6 +46,14 @@ func window(s string, offset, limit int) (string, bool) {
 	return s[offset:end], end < len(s)
 }
 
+// remedies say what can be done about a cause, in the words of the tools.
+var remedies = map[string]string{
+	"timeout":      "raise it with timeout_seconds",
+	"guest_memory": "raise it with mem_mib",
+	"guest_disk":   "raise its size with disk_mib",
+	"host_disk":    "ask the user to free disk space",
+}
+
 // commandText words how a command ended, for models that read text.
 func commandText(o pyro.Output) string {
 	var b strings.Builder
@@ -55,6 +63,9 @@ func commandText(o pyro.Output) string {
 	}
 	if o.Notice != "" {
 		b.WriteString("\n" + o.Notice)
+		if remedy := remedies[o.Cause]; remedy != "" {
+			b.WriteString("; " + remedy)
+		}
 	}
 	for _, s := range []struct{ name, text string }{{"stdout", o.Stdout}, {"stderr", o.Stderr}} {
 		if s.text == "" {

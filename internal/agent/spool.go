@@ -19,7 +19,7 @@ type spool struct {
 }
 
 func openSpool() (*spool, error) {
-	name, err := disk("scratch")
+	name, err := disk(scratchKind)
 	if err != nil {
 		return nil, err
 	}

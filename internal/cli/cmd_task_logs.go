@@ -86,6 +86,8 @@ func ending(e pyro.LogEntry) string {
 	switch {
 	case e.Running:
 		return "running"
+	case e.Interrupted && e.Notice != "":
+		return "interrupted: " + oneLine(e.Notice)
 	case e.Interrupted:
 		return "interrupted: the guest ended first"
 	case e.TimedOut:

@@ -53,9 +53,30 @@ func describe(ctx context.Context, called *cobra.Command, err error) failure {
 	}
 	f := failure{Kind: pyro.ErrorKind(err), Message: oneLine(err.Error()), Hint: oneLine(pyro.ErrorHint(err)), code: exitFailure}
 	if f.Hint == "" {
+		f.Hint = causeHint(pyro.ErrorCause(err))
+	}
+	if f.Hint == "" && pyro.ErrorCause(err) == "" {
 		f.Hint = standingHint(err)
 	}
 	return f
+}
+
+// causeHint says what can be done about a cause, on a command line.
+func causeHint(cause string) string {
+	return map[string]string{
+		"timeout":      "raise it with --timeout-seconds",
+		"guest_memory": "raise it with --mem-mib",
+		"guest_disk":   "raise its size with --disk-mib",
+		"guest_ended":  "run the command again",
+		"guest_stuck":  "run the command again",
+		"panic":        "run the command again",
+		"killed":       "give VMs less with --mem-mib, or end other programs",
+		"host_memory":  "ask for less with --mem-mib, or end other VMs",
+		"host_disk":    "free disk space, for example with 'pyro env prune'",
+		"no_agent":     "build it with make build",
+		"no_vmm":       "run 'pyro doctor' to see what this host lacks",
+		"not_started":  "start it first",
+	}[cause]
 }
 
 // standingHint says what to do about a kind of failure that came without a hint of its own.

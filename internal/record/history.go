@@ -37,6 +37,7 @@ type Entry struct {
 	StderrTruncated bool      `json:"stderr_truncated,omitempty"`
 	ExecutionMode   string    `json:"execution_mode"`
 	Notice          string    `json:"notice,omitempty"`
+	Cause           string    `json:"cause,omitempty"` // what the notice is about, as package link names causes
 }
 
 // InterruptedExit is the exit code that an interrupted command is given: that of one killed by SIGKILL.

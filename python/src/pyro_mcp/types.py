@@ -38,6 +38,7 @@ class Output(TypedDict):
     stderr_truncated: NotRequired[bool]
     timed_out: NotRequired[bool]
     notice: NotRequired[str]
+    cause: NotRequired[str]
 
 
 class RunResult(Output):

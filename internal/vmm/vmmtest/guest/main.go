@@ -143,15 +143,23 @@ func findPort(name string) (*os.File, error) {
 	return nil, fmt.Errorf("no port %q", name)
 }
 
-// findDisk returns the device of the disk whose serial is id.
-func findDisk(id string) (string, error) {
-	found, _ := filepath.Glob("/sys/block/*/serial")
+// findDisk returns the device of the disk whose second block is labelled so.
+func findDisk(label string) (string, error) {
+	found, _ := filepath.Glob("/sys/block/*")
 	for _, path := range found {
-		if got, _ := os.ReadFile(path); strings.TrimSpace(string(got)) == id {
-			return "/dev/" + filepath.Base(filepath.Dir(path)), nil
+		device := "/dev/" + filepath.Base(path)
+		file, err := os.Open(device)
+		if err != nil {
+			continue
+		}
+		block := make([]byte, 512)
+		_, err = file.ReadAt(block, 512)
+		file.Close()
+		if line, _, _ := strings.Cut(string(block), "\n"); err == nil && line == label {
+			return device, nil
 		}
 	}
-	return "", fmt.Errorf("no disk %q", id)
+	return "", fmt.Errorf("no disk %q", label)
 }
 
 func readLine(disk string) (string, error) {
