@@ -12,7 +12,7 @@ import (
 )
 
 // defaultWorkDir is where commands run.
-const defaultWorkDir = "/workspace"
+const defaultWorkDir = link.Workspace
 
 // configure makes this guest a machine of its own, once. A clone knows nothing of its template's others after it.
 func (a *Agent) configure(c link.Configure) (any, error) {
