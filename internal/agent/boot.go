@@ -48,7 +48,7 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 		return nil, nil, err
 	}
 	words := strings.Fields(string(cmdline))
-	if err := loadModules(slices.Contains(words, link.WordNetwork)); err != nil {
+	if err := loadModules(slices.Contains(words, link.CmdlineNetwork)); err != nil {
 		return nil, nil, err
 	}
 	upper, err := mountRoot()
@@ -73,13 +73,22 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a := &Agent{upper: upper, null: null, reaper: newReaper(), group: groups.make, quiet: groups.killAll}
+	g := &realMachine{}
+	a := &Agent{
+		upper:    upper,
+		null:     null,
+		machine:  g,
+		start:    newReaper(),
+		group:    groups.make,
+		quiet:    groups.killAll,
+		powerOff: func() { unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) },
+	}
 	if made {
-		a.madeWorkDir = defaultWorkDir
+		a.made = defaultWorkDir
 	}
 	raiseLimits()
-	if slices.Contains(words, link.WordWarm) {
-		if err := errors.Join(a.warm(), groups.prepare()); err != nil {
+	if slices.Contains(words, link.CmdlineWarm) {
+		if err := errors.Join(a.warm(g), groups.prepare()); err != nil {
 			return nil, nil, err
 		}
 	}

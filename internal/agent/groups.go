@@ -21,6 +21,8 @@ const reserve = 40 << 20
 type group interface {
 	// join has a process that is about to start begin in the group.
 	join(*syscall.SysProcAttr)
+	// started is told the process that has begun in it.
+	started(pid int)
 	// kill ends everything in the group, whatever sessions and parents that has made itself.
 	kill() error
 	// ranOut tells whether the kernel killed something of the group for memory.
@@ -29,7 +31,7 @@ type group interface {
 	close()
 }
 
-// cgroups makes groups that are control groups.
+// cgroups makes groups that are cgroups.
 type cgroups struct {
 	dir string
 
@@ -47,7 +49,7 @@ func newCgroups() (*cgroups, error) {
 	}
 	for _, dir := range []string{root, g.dir} {
 		if err := os.WriteFile(dir+"/cgroup.subtree_control", []byte("+memory +pids"), 0o644); err != nil {
-			return nil, fmt.Errorf("cannot enable control groups: %w", err)
+			return nil, fmt.Errorf("cannot enable cgroups: %w", err)
 		}
 	}
 	return g, g.limit()
@@ -116,6 +118,8 @@ type cgroup struct {
 func (g *cgroup) join(attr *syscall.SysProcAttr) {
 	attr.UseCgroupFD, attr.CgroupFD = true, int(g.dir.Fd())
 }
+
+func (g *cgroup) started(int) {}
 
 func (g *cgroup) kill() error {
 	return os.WriteFile(g.dir.Name()+"/cgroup.kill", []byte("1"), 0o644)

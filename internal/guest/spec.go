@@ -13,8 +13,11 @@ import (
 type Spec struct {
 	ID        string // the VM's, which is the guest's host name
 	MachineID string // 32 lower-case hex digits; it stays the same for a task that is started again
-	Dir       string // the VM's own directory, where the files named below are made
-	CacheDir  string // where environments, templates and what drivers know are kept
+
+	Generation int64 // which incarnation of the VM this guest is, from 1; 0 is 1
+
+	Dir      string // the VM's own directory, where the files named below are made
+	CacheDir string // where environments, templates and what drivers know are kept
 
 	Image       string // path of the read-only base image
 	ImageSHA256 string

@@ -149,7 +149,7 @@ func (l Launcher) bring(ctx context.Context, p plan) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.identify(ctx, p.Spec); err != nil {
+	if err := g.become(ctx, p.Spec); err != nil {
 		g.Kill()
 		return nil, err
 	}
@@ -213,7 +213,7 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 			return err
 		}
 		spec.Network, spec.MAC = vmmFrames, g.network.Guest().MAC
-		spec.Cmdline += " " + link.WordNetwork
+		spec.Cmdline += " " + link.CmdlineNetwork
 		go g.network.Serve(frames)
 	}
 	console, writer, err := openConsole(filepath.Join(p.Dir, p.ConsoleFile))

@@ -109,7 +109,7 @@ func (l Launcher) Warm(ctx context.Context, spec Spec) (link.Warmed, error) {
 // freeze boots a guest, lets it come to rest before it has an identity, and freezes it.
 func (l Launcher) freeze(ctx context.Context, p plan, d template.Draft) error {
 	p.scratch, p.memory = d.Scratch, &vmm.Memory{Path: d.Memory, Shared: true}
-	p.cmdline += " " + link.WordWarm
+	p.cmdline += " " + link.CmdlineWarm
 	g, err := l.prepare(ctx, p)
 	if err != nil {
 		return err

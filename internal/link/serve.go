@@ -146,7 +146,7 @@ func Forward(ctx context.Context, from *wire.Stream, req Request, to *Client, ta
 			return Reply{}, lost(err)
 		}
 		if m.Kind == KindControl {
-			return parseReply(m.Data)
+			return to.parseReply(m.Data)
 		}
 		if tap != nil {
 			tap(m)

@@ -15,7 +15,7 @@ import (
 // TestRebinding changes what a listed name resolves to between look-ups.
 func TestRebinding(t *testing.T) {
 	w := newWorld(t)
-	cfg := w.config("www.example.org")
+	cfg := w.config("www.example.org:7/tcp")
 	now := time.Now()
 	cfg.hooks.now = func() time.Time { return now }
 	g := newGuest(t, cfg)

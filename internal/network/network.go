@@ -39,7 +39,7 @@ const MTU = 65520
 
 // Config is what [New] needs. The zero value is a guest that reaches the public internet.
 type Config struct {
-	Allow   []string       // HOST[:PORT], *.DOMAIN[:PORT], ADDRESS[:PORT] or CIDR[:PORT]; see [Policy]
+	Allow   []string       // HOST[:PORT], *.DOMAIN[:PORT], ADDRESS[:PORT] or CIDR[:PORT], each with /tcp or /udp or without; see [Policy]
 	Publish []string       // [HOST_IP:]HOST_PORT:GUEST_PORT; the default address is 127.0.0.1, host port 0 is any free one
 	MAC     string         // the guest's; empty is a random one
 	Log     func(Decision) // told of every decision, one at a time; it must not block for long

@@ -17,9 +17,10 @@ import (
 //   - an address or a range, whatever name is used for it. It is the only way to a special range or to this
 //     host; a range opens a special one only if it lies within it (0.0.0.0/0 is the public internet), and an
 //     address of this host only if it is that very address.
-//   - a name: the public addresses that the name server of the gateway gave for it. The first bytes of a
-//     connection must not ask for another name. "*.example.org" is every name below example.org, at any
-//     depth, but not example.org.
+//   - a name: the public addresses that the name server of the gateway gave for it, over TCP, to those who say which
+//     listed name they ask for (see checker). "*.example.org" is every name below example.org, at any depth, but not
+//     example.org. "example.org:5432/tcp" opens one port to any protocol, "example.org:123/udp" to datagrams: what is
+//     sent there can be for any name that shares the address.
 type Policy struct {
 	rules   []rule
 	publish []Published
@@ -158,7 +159,7 @@ func (p *Policy) judge(protocol string, dst netip.AddrPort, names []string) verd
 		return refuse("%s address", special.word)
 	}
 	own := slices.Contains(p.own(), addr)
-	if r, ok := p.addressRule(dst, special, own); ok {
+	if r, ok := p.addressRule(protocol, dst, special, own); ok {
 		return verdict{allowed: true, reason: "allowed by " + r.original}
 	}
 	switch {
@@ -173,28 +174,42 @@ func (p *Policy) judge(protocol string, dst netip.AddrPort, names []string) verd
 		}
 		return v
 	}
+	return p.judgeNames(protocol, dst.Port(), names)
+}
+
+// judgeNames decides by the names that an address was given for. A rule that lets any protocol pass wins.
+func (p *Policy) judgeNames(protocol string, port uint16, names []string) verdict {
+	var found verdict
 	for _, name := range names {
-		r, ok := p.nameRule(name, dst.Port())
+		r, ok := p.nameRule(protocol, name, port)
 		if !ok {
 			continue
 		}
-		if protocol == "udp" && dst.Port() == 443 {
-			return verdict{name: name, reason: "QUIC hides the name that it is for"}
+		v := verdict{allowed: true, name: name, reason: "allowed by " + r.original, inspect: protocol == "tcp" && r.protocol == ""}
+		if !v.inspect {
+			return v
 		}
-		return verdict{allowed: true, name: name, reason: "allowed by " + r.original, inspect: protocol == "tcp"}
+		if !found.allowed {
+			found = v
+		}
 	}
-	if len(names) > 0 {
-		return verdict{name: names[0], reason: "not listed for this port"}
+	switch {
+	case found.allowed:
+		return found
+	case len(names) == 0:
+		return refuse("not listed")
+	case protocol == "udp":
+		return verdict{name: names[0], reason: "a name opens no UDP, unless its rule says PORT/udp"}
 	}
-	return refuse("not listed")
+	return verdict{name: names[0], reason: "not listed for this port"}
 }
 
 // addressRule finds the address rule that opens a destination.
-func (p *Policy) addressRule(dst netip.AddrPort, special *class, own bool) (rule, bool) {
+func (p *Policy) addressRule(protocol string, dst netip.AddrPort, special *class, own bool) (rule, bool) {
 	exact := own && !dst.Addr().IsLoopback()
 	for _, r := range p.rules {
 		switch {
-		case !r.prefix.IsValid() || !r.prefix.Contains(dst.Addr()) || !r.matchesPort(dst.Port()):
+		case !r.prefix.IsValid() || !r.prefix.Contains(dst.Addr()) || !r.matchesPort(dst.Port()) || !r.matchesProtocol(protocol):
 		case special != nil && !special.holds(r.prefix):
 		case exact && r.prefix.Bits() != 32:
 		default:
@@ -204,14 +219,20 @@ func (p *Policy) addressRule(dst netip.AddrPort, special *class, own bool) (rule
 	return rule{}, false
 }
 
-// nameRule finds the name rule that opens a name for a port.
-func (p *Policy) nameRule(name string, port uint16) (rule, bool) {
+// nameRule finds the name rule that opens a name for a port. One that lets any protocol pass wins.
+func (p *Policy) nameRule(protocol, name string, port uint16) (found rule, ok bool) {
 	for _, r := range p.rules {
-		if r.matchesName(name) && r.matchesPort(port) {
+		if !r.matchesName(name) || !r.matchesPort(port) || !r.matchesProtocol(protocol) {
+			continue
+		}
+		if r.protocol != "" {
 			return r, true
 		}
+		if !ok {
+			found, ok = r, true
+		}
 	}
-	return rule{}, false
+	return found, ok
 }
 
 // nameListed tells whether the name may be looked up at all.
@@ -233,7 +254,11 @@ func (p *Policy) answerable(addr netip.Addr) (string, bool) {
 		if !r.prefix.IsValid() {
 			continue
 		}
-		if _, ok := p.addressRule(netip.AddrPortFrom(addr, r.port), special, own); ok {
+		protocol := "tcp"
+		if r.protocol != "" {
+			protocol = r.protocol
+		}
+		if _, ok := p.addressRule(protocol, netip.AddrPortFrom(addr, r.port), special, own); ok {
 			return "", true
 		}
 	}

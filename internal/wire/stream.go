@@ -50,6 +50,14 @@ func newStream(c *Conn, id uint32) *Stream {
 // Broken is closed when the stream was reset by the peer, closed here, or lost with its connection.
 func (s *Stream) Broken() <-chan struct{} { return s.broken }
 
+// Err tells why the stream is over, nil while Broken is open: [ErrReset] if the peer closed it, [ErrClosed] if this side
+// did, else what became of its connection.
+func (s *Stream) Err() error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.err
+}
+
 // Send sends one message, and waits for credit. A control message arrives whole and must not be longer than
 // Options.MaxControl; other messages may arrive in pieces.
 func (s *Stream) Send(kind uint8, data []byte) error {
