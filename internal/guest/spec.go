@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
+	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/network"
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
@@ -68,8 +69,8 @@ type Launcher struct {
 
 // How commands are executed, in the contract's words.
 const (
-	ModeGuest = "guest"
-	ModeHost  = "host_compat"
+	ModeGuest = link.ModeGuest
+	ModeHost  = link.ModeHostCompat
 )
 
 // Facts are what a guest has come to be.
