@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -105,10 +106,8 @@ func (o *Options) complete() error {
 			o.Accelerator = "auto"
 		}
 	}
-	switch o.Accelerator {
-	case "auto", "kvm", "tcg":
-	default:
-		return invalid("accelerator %q is none of auto, kvm, tcg", o.Accelerator)
+	if choices := AcceleratorChoices(); !slices.Contains(choices, o.Accelerator) {
+		return invalid("accelerator %q is none of %s", o.Accelerator, strings.Join(choices, ", "))
 	}
 	if hosts := os.Getenv("PYRO_INSECURE_REGISTRIES"); o.InsecureRegistries == nil && hosts != "" {
 		o.InsecureRegistries = strings.Split(hosts, ",")

@@ -52,7 +52,7 @@ type configurer struct{ p *Pyro }
 // Configure implements environment.Configurer.
 func (c configurer) Configure(ctx context.Context, b environment.Boot, script string, output, changes io.Writer) error {
 	s, err := c.p.instances.Create(ctx, record.VM{
-		Kind: record.KindBuild, Environment: "unconfigured", VCPUCount: 2, MemMiB: 1024, DiskMiB: DefaultDiskMiB, ExecutionMode: "guest",
+		Kind: record.KindBuild, Environment: "unconfigured", VCPUCount: 2, MemMiB: 1024, DiskMiB: DefaultDiskMiB, ExecutionMode: link.ModeGuest,
 		WantAccelerator: c.p.options.Accelerator, CacheDir: c.p.options.CacheDir,
 		Boot: record.Boot{Image: b.Image, Kernel: recordKernel(b.Kernel)},
 	})

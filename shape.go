@@ -7,18 +7,8 @@ import (
 	"slices"
 
 	"github.com/pyro-mcp/pyro/internal/instances"
+	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
-)
-
-// Bounds of what may be asked for.
-const (
-	maxVCPUs       = 64
-	minMemMiB      = 128
-	maxMemMiB      = 1 << 20
-	minDiskMiB     = 256
-	maxDiskMiB     = 1 << 22
-	maxMetadata    = 64
-	maxMetadataLen = 4096
 )
 
 // describe turns a wanted shape into a record, with defaults filled in and everything checked that can be before
@@ -31,7 +21,8 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	vm := record.VM{
 		Kind: kind, Environment: s.Environment, VCPUCount: or(s.VCPUCount, DefaultVCPUCount), MemMiB: or(s.MemMiB, DefaultMemMiB),
 		DiskMiB: or(s.DiskMiB, DefaultDiskMiB), TTLSeconds: ttl, NetworkEnabled: s.Network || len(s.Allow)+len(publish) > 0,
-		Allow: s.Allow, Publish: publish, AllowHostCompat: s.AllowHostCompat, ExecutionMode: "guest", Metadata: s.Metadata,
+		Allow: s.Allow, Publish: publish, InboundOnly: !s.Network && len(s.Allow) == 0 && len(publish) > 0,
+		AllowHostCompat: s.AllowHostCompat, ExecutionMode: link.ModeGuest, Metadata: s.Metadata,
 		Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
 	}
 	if vm.Metadata == nil {
@@ -57,19 +48,21 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 }
 
 func checkShape(vm record.VM) error {
-	for _, c := range []struct {
-		name            string
-		value, from, to int
+	for _, given := range []struct {
+		name  string
+		value int
 	}{
-		{"vcpu_count", vm.VCPUCount, 1, maxVCPUs},
-		{"mem_mib", vm.MemMiB, minMemMiB, maxMemMiB},
-		{"disk_mib", vm.DiskMiB, minDiskMiB, maxDiskMiB},
-		{"ttl_seconds", vm.TTLSeconds, 0, 1 << 31},
-		{"the number of metadata", len(vm.Metadata), 0, maxMetadata},
+		{"vcpu_count", vm.VCPUCount},
+		{"mem_mib", vm.MemMiB},
+		{"disk_mib", vm.DiskMiB},
+		{"ttl_seconds", vm.TTLSeconds},
 	} {
-		if c.value < c.from || c.value > c.to {
-			return invalid("%s is %d, not between %d and %d", c.name, c.value, c.from, c.to)
+		if err := ParameterNamed(given.name).check(given.value); err != nil {
+			return err
 		}
+	}
+	if len(vm.Metadata) > maxMetadata {
+		return invalid("metadata has %d entries, more than %d", len(vm.Metadata), maxMetadata)
 	}
 	for k, v := range vm.Metadata {
 		if k == "" || len(k) > maxMetadataLen || len(v) > maxMetadataLen {
@@ -94,8 +87,8 @@ func (c CommandLine) timeout() (int64, error) {
 	if c.TimeoutSeconds == nil {
 		return DefaultTimeoutSeconds * 1000, nil
 	}
-	if *c.TimeoutSeconds < 1 || *c.TimeoutSeconds > 1<<31 {
-		return 0, invalid("timeout_seconds is %d, not at least 1", *c.TimeoutSeconds)
+	if err := ParameterNamed("timeout_seconds").check(*c.TimeoutSeconds); err != nil {
+		return 0, err
 	}
 	return int64(*c.TimeoutSeconds) * 1000, nil
 }

@@ -13,9 +13,6 @@ import (
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// workspace is where a task's commands run, and where its seed goes.
-const workspace = "/workspace"
-
 // CreateTask makes a task and starts it, its workspace seeded. What cannot be done whole leaves nothing behind.
 func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error) {
 	s, _, err := p.make(ctx, record.KindTask, r.Shape, r.Publish)
@@ -35,7 +32,7 @@ func (p *Pyro) fill(ctx context.Context, s *instances.Session, source string) (T
 	if err := s.Client.Call(ctx, link.OpStart, link.Empty{}, nil); err != nil {
 		return Task{}, fromLink("cannot start a guest", err)
 	}
-	seed := record.Seed{Mode: "empty", Destination: workspace}
+	seed := record.Seed{Mode: "empty", Destination: Workspace}
 	if source != "" {
 		var err error
 		if seed, err = p.seed(ctx, s, source); err != nil {
@@ -72,7 +69,7 @@ func (p *Pyro) seed(ctx context.Context, s *instances.Session, source string) (r
 		w.CloseWithError(err)
 		done <- packed{summary, err}
 	}()
-	result, err := s.Client.Import(ctx, link.Import{Destination: workspace, MaxEntries: limits.MaxEntries, MaxBytes: limits.MaxBytes}, r)
+	result, err := s.Client.Import(ctx, link.Import{Destination: Workspace, MaxEntries: limits.MaxEntries, MaxBytes: limits.MaxBytes}, r)
 	r.CloseWithError(io.ErrClosedPipe)
 	cancel()
 	sent := <-done
@@ -83,7 +80,7 @@ func (p *Pyro) seed(ctx context.Context, s *instances.Session, source string) (r
 	if err != nil {
 		return record.Seed{}, fromLink(fmt.Sprintf("cannot seed the workspace from %q", source), err)
 	}
-	return record.Seed{Mode: sent.summary.Mode, SourcePath: &source, Destination: workspace, EntryCount: result.Entries,
+	return record.Seed{Mode: sent.summary.Mode, SourcePath: &source, Destination: Workspace, EntryCount: result.Entries,
 		BytesWritten: result.Bytes}, nil
 }
 
@@ -113,7 +110,7 @@ func (p *Pyro) ExecTask(ctx context.Context, r ExecTaskRequest) (ExecTaskResult,
 	if err != nil {
 		return ExecTaskResult{}, err
 	}
-	return ExecTaskResult{TaskID: r.TaskID, Sequence: result.Sequence, CWD: workspace, Command: commandText(r.CommandLine),
+	return ExecTaskResult{TaskID: r.TaskID, Sequence: result.Sequence, CWD: Workspace, Command: commandText(r.CommandLine),
 		Output: output}, nil
 }
 
@@ -154,10 +151,10 @@ func (p *Pyro) DeleteTask(ctx context.Context, r TaskRequest) (DeleteResult, err
 }
 
 func viewTask(v record.VM) Task {
-	t := Task{TaskID: v.ID, Environment: v.Environment, State: string(v.State), WorkspacePath: workspace, VCPUCount: v.VCPUCount,
+	t := Task{TaskID: v.ID, Environment: v.Environment, State: string(v.State), WorkspacePath: Workspace, VCPUCount: v.VCPUCount,
 		MemMiB: v.MemMiB, TTLSeconds: v.TTLSeconds, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, NetworkEnabled: v.NetworkEnabled,
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
-		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: workspace}, LastError: v.LastError, Metadata: v.Metadata,
+		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
 		Accelerator: v.Accelerator, Confinement: v.Confinement}
 	if v.LastCommand != nil {
 		t.LastCommand = (*LastCommand)(v.LastCommand)

@@ -18,7 +18,8 @@ type Shape struct {
 	TTLSeconds *int `json:"ttl_seconds,omitempty" jsonschema:"seconds until the VM or task is reaped, from its creation; 0 is no limit"`
 	// Network gives the guest a network that reaches the public internet, or what Allow lists.
 	Network bool `json:"network,omitempty" jsonschema:"give the guest a network"`
-	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies Network.
+	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies Network. A name opens
+	// TLS, HTTP/1 and SSH; NAME:PORT/tcp opens a port to any protocol, NAME:PORT/udp to datagrams.
 	Allow []string `json:"allow,omitempty" jsonschema:"allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network"`
 	// AllowHostCompat lets the command run on the host, confined, where no guest can be had.
 	AllowHostCompat bool `json:"allow_host_compat,omitempty" jsonschema:"let the command run on the host, confined, where no guest can be had"`
@@ -148,8 +149,9 @@ type CreateTaskRequest struct {
 	Shape
 	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets.
 	SourcePath string `json:"source_path,omitempty" jsonschema:"a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets"`
-	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It implies Network.
-	Publish []string `json:"publish,omitempty" jsonschema:"guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; implies network"`
+	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It gives the guest a
+	// network that is for these ports alone, unless Network or Allow is set, too.
+	Publish []string `json:"publish,omitempty" jsonschema:"guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing outwards"`
 }
 
 // TaskRequest names a task.

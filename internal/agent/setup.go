@@ -10,7 +10,7 @@ import (
 )
 
 // defaultWorkDir is where commands run.
-const defaultWorkDir = "/workspace"
+const defaultWorkDir = link.Workspace
 
 // leastEntropy is what a machine must be sent, in bytes.
 const leastEntropy = 32

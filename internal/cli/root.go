@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pyro-mcp/pyro"
 	"github.com/spf13/cobra"
 )
 
@@ -42,9 +43,9 @@ whose workspace outlives each command. There is no daemon, and it needs no root.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err) })
 	flags := root.PersistentFlags()
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no remarks on stderr, errors only")
-	flags.Var(&choice{&a.accelerator, []string{"auto", "kvm", "tcg"}}, "accelerator",
-		"how guests run: auto, kvm or tcg ($PYRO_ACCELERATOR, else auto)")
-	_ = root.RegisterFlagCompletionFunc("accelerator", cobra.FixedCompletions([]string{"auto", "kvm", "tcg"}, cobra.ShellCompDirectiveNoFileComp))
+	flags.Var(&choice{&a.accelerator, pyro.AcceleratorChoices()}, "accelerator",
+		"how guests run: "+strings.Join(pyro.AcceleratorChoices(), ", ")+" ($PYRO_ACCELERATOR, else auto)")
+	_ = root.RegisterFlagCompletionFunc("accelerator", cobra.FixedCompletions(pyro.AcceleratorChoices(), cobra.ShellCompDirectiveNoFileComp))
 	root.Flags().BoolVar(&version, "version", false, "print the version and stop")
 	root.AddCommand(newEnv(a), newRun(a), newTask(a), newMCP(a), newDoctor(a), newDemo(a), newVersion(a), newRPC(a))
 	root.InitDefaultHelpFlag()

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
+	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/network"
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
@@ -36,6 +37,7 @@ type Spec struct {
 	Network bool
 	Allow   []string // what the guest may reach, as package network reads rules
 	Publish []string // the guest's ports that the host listens for
+	Inbound bool     // the network is for these ports alone: the guest reaches nothing
 
 	VMM         string // the driver's name; empty is the table's default
 	Accelerator string // what is wanted of the driver: auto, kvm, tcg
@@ -67,8 +69,8 @@ type Launcher struct {
 
 // How commands are executed, in the contract's words.
 const (
-	ModeGuest = "guest"
-	ModeHost  = "host_compat"
+	ModeGuest = link.ModeGuest
+	ModeHost  = link.ModeHostCompat
 )
 
 // Facts are what a guest has come to be.

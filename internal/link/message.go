@@ -17,6 +17,15 @@ const (
 	CmdlineWarm    = "pyro.warm=1"    // it is to run its cold code once before it is frozen
 )
 
+// Workspace is the directory in the guest that a seed fills and in which commands run unless they say otherwise.
+const Workspace = "/workspace"
+
+// The execution modes: how commands are executed, in the contract's words.
+const (
+	ModeGuest      = "guest"
+	ModeHostCompat = "host_compat"
+)
+
 // Op names an operation.
 type Op string
 

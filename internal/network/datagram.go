@@ -97,7 +97,7 @@ func (n *Network) handleDatagram(life context.Context, id stack.TransportEndpoin
 	}
 	payload := pkt.Data().AsRange().Capped(int(udp.Length()) - header.UDPMinimumSize).ToSlice()
 	dst := n.destination(id.LocalAddress, id.LocalPort)
-	if n.isNameServer(id.LocalAddress, dst) {
+	if n.isNameServer("udp", id.LocalAddress, dst) {
 		n.serveNamesUDP(life, id, payload)
 		return true
 	}

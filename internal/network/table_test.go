@@ -26,6 +26,7 @@ for the host's loopback.
 
 - **open**: it gets through. **refused**: a reset, or an ICMP error for UDP. **reset**: the connection began, and was cut when its
   first bytes did not name what is listed. **silence**: dropped. **no name**: the name does not resolve.
+- What stands in ` + "`code`" + ` is sent as it is, with ` + "`Host: other.example.org`" + ` further on.
 - "after" is the name that the guest looked up before: an allow-list of names opens the addresses of their answers alone.
 `
 
@@ -41,6 +42,8 @@ func (a try) words() string {
 			return "TLS to " + a.where + kindOf(a.where) + " without a name"
 		}
 		return "TLS to " + a.where + kindOf(a.where) + " for " + a.name
+	case "say":
+		return fmt.Sprintf("`%s` to %s", strings.ReplaceAll(strings.Trim(fmt.Sprintf("%.45q", a.name), `"`), "|", ""), a.where+kindOf(a.where))
 	case "http":
 		return strings.TrimSuffix("HTTP to "+a.where+kindOf(a.where)+" for "+a.name, " for ")
 	}
@@ -81,7 +84,9 @@ func policyTable(rows []row) string {
 	for i, r := range rows {
 		if last == nil || !slices.Equal(last.allow, r.allow) {
 			heading := "`--network` alone"
-			if len(r.allow) > 0 {
+			if slices.Equal(r.allow, []string{inbound}) {
+				heading = "`--publish` alone"
+			} else if len(r.allow) > 0 {
 				heading = "`--allow " + strings.Join(r.allow, " --allow ") + "`"
 			}
 			fmt.Fprintf(&page, "\n## %s\n\n| attempt | after | result |\n|---|---|---|\n", heading)

@@ -81,14 +81,14 @@ func (n *Network) destination(addr tcpip.Address, port uint16) netip.AddrPort {
 
 // isNameServer tells whether an attempt is one for our name server: port 53 of the gateway, and of any address
 // that no address rule opens.
-func (n *Network) isNameServer(addr tcpip.Address, dst netip.AddrPort) bool {
+func (n *Network) isNameServer(protocol string, addr tcpip.Address, dst netip.AddrPort) bool {
 	if dst.Port() != 53 {
 		return false
 	}
 	if addr == stackAddr(n.gateway) {
 		return true
 	}
-	_, opened := n.policy.addressRule(dst, classOf(dst.Addr()), false)
+	_, opened := n.policy.addressRule(protocol, dst, classOf(dst.Addr()), false)
 	return !opened
 }
 
@@ -102,7 +102,7 @@ func (n *Network) handleSegment(id stack.TransportEndpointID, pkt *stack.PacketB
 		return true
 	}
 	a := &attempt{dst: n.destination(id.LocalAddress, id.LocalPort), sequence: segment.SequenceNumber()}
-	if n.isNameServer(id.LocalAddress, a.dst) {
+	if n.isNameServer("tcp", id.LocalAddress, a.dst) {
 		a.nameServer = true
 	} else {
 		a.verdict = n.policy.judge("tcp", a.dst, n.answers.names(a.dst.Addr(), n.hooks.now()))

@@ -97,7 +97,7 @@ func (s *supervisor) begin(want link.Exec, g *running) *run {
 	r.entry = record.Entry{Running: true, Command: want.Line(), CWD: want.WorkDir,
 		StartedAt: now.UTC().Truncate(time.Millisecond), ExecutionMode: g.Facts().Mode}
 	if r.entry.CWD == "" {
-		r.entry.CWD = "/workspace"
+		r.entry.CWD = link.Workspace
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
