@@ -102,11 +102,17 @@ func (n *Network) answerQuestion(ctx context.Context, message []byte, datagram b
 	return answer
 }
 
-// build encodes an answer. The name is given back as it was written, since some guests put random capitals in.
+// build encodes an answer. The name is given back as it was written, since some guests put random capitals
+// in.
 func (q question) build(records []dnsmessage.ResourceBody, code dnsmessage.RCode, truncated bool) []byte {
 	m := dnsmessage.Message{Header: dnsmessage.Header{
-		ID: q.header.ID, Response: true, OpCode: q.header.OpCode, RecursionDesired: q.header.RecursionDesired,
-		RecursionAvailable: true, RCode: code, Truncated: truncated,
+		ID:                 q.header.ID,
+		Response:           true,
+		OpCode:             q.header.OpCode,
+		RecursionDesired:   q.header.RecursionDesired,
+		RecursionAvailable: true,
+		RCode:              code,
+		Truncated:          truncated,
 	}}
 	if q.question.Name.Length > 0 {
 		m.Questions = []dnsmessage.Question{q.question}
@@ -191,7 +197,9 @@ func (n *Network) lookUpA(ctx context.Context, name string) ([]dnsmessage.Resour
 }
 
 // lookUpRecords asks for what is not an address.
-func lookUpRecords(ctx context.Context, r recordResolver, q question) (records []dnsmessage.ResourceBody, err error) {
+func lookUpRecords(
+	ctx context.Context, r recordResolver, q question,
+) (records []dnsmessage.ResourceBody, err error) {
 	name := q.name + "."
 	switch q.question.Type {
 	case dnsmessage.TypeMX:
@@ -215,7 +223,10 @@ func lookUpRecords(ctx context.Context, r recordResolver, q question) (records [
 		for _, srv := range found {
 			if host, herr := dnsmessage.NewName(srv.Target); herr == nil {
 				records = append(records, &dnsmessage.SRVResource{
-					Priority: srv.Priority, Weight: srv.Weight, Port: srv.Port, Target: host,
+					Priority: srv.Priority,
+					Weight:   srv.Weight,
+					Port:     srv.Port,
+					Target:   host,
 				})
 			}
 		}

@@ -52,13 +52,15 @@ func TestForeignResolver(t *testing.T) {
 	w.set("other.example.org", unlisted)
 	g := newGuest(t, w.config("www.example.org"))
 	for _, protocol := range []string{"udp", "tcp"} {
-		foreign := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-			if protocol == "tcp" {
-				return g.dial("8.8.8.8:53")
-			}
-			return g.dialUDP("8.8.8.8:53"), nil
-		}}
-		if addrs, err := foreign.LookupNetIP(t.Context(), "ip4", "www.example.org."); err != nil || fmt.Sprint(addrs) != "["+listed+"]" {
+		foreign := &net.Resolver{PreferGo: true,
+			Dial: func(context.Context, string, string) (net.Conn, error) {
+				if protocol == "tcp" {
+					return g.dial("8.8.8.8:53")
+				}
+				return g.dialUDP("8.8.8.8:53"), nil
+			}}
+		if addrs, err := foreign.LookupNetIP(t.Context(), "ip4", "www.example.org."); err != nil ||
+			fmt.Sprint(addrs) != "["+listed+"]" {
 			t.Errorf("%s: %v, %v", protocol, addrs, err)
 		}
 		if addrs, err := foreign.LookupNetIP(t.Context(), "ip4", "other.example.org."); err == nil {
@@ -74,13 +76,15 @@ func TestForeignResolver(t *testing.T) {
 func TestLongAnswer(t *testing.T) {
 	w := newWorld(t)
 	for i := range maxRecords {
-		w.names["many.example.org"] = append(w.names["many.example.org"], netip.AddrFrom4([4]byte{93, 184, 1, byte(i)}))
+		w.names["many.example.org"] = append(w.names["many.example.org"],
+			netip.AddrFrom4([4]byte{93, 184, 1, byte(i)}))
 	}
 	g := newGuest(t, w.config())
 	query := packQuestion(t, "many.example.org.", dnsmessage.TypeA)
 	var m dnsmessage.Message
 	answer := g.net.answerQuestion(t.Context(), query, true)
-	if err := m.Unpack(answer); err != nil || !m.Truncated || len(m.Answers) > 0 || len(answer) > plainUDPAnswer {
+	if err := m.Unpack(answer); err != nil || !m.Truncated || len(m.Answers) > 0 ||
+		len(answer) > plainUDPAnswer {
 		t.Errorf("a datagram of %d bytes, %+v, %v", len(answer), m.Header, err)
 	}
 	if addrs, err := g.lookup("many.example.org"); err != nil || len(addrs) != maxRecords {
@@ -101,7 +105,12 @@ func (records) LookupNS(context.Context, string) ([]*net.NS, error) {
 	return []*net.NS{{Host: "ns.example.org."}}, nil
 }
 func (records) LookupSRV(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
-	return name, []*net.SRV{{Target: "srv.example.org.", Port: 80, Priority: 1, Weight: 2}}, nil
+	return name, []*net.SRV{{
+		Target:   "srv.example.org.",
+		Port:     80,
+		Priority: 1,
+		Weight:   2,
+	}}, nil
 }
 func (records) LookupAddr(context.Context, string) ([]string, error) {
 	return []string{"host.example.org."}, nil
@@ -149,7 +158,8 @@ func TestQuestions(t *testing.T) {
 		if err := m.Unpack(answer); err != nil {
 			t.Fatal(row, err)
 		}
-		if got := fmt.Sprint(m.RCode.GoString()[len("dnsmessage."):], " ", len(m.Answers)); got != row.want || m.ID != 77 || !m.Response {
+		if got := fmt.Sprint(m.RCode.GoString()[len("dnsmessage."):], " ", len(m.Answers)); got != row.want ||
+			m.ID != 77 || !m.Response {
 			t.Errorf("%+v: got %s %+v", row, got, m)
 		}
 	}
@@ -196,21 +206,24 @@ func TestAnswersAreBounded(t *testing.T) {
 	a := answers{byAddr: map[netip.Addr]map[string]time.Time{}}
 	now := time.Now()
 	for i := range 3 * maxAnswers {
-		a.record(fmt.Sprint("n", i), []netip.Addr{netip.AddrFrom4([4]byte{93, 1, byte(i >> 8), byte(i)})}, now.Add(time.Duration(i)*time.Millisecond))
+		a.record(fmt.Sprint("n", i), []netip.Addr{netip.AddrFrom4([4]byte{93, 1, byte(i >> 8), byte(i)})},
+			now.Add(time.Duration(i)*time.Millisecond))
 		if a.count > maxAnswers {
 			t.Fatalf("%d answers", a.count)
 		}
 	}
 	last := 3*maxAnswers - 1
-	if names := a.names(netip.AddrFrom4([4]byte{93, 1, byte(last >> 8), byte(last & 0xff)}), now); len(names) == 0 || names[len(names)-1] != fmt.Sprint("n", last) {
+	if names := a.names(netip.AddrFrom4([4]byte{93, 1, byte(last >> 8), byte(last & 0xff)}),
+		now); len(names) == 0 || names[len(names)-1] != fmt.Sprint("n", last) {
 		t.Errorf("the last answer is forgotten: %v", names)
 	}
 }
 
 func packQuestion(t testing.TB, name string, kind dnsmessage.Type) []byte {
 	m := dnsmessage.Message{
-		Header:    dnsmessage.Header{ID: 77, RecursionDesired: true},
-		Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName(name), Type: kind, Class: dnsmessage.ClassINET}},
+		Header: dnsmessage.Header{ID: 77, RecursionDesired: true},
+		Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName(name), Type: kind,
+			Class: dnsmessage.ClassINET}},
 	}
 	packed, err := m.Pack()
 	if err != nil {
@@ -220,7 +233,8 @@ func packQuestion(t testing.TB, name string, kind dnsmessage.Type) []byte {
 }
 
 func FuzzQuestion(f *testing.F) {
-	for _, kind := range []dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypePTR, dnsmessage.TypeTXT, dnsmessage.TypeOPT} {
+	for _, kind := range []dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypePTR, dnsmessage.TypeTXT,
+		dnsmessage.TypeOPT} {
 		f.Add(packQuestion(f, "www.example.org.", kind))
 		f.Add(packQuestion(f, "34.216.184.93.in-addr.arpa.", kind))
 	}

@@ -39,8 +39,9 @@ func (c *class) holds(p netip.Prefix) bool {
 	return p.Bits() >= c.prefix.Bits() && c.prefix.Contains(p.Addr())
 }
 
-// classes lists what is refused unless an address rule names it. The ranges for documentation (RFC 5737) are not among
-// them: nothing of a host's own stands there, and where a closed network uses them, it is in place of public addresses.
+// classes lists what is refused unless an address rule names it. The ranges for documentation (RFC 5737) are
+// not among them: nothing of a host's own stands there, and where a closed network uses them, it is in place
+// of public addresses.
 func classes() []class {
 	list := []struct {
 		prefix, word string
@@ -185,7 +186,12 @@ func (p *Policy) judgeNames(protocol string, port uint16, names []string) verdic
 		if !ok {
 			continue
 		}
-		v := verdict{allowed: true, name: name, reason: "allowed by " + r.original, inspect: protocol == "tcp" && r.protocol == ""}
+		v := verdict{
+			allowed: true,
+			name:    name,
+			reason:  "allowed by " + r.original,
+			inspect: protocol == "tcp" && r.protocol == "",
+		}
 		if !v.inspect {
 			return v
 		}
@@ -209,7 +215,8 @@ func (p *Policy) addressRule(protocol string, dst netip.AddrPort, special *class
 	exact := own && !dst.Addr().IsLoopback()
 	for _, r := range p.rules {
 		switch {
-		case !r.prefix.IsValid() || !r.prefix.Contains(dst.Addr()) || !r.matchesPort(dst.Port()) || !r.matchesProtocol(protocol):
+		case !r.prefix.IsValid() || !r.prefix.Contains(dst.Addr()) || !r.matchesPort(dst.Port()) ||
+			!r.matchesProtocol(protocol):
 		case special != nil && !special.holds(r.prefix):
 		case exact && r.prefix.Bits() != 32:
 		default:
