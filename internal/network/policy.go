@@ -11,9 +11,9 @@ import (
 
 // Policy says where the guest may connect to. It is made by [Parse] and does not change.
 //
-// Without an allow-list the guest reaches the public internet: every IPv4 address but those in the table of special
-// ranges and those of this host. If the network is for published ports alone it reaches nothing. With an allow-list it
-// reaches only what is listed:
+// Without an allow-list the guest reaches the public internet: every IPv4 address but those in the table of
+// special ranges and those of this host. If the network is for published ports alone it reaches nothing. With
+// an allow-list it reaches only what is listed:
 //
 //   - an address or a range, whatever name is used for it. It is the only way to a special range or to this
 //     host; a range opens a special one only if it lies within it (0.0.0.0/0 is the public internet), and an
