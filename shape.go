@@ -22,7 +22,8 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	vm := record.VM{
 		Kind: kind, Environment: s.Environment, VCPUCount: or(s.VCPUCount, DefaultVCPUCount), MemMiB: or(s.MemMiB, DefaultMemMiB),
 		DiskMiB: or(s.DiskMiB, DefaultDiskMiB), TTLSeconds: ttl, NetworkEnabled: s.Network || len(s.Allow)+len(publish) > 0,
-		Allow: s.Allow, Publish: publish, AllowHostCompat: s.AllowHostCompat, ExecutionMode: link.ModeGuest, Metadata: s.Metadata,
+		Allow: s.Allow, Publish: publish, InboundOnly: !s.Network && len(s.Allow) == 0 && len(publish) > 0,
+		AllowHostCompat: s.AllowHostCompat, ExecutionMode: link.ModeGuest, Metadata: s.Metadata,
 		Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
 	}
 	if vm.Metadata == nil {

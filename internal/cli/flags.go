@@ -27,7 +27,7 @@ func (s *shapeFlags) add(cmd *cobra.Command) {
 	flags.Var(&s.ttl, "ttl-seconds", "seconds until the VM is reaped, from its creation; 0 is no limit")
 	flags.Var(&s.disk, "disk-mib", "size of the writable disk in MiB; it is sparse")
 	flags.BoolVar(&s.network, "network", false, "give the guest a network")
-	flags.StringArrayVar(&s.allow, "allow", nil, "let the network reach only `HOST[:PORT]`: a name, *.domain, an address or a CIDR; implies --network (repeatable)")
+	flags.StringArrayVar(&s.allow, "allow", nil, "let the network reach only `HOST[:PORT]`: a name, *.domain, an address or a CIDR; implies --network; /tcp or /udp behind a name's port lets any protocol pass (repeatable)")
 	flags.BoolVar(&s.hostCompat, "allow-host-compat", false, "where no guest can be had, run on the host, confined")
 }
 

@@ -37,6 +37,7 @@ type Spec struct {
 	Network bool
 	Allow   []string // what the guest may reach, as package network reads rules
 	Publish []string // the guest's ports that the host listens for
+	Inbound bool     // the network is for these ports alone: the guest reaches nothing
 
 	VMM         string // the driver's name; empty is the table's default
 	Accelerator string // what is wanted of the driver: auto, kvm, tcg

@@ -109,8 +109,9 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%s was taken", mac)
 		}
 	}
-	if _, err := net.ParseMAC(RandomMAC()); err != nil || RandomMAC() == RandomMAC() {
-		t.Error(err)
+	first, second := RandomMAC(), RandomMAC()
+	if _, err := net.ParseMAC(first); err != nil || first == second {
+		t.Errorf("the addresses %s and %s: %v", first, second, err)
 	}
 }
 

@@ -171,7 +171,13 @@ func (w *world) config(allow ...string) Config {
 			defer w.mu.Unlock()
 			w.lines = append(w.lines, d)
 		},
-		hooks: hooks{resolver: w, redirect: w.redirect, own: func() []netip.Addr { return w.own }},
+		hooks: hooks{
+			resolver: w,
+			records:  zones{},
+			hosts:    &hostsFile{path: "/nonexistent"},
+			redirect: w.redirect,
+			own:      func() []netip.Addr { return w.own },
+		},
 	}
 }
 

@@ -11,8 +11,9 @@ import (
 
 // Policy says where the guest may connect to. It is made by [Parse] and does not change.
 //
-// Without an allow-list the guest reaches the public internet: every IPv4 address but those in the table of
-// special ranges and those of this host. With one it reaches only what is listed:
+// Without an allow-list the guest reaches the public internet: every IPv4 address but those in the table of special
+// ranges and those of this host. If the network is for published ports alone it reaches nothing. With an allow-list it
+// reaches only what is listed:
 //
 //   - an address or a range, whatever name is used for it. It is the only way to a special range or to this
 //     host; a range opens a special one only if it lies within it (0.0.0.0/0 is the public internet), and an
@@ -23,6 +24,7 @@ import (
 //     sent there can be for any name that shares the address.
 type Policy struct {
 	rules   []rule
+	inbound bool // without rules nothing is reached
 	publish []Published
 	own     func() []netip.Addr // the host's own addresses
 }
@@ -98,7 +100,7 @@ func Parse(cfg Config) (*Policy, error) {
 	if len(cfg.Allow) > maxRules || len(cfg.Publish) > maxRules {
 		return nil, fmt.Errorf("cannot use more than %d rules or published ports", maxRules)
 	}
-	p := &Policy{own: cfg.hooks.own}
+	p := &Policy{own: cfg.hooks.own, inbound: cfg.Inbound}
 	if p.own == nil {
 		p.own = (&ownAddresses{}).list
 	}
@@ -128,14 +130,18 @@ func Parse(cfg Config) (*Policy, error) {
 const (
 	ModePublic    = "public"
 	ModeAllowList = "allow-list"
+	ModeInbound   = "inbound"
 )
 
-// Mode tells which of the two kinds of policy this is.
+// Mode tells which of the kinds of policy this is.
 func (p *Policy) Mode() string {
-	if len(p.rules) == 0 {
-		return ModePublic
+	switch {
+	case len(p.rules) > 0:
+		return ModeAllowList
+	case p.inbound:
+		return ModeInbound
 	}
-	return ModeAllowList
+	return ModePublic
 }
 
 // Allow lists the rules as they were written.
@@ -167,7 +173,9 @@ func (p *Policy) judge(protocol string, dst netip.AddrPort, names []string) verd
 		return refuse("%s address", special.word)
 	case own:
 		return refuse("address of this host")
-	case len(p.rules) == 0:
+	case p.Mode() == ModeInbound:
+		return refuse("the network is for published ports alone")
+	case p.Mode() == ModePublic:
 		v := verdict{allowed: true, reason: "public address"}
 		if len(names) > 0 {
 			v.name = names[0]
@@ -237,7 +245,7 @@ func (p *Policy) nameRule(protocol, name string, port uint16) (found rule, ok bo
 
 // nameListed tells whether the name may be looked up at all.
 func (p *Policy) nameListed(name string) bool {
-	if len(p.rules) == 0 {
+	if p.Mode() == ModePublic {
 		return true
 	}
 	return slices.ContainsFunc(p.rules, func(r rule) bool { return r.matchesName(name) })

@@ -113,10 +113,28 @@ func outcome(err error) string {
 // row is one of the policy table: under these rules, after a look-up of the first name, the attempt has this
 // result.
 type row struct {
-	allow []string
+	allow []string // or inbound
 	first string
 	try   try
 	want  string
+}
+
+// inbound in place of rules is the policy of published ports alone.
+const inbound = "--publish alone"
+
+// inboundRows is the policy of published ports alone.
+func inboundRows() []row {
+	rules := []string{inbound}
+	return []row{
+		{rules, "", try{"tcp", listed + ":7", ""}, "refused"},
+		{rules, "", try{"udp", listed + ":7", ""}, "refused"},
+		{rules, "", try{"tls", listed + ":443", "www.example.org"}, "refused"},
+		{rules, "", try{"tcp", "10.1.2.3:7", ""}, "refused"},
+		{rules, "", try{"tcp", gatewayAddress + ":7", ""}, "refused"},
+		{rules, "", try{"dns", "", "www.example.org"}, "no name"},
+		{rules, "", try{"dns/tcp", "", "www.example.org"}, "no name"},
+		{rules, "", try{"tcp", listed + ":53", ""}, "reset"}, // our name server, which was not asked anything
+	}
 }
 
 // publicRows is the policy without rules.
@@ -234,7 +252,7 @@ func addressRows() []row {
 
 // TestPolicy is the table of attempts and results, each on a network of its own.
 func TestPolicy(t *testing.T) {
-	rows := slices.Concat(publicRows(), nameRows(), addressRows())
+	rows := slices.Concat(publicRows(), inboundRows(), nameRows(), addressRows())
 	checkTable(t, *update, rows)
 	for _, row := range rows {
 		name := fmt.Sprintf("%d rules/%s %s %s", len(row.allow), row.try.kind, row.try.where, row.try.name)
@@ -254,7 +272,11 @@ func TestPolicy(t *testing.T) {
 			w.set("mapped.example.org", "::ffff:169.254.169.254")
 			w.set("mixed.example.org", "127.0.0.1", listed, "192.168.0.1")
 			w.own = []netip.Addr{netip.MustParseAddr(ownPub)}
-			g := newGuest(t, w.config(row.allow...))
+			cfg := w.config(row.allow...)
+			if slices.Equal(row.allow, []string{inbound}) {
+				cfg.Allow, cfg.Inbound = nil, true
+			}
+			g := newGuest(t, cfg)
 			if row.first != "" {
 				g.lookup(row.first)
 			}

@@ -84,7 +84,9 @@ func policyTable(rows []row) string {
 	for i, r := range rows {
 		if last == nil || !slices.Equal(last.allow, r.allow) {
 			heading := "`--network` alone"
-			if len(r.allow) > 0 {
+			if slices.Equal(r.allow, []string{inbound}) {
+				heading = "`--publish` alone"
+			} else if len(r.allow) > 0 {
 				heading = "`--allow " + strings.Join(r.allow, " --allow ") + "`"
 			}
 			fmt.Fprintf(&page, "\n## %s\n\n| attempt | after | result |\n|---|---|---|\n", heading)

@@ -70,6 +70,7 @@ type VM struct {
 	NetworkEnabled  bool              `json:"network_enabled"`
 	Allow           []string          `json:"allow,omitempty"`
 	Publish         []string          `json:"publish,omitempty"`
+	InboundOnly     bool              `json:"inbound_only,omitempty"` // the network is for published ports alone
 	AllowHostCompat bool              `json:"allow_host_compat"`
 	ExecutionMode   string            `json:"execution_mode"`
 	Accelerator     string            `json:"accelerator"`

@@ -117,6 +117,7 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		Network:     vm.NetworkEnabled,
 		Allow:       vm.Allow,
 		Publish:     vm.Publish,
+		Inbound:     vm.InboundOnly,
 		Accelerator: vm.WantAccelerator,
 		AllowHost:   vm.AllowHostCompat,
 		ScratchFile: record.ScratchFile,

@@ -38,7 +38,7 @@ type Spec struct {
 
 	// Memory is the guest's memory if it must be in a file. Nil is anonymous memory.
 	Memory *Memory
-	// Incoming is the state that [Freezer].Freeze wrote, at its beginning: go on from there instead of booting. All else
+	// Incoming is the state that [Freezer].Freeze or [Snapshotter].Snapshot wrote, at its beginning: go on from there instead of booting. All else
 	// in the Spec must be as it was when that was written, but for the files themselves. Nil boots.
 	Incoming *os.File
 }
@@ -68,4 +68,7 @@ type Memory struct {
 	// Shared is that the guest writes to the file: to freeze it. Otherwise the guest's writes stay its own and the file is not
 	// changed: to clone.
 	Shared bool
+	// Overlay has pages that take the place of the file's, as [Snapshotter].Snapshot kept them. They become the guest's own.
+	// Nil is none.
+	Overlay *os.File
 }

@@ -80,6 +80,24 @@ type Freezer interface {
 	Freeze(ctx context.Context, state *os.File) error
 }
 
+// Snapshotter is the ability of a [Machine] to be kept as it is at one moment while it goes on. It needs a Spec whose
+// Memory is not shared.
+type Snapshotter interface {
+	// Snapshot keeps the guest as it is at one moment, for which it stands still. A machine goes on from there that is
+	// started with a Spec as this one's, but for the files themselves: the same Memory.Path with to.Memory as its Overlay
+	// (or, if there was none, to.Memory's path alone), and to.State as Incoming. This machine goes on, too, also if
+	// Snapshot fails, unless to.Stay is set and it does not.
+	Snapshot(ctx context.Context, to Snapshot) error
+}
+
+// Snapshot says where a [Snapshotter] puts what it keeps.
+type Snapshot struct {
+	Memory *os.File     // the pages that the guest has written, in their places of a sparse file
+	State  *os.File     // the devices
+	Still  func() error // called while the guest stands still, for its disks; may be nil
+	Stay   bool         // the guest is not to go on: the machine is only to be killed
+}
+
 // Mortal is the ability of a [Machine] to tell that its VMM was killed though it has not ended yet.
 type Mortal interface {
 	// Dying tells it from the moment on at which whoever killed the VMM knows. It takes some milliseconds to end,

@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/pyro-mcp/pyro/test/built"
 )
 
 const root = "../.."
@@ -125,14 +127,7 @@ func (c *console) run(command string) (output string, status string, err error) 
 
 // environ is the program first on PATH, a state of the page's own, and the cache that all tests share.
 func environ(t *testing.T, state string) []string {
-	binary := os.Getenv("PYRO_BINARY")
-	if binary == "" {
-		binary = root + "/bin/pyro"
-	}
-	binary, err := filepath.Abs(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
+	binary := built.Program()
 	library, err := filepath.Abs(root + "/python/src")
 	if err != nil {
 		t.Fatal(err)

@@ -16,10 +16,14 @@ import (
 
 	"github.com/pyro-mcp/pyro"
 	"github.com/pyro-mcp/pyro/internal/cli"
+	"github.com/pyro-mcp/pyro/test/built"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) != "pyro" {
+		built.Program() // the agent is in the test binary only if it was built before
+	}
 	testscript.Main(m, map[string]func(){
 		"pyro": func() { os.Exit(cli.Main("1.2.3-test", os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})

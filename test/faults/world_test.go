@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pyro-mcp/pyro"
+	"github.com/pyro-mcp/pyro/test/built"
 )
 
 const environment = "debian:12"
@@ -38,11 +39,7 @@ func (w world) env() []string {
 }
 
 func binary() string {
-	if named := os.Getenv("PYRO_BINARY"); named != "" {
-		return named
-	}
-	path, _ := filepath.Abs("../../bin/pyro")
-	return path
+	return built.Program()
 }
 
 func (w world) engine() *pyro.Pyro {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pyro-mcp/pyro"
+	"github.com/pyro-mcp/pyro/test/built"
 )
 
 const environment = "debian:12"
@@ -26,13 +27,7 @@ type leftovers struct {
 }
 
 func TestNothingIsLeft(t *testing.T) {
-	binary, err := filepath.Abs("../../bin/pyro")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if named := os.Getenv("PYRO_BINARY"); named != "" {
-		binary = named
-	}
+	binary := built.Program()
 	state := t.TempDir()
 	p, err := pyro.New(pyro.WithStateDir(state), pyro.WithCommand(binary), pyro.WithMaxActiveVMs(8))
 	if err != nil {

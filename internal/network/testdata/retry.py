@@ -1,6 +1,6 @@
 """A TLS client that asks for one name first and for another when the server has it ask again.
 
-It is OpenSSL's own library, through ctypes, and speaks over its standard input and output: retry.py NAME OTHER.
+It is OpenSSL's own library, through ctypes, on its standard input and output: retry.py NAME OTHER.
 The end of what it says on standard error is the name in the certificate that it got, or why it got none.
 """
 import ctypes

@@ -51,6 +51,8 @@ func build(p platform, can abilities, cpu string, spec vmm.Spec, child ends, ker
 	c.add("-name", escape(spec.Name), "-machine", machine, "-cpu", cpu, "-accel", accel(spec.Accelerator),
 		"-smp", fmt.Sprint(spec.VCPUs), "-m", fmt.Sprintf("%dM", spec.MemMiB))
 	c.add("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-sandbox", sandbox)
+	// A state has no description of the machine in it: that of a snapshot cannot, and one reader is enough.
+	c.add("-global", "migration.send-configuration=off")
 	c.add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", c.file(child.qmp)), "-mon", "chardev=qmp,mode=control")
 	if spec.Incoming == nil { // a state has the kernel in its memory
 		c.add("-kernel", spec.Kernel, "-initrd", spec.Initrd, "-append", kernelWords)

@@ -25,6 +25,9 @@ type machine struct {
 	monitor *monitor
 	link    *os.File
 
+	memoryPath string // of the guest's memory; empty is anonymous memory
+	memMiB     int
+
 	done   chan struct{}
 	err    error // read after done
 	events chan vmm.Event
@@ -76,7 +79,7 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 		return nil, fmt.Errorf("cannot run %s: %w", known.release.QEMU.Path, err)
 	}
 	opened.close()
-	return newMachine(ctx, p, parent, c.incoming)
+	return newMachine(ctx, p, parent, spec, c.incoming)
 }
 
 // kernelWords is the guest's command line. One that resumes has had its own.
@@ -92,10 +95,14 @@ func (d *Driver) kernelWords(spec vmm.Spec) string {
 }
 
 // newMachine takes over a process that has just started, and returns when it runs.
-func newMachine(ctx context.Context, p *process, parent ends, incoming string) (*machine, error) {
+func newMachine(ctx context.Context, p *process, parent ends, spec vmm.Spec, incoming string) (*machine, error) {
 	m := &machine{
 		process: p, done: make(chan struct{}), events: make(chan vmm.Event, maxEvents),
-		moved: make(chan string, 16), link: parent.link,
+		moved: make(chan string, 16), link: parent.link, memMiB: spec.MemMiB,
+	}
+	var overlay *os.File
+	if spec.Memory != nil {
+		m.memoryPath, overlay = spec.Memory.Path, spec.Memory.Overlay
 	}
 	var err error
 	if m.monitor, err = newMonitor(parent.qmp, m.event); err != nil {
@@ -104,7 +111,7 @@ func newMachine(ctx context.Context, p *process, parent ends, incoming string) (
 		return nil, err
 	}
 	go m.watch()
-	if err := m.ready(ctx, incoming); err != nil {
+	if err := m.ready(ctx, overlay, incoming); err != nil {
 		return nil, m.giveUp(err)
 	}
 	return m, nil
@@ -127,9 +134,14 @@ func (m *machine) giveUp(err error) error {
 }
 
 // ready waits until QEMU has made the machine and, if it resumes, has loaded its state.
-func (m *machine) ready(ctx context.Context, incoming string) error {
+func (m *machine) ready(ctx context.Context, overlay *os.File, incoming string) error {
 	if err := m.monitor.execute(ctx, "qmp_capabilities", nil, nil, nil); err != nil || incoming == "" {
 		return err
+	}
+	if overlay != nil {
+		if err := m.overlay(overlay); err != nil {
+			return err
+		}
 	}
 	if err := m.monitor.execute(ctx, "migrate-set-capabilities", capabilities(), nil, nil); err != nil {
 		return err

@@ -65,7 +65,9 @@ func New(options Options) (*Driver, error) {
 func (d *Driver) Name() string { return "qemu" }
 
 // Abilities are all that there are.
-func (d *Driver) Abilities() vmm.Abilities { return vmm.Abilities{Freeze: true, Network: true} }
+func (d *Driver) Abilities() vmm.Abilities {
+	return vmm.Abilities{Freeze: true, Snapshot: true, Network: true}
+}
 
 // Version is QEMU's version, and the path of its executable.
 func (d *Driver) Version(ctx context.Context) (version, path string, err error) {

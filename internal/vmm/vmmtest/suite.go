@@ -48,6 +48,8 @@ func Run(t *testing.T, config Config) {
 	// The first boots; the others clone what it leaves, where the driver can.
 	t.Run("Boot", r.checkBoot)
 	t.Run("Clone", r.checkClone)
+	t.Run("Snapshot", r.checkSnapshot)
+	t.Run("BootedSnapshot", r.checkBootedSnapshot)
 	t.Run("DamagedState", r.checkDamagedState)
 	t.Run("Kill", r.checkKill)
 	t.Run("KilledFromOutside", r.checkKilledFromOutside)
