@@ -56,7 +56,8 @@ run, and its own command runs where none is given.
 		},
 	}
 	shape.add(cmd)
-	cmd.Flags().StringVar(&entrypoint, "entrypoint", "", "`PROGRAM` to run in place of the image's entry point; empty for none")
+	cmd.Flags().StringVar(&entrypoint, "entrypoint", "",
+		"`PROGRAM` to run in place of the image's entry point; empty for none")
 	timeout = timeoutFlag(cmd)
 	tty.add(cmd)
 	a.jsonFlag(cmd)
@@ -83,7 +84,8 @@ func (a *app) commandLine(ctx context.Context, argv []string, timeout *number, t
 // confined says once that the host stood in for a guest, and how far it was confined.
 func (a *app) confined(report string) {
 	if report != "" {
-		fmt.Fprintln(a.stderr, "pyro: no guest could be had, the command ran on this host (host_compat); "+oneLine(report))
+		fmt.Fprintln(a.stderr, "pyro: no guest could be had, the command ran on this host (host_compat); "+
+			oneLine(report))
 	}
 }
 

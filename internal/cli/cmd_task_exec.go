@@ -9,14 +9,18 @@ func newTaskExec(a *app) *cobra.Command {
 	var timeout *number
 	var tty terminalFlags
 	cmd := &cobra.Command{
-		Use: "exec ID -- COMMAND [ARGUMENT...]", Short: "Run one command in a task, in /workspace; the task lives on",
+		Use:   "exec ID -- COMMAND [ARGUMENT...]",
+		Short: "Run one command in a task, in /workspace; the task lives on",
 		Long: `Runs one command in a task, in /workspace; the task lives on. The words after -- reach the guest
 as they are; use sh -c for a shell's command line. Input, output and the exit status are the
 command's own.
 
 ` + exitCodes,
-		Example: "  pyro task exec \"$id\" -- make test\n  pyro task exec \"$id\" --timeout-seconds 600 -- sh -c 'npm ci && npm test'\n  pyro task exec -it \"$id\" -- python3",
-		Args:    nameAndCommand("ID"), ValidArgsFunction: a.completeTask(true),
+		Example: "  pyro task exec \"$id\" -- make test\n" +
+			"  pyro task exec \"$id\" --timeout-seconds 600 -- sh -c 'npm ci && npm test'\n" +
+			"  pyro task exec -it \"$id\" -- python3",
+		Args:              nameAndCommand("ID"),
+		ValidArgsFunction: a.completeTask(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			line, restore := a.commandLine(cmd.Context(), args[1:], timeout, &tty)
 			defer restore()
