@@ -84,8 +84,8 @@ func TestTerminal(t *testing.T) {
 		ended <- ending{r, err}
 	}()
 	d.expect("ready> ")
-	d.typed("stty size; tty; echo $TERM $LANG; test -t 0 && test -t 1 && test -t 2 && echo all; ps -o stat= -p $$\r")
-	for _, line := range []string{"30 100\r\n", "/dev/pts/", "vt100 C.UTF-8\r\n", "all\r\n", "Ss\r\n", "ready> "} {
+	d.typed("stty size; tty; echo $TERM $LANG; test -t 0 && test -t 1 && test -t 2 && echo all\r")
+	for _, line := range []string{"30 100\r\n", "/dev/pts/", "vt100 C.UTF-8\r\n", "all\r\n", "ready> "} {
 		d.expect(line)
 	}
 	sizes <- link.Size{Rows: 11, Cols: 22}
