@@ -92,7 +92,8 @@ func TestTerminal(t *testing.T) {
 	d.typed("stty size\r")
 	d.expect("11 22\r\n")
 	d.expect("ready> ")
-	if err := g.Call(t.Context(), link.OpResize, link.Resize{ID: "shell", Size: link.Size{Rows: 5, Cols: 6}}, nil); err != nil {
+	resize := link.Resize{ID: "shell", Size: link.Size{Rows: 5, Cols: 6}}
+	if err := g.Call(t.Context(), link.OpResize, resize, nil); err != nil {
 		t.Error(err)
 	}
 	d.typed("stty size\r")
@@ -106,7 +107,8 @@ func TestTerminal(t *testing.T) {
 	d.typed("cat\r")
 	d.typed("typed\r")
 	d.expect("typed\r\ntyped\r\n")
-	if err := g.Call(t.Context(), link.OpSignal, link.Signal{ID: "shell", Number: int(syscall.SIGINT)}, nil); err != nil {
+	interrupt := link.Signal{ID: "shell", Number: int(syscall.SIGINT)}
+	if err := g.Call(t.Context(), link.OpSignal, interrupt, nil); err != nil {
 		t.Error(err)
 	}
 	d.expect("ready> ")
@@ -123,7 +125,10 @@ func TestTerminal(t *testing.T) {
 func TestTerminalsOutputIsWhole(t *testing.T) {
 	g := start(t)
 	var out bytes.Buffer
-	e := link.Exec{Command: "stty -opost; head -c 3000000 /dev/zero | tr '\\0' x; printf end; (sleep 60 &)", Terminal: &link.Terminal{}}
+	e := link.Exec{
+		Command:  "stty -opost; head -c 3000000 /dev/zero | tr '\\0' x; printf end; (sleep 60 &)",
+		Terminal: &link.Terminal{},
+	}
 	r, err := g.Exec(t.Context(), e, link.Streams{Stdout: &out})
 	if err != nil || r.ExitCode != 0 || out.Len() != 3000003 || !strings.HasSuffix(out.String(), "xend") {
 		t.Errorf("%+v, %v, %d bytes", r, err, out.Len())
@@ -139,7 +144,8 @@ func TestTerminalsOutputIsWhole(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	var far *link.Error
-	if _, err := g.Exec(t.Context(), link.Exec{Terminal: &link.Terminal{}}, link.Streams{}); !errors.As(err, &far) {
+	_, err = g.Exec(t.Context(), link.Exec{Terminal: &link.Terminal{}}, link.Streams{})
+	if !errors.As(err, &far) {
 		t.Error(err)
 	}
 }

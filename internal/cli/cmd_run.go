@@ -64,9 +64,11 @@ run, and its own command runs where none is given.
 	return cmd
 }
 
-// commandLine is the command after --, with our streams as its own unless the result is to hold them. What it did to
-// our terminal is undone by restore, which may be called again.
-func (a *app) commandLine(ctx context.Context, argv []string, timeout *number, tty *terminalFlags) (line pyro.CommandLine, restore func()) {
+// commandLine is the command after --, with our streams as its own unless the result is to hold them. What it
+// did to our terminal is undone by restore, which may be called again.
+func (a *app) commandLine(
+	ctx context.Context, argv []string, timeout *number, tty *terminalFlags,
+) (line pyro.CommandLine, restore func()) {
 	line = pyro.CommandLine{Argv: argv, Streams: pyro.Streams{Stdin: a.stdin}}
 	if seconds := timeout.value; !tty.terminal || tty.timed() {
 		line.TimeoutSeconds = &seconds

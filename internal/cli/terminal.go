@@ -50,7 +50,8 @@ func terminalOf(stream any) *os.File {
 	return nil
 }
 
-// enterTerminal gives a command a terminal like ours, and makes ours pass every key on. restore makes it what it was.
+// enterTerminal gives a command a terminal like ours, and makes ours pass every key on. restore makes it what
+// it was.
 func (a *app) enterTerminal(ctx context.Context, line *pyro.CommandLine) (restore func()) {
 	line.Terminal = &pyro.Terminal{
 		Type:   os.Getenv("TERM"),
@@ -170,8 +171,8 @@ func sizeOf(f *os.File) pyro.TerminalSize {
 	return pyro.TerminalSize{Rows: uint16(rows), Cols: uint16(cols)}
 }
 
-// modes passes a screen's output on, and notes which of the terminal's modes the program has changed, so that they can
-// be undone if it ends without doing so itself.
+// modes passes a screen's output on, and notes which of the terminal's modes the program has changed, so that
+// they can be undone if it ends without doing so itself.
 type modes struct {
 	to io.Writer
 
@@ -180,7 +181,8 @@ type modes struct {
 	pending []byte          // the beginning of a sequence
 }
 
-// undoing says how a mode that was changed is made what it was. The set and reset sequences are ESC [ ? N h and l.
+// undoing says how a mode that was changed is made what it was. The set and reset sequences are ESC [ ? N h
+// and l.
 var undoing = map[string]string{
 	"1": "l", "25": "h", "47": "l", "1047": "l", "1049": "l", "1000": "l", "1002": "l", "1003": "l", "1004": "l",
 	"1005": "l", "1006": "l", "1015": "l", "2004": "l", "2026": "l",

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// TerminalEnv is what a terminal adds to a command's variables: its type, and its locale if that is installed here.
+// TerminalEnv is what a terminal adds to a command's variables: its type, and its locale if that is installed
+// here.
 func TerminalEnv(kind, locale string) []string {
 	if kind == "" {
 		kind = "xterm-256color"
@@ -19,7 +20,8 @@ func TerminalEnv(kind, locale string) []string {
 	return vars
 }
 
-// hasLocale tells whether programs here could use a locale. One that is missing would have many of them complain.
+// hasLocale tells whether programs here could use a locale. One that is missing would have many of them
+// complain.
 func hasLocale(dir, name string) bool {
 	if name == "C" || name == "POSIX" || strings.ContainsAny(name, "/\x00") {
 		return name == "C" || name == "POSIX"

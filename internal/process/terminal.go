@@ -10,8 +10,8 @@ import (
 // Terminal is the parent's end of a command's terminal. What is written to it is typed.
 type Terminal struct{ file *os.File }
 
-// NewTerminal makes a terminal and gives the child's end of it, to be closed once the command is started. owner is who
-// the command runs as.
+// NewTerminal makes a terminal and gives the child's end of it, to be closed once the command is started.
+// owner is who the command runs as.
 func NewTerminal(rows, cols uint16, uid, gid int) (*Terminal, *os.File, error) {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -76,8 +76,8 @@ func (t *Terminal) Foreground() (group int) {
 	return group
 }
 
-// EndInput types the character that ends a program's input, if the program reads lines. To one that reads keys it would
-// only be a key.
+// EndInput types the character that ends a program's input, if the program reads lines. To one that reads
+// keys it would only be a key.
 func (t *Terminal) EndInput() error {
 	var end []byte
 	err := t.control(func(fd int) error {
