@@ -15,6 +15,7 @@ var shape = []room{
 	{path: "internal/record", level: 0},
 	{path: "internal/archive", level: 0},
 	{path: "internal/process", level: 0},
+	{path: "internal/confine", level: 0},
 	{path: "internal/network", level: 0},
 	{path: "internal/chat", level: 0},
 	{path: "internal/image", level: 0},
@@ -26,7 +27,9 @@ var shape = []room{
 	{path: "internal/environment/oci", level: 2, may: []string{"internal/environment", "internal/image"}},
 	{path: "internal/agent", level: 2, may: []string{"internal/link", "internal/wire", "internal/archive", "internal/process"}},
 	{path: "internal/template", level: 2, may: []string{"internal/vmm", "internal/image", "internal/link"}},
-	{path: "internal/hostcompat", level: 2, may: []string{"internal/link", "internal/wire", "internal/archive", "internal/process"}},
+	{path: "internal/hostcompat", level: 2, may: []string{
+		"internal/link", "internal/wire", "internal/archive", "internal/process", "internal/confine",
+	}},
 	{path: "internal/guest", level: 3, may: []string{
 		"internal/vmm", "internal/link", "internal/wire", "internal/network", "internal/template", "internal/environment",
 		"internal/image", "internal/hostcompat",

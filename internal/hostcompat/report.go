@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/pyro-mcp/pyro/internal/confine"
 )
 
 // Line is one thing that may be confined.
@@ -46,7 +48,7 @@ func Probe(ctx context.Context) Report {
 		return Report{{Name: "commands on the host", Detail: oneLine(err.Error())}}
 	}
 	defer os.RemoveAll(dir)
-	who := identify()
+	who := confine.Identify()
 	if err := makeDirs(dir, who); err != nil {
 		return Report{{Name: "commands on the host", Detail: oneLine(err.Error())}}
 	}
@@ -59,16 +61,16 @@ func Probe(ctx context.Context) Report {
 }
 
 // report says what these namespaces and a first command's own confinement come to.
-func report(l layers, k kept, refused map[layer]error) Report {
+func report(l confine.Namespaces, k kept, refused map[confine.Namespace]error) Report {
 	filtered := k.CallsErr == ""
 	return Report{
 		files(l, k),
-		choose("network", l.has(layerNet), "a network namespace without a way out",
-			filtered, "commands may open no network sockets", refused[layerNet]),
+		choose("network", l.Has(confine.Net), "a network namespace without a way out",
+			filtered, "commands may open no network sockets", refused[confine.Net]),
 		processes(l, k, refused),
 		lifeTime(l),
-		choose("shared memory", l.has(layerIPC), "an ipc namespace", filtered, "the system calls are refused", refused[layerIPC]),
-		choose("host name", l.has(layerUTS), "a uts namespace", filtered, "the system calls are refused", refused[layerUTS]),
+		choose("shared memory", l.Has(confine.IPC), "an ipc namespace", filtered, "the system calls are refused", refused[confine.IPC]),
+		choose("host name", l.Has(confine.UTS), "a uts namespace", filtered, "the system calls are refused", refused[confine.UTS]),
 		choose("privileges", true, privileges(l), false, "", nil),
 		choose("system calls", filtered, "a seccomp filter", false, "", textError(k.CallsErr)),
 		{Name: "memory, cpu and disk", Detail: "they are the host's, without a limit"},
@@ -89,15 +91,15 @@ func choose(name string, first bool, by string, second bool, otherwise string, w
 	return Line{Name: name, Detail: oneLine(why.Error())}
 }
 
-func files(l layers, k kept) Line {
+func files(l confine.Namespaces, k kept) Line {
 	var by []string
-	if l.has(layerMount) {
+	if l.Has(confine.Mount) {
 		by = append(by, "a view of programs and the workspace alone")
 	}
 	if k.Landlock > 0 {
 		by = append(by, fmt.Sprintf("Landlock version %d", k.Landlock))
 	}
-	line := Line{Name: "files", Confined: l.has(layerMount) || k.Landlock >= landlockTruncates, Detail: strings.Join(by, " and ")}
+	line := Line{Name: "files", Confined: l.Has(confine.Mount) || k.Landlock >= confine.LandlockTruncates, Detail: strings.Join(by, " and ")}
 	if len(by) == 0 {
 		line.Detail = "all that the user may read or write is open: neither a mount namespace nor Landlock is to be had"
 	} else if !line.Confined {
@@ -106,30 +108,30 @@ func files(l layers, k kept) Line {
 	return line
 }
 
-func processes(l layers, k kept, refused map[layer]error) Line {
-	scoped := k.Landlock >= landlockScopes
-	line := choose("processes", l.has(layerPID), "a pid namespace hides the host's", scoped,
-		"Landlock hides the host's and keeps signals from them", refused[layerPID])
+func processes(l confine.Namespaces, k kept, refused map[confine.Namespace]error) Line {
+	scoped := k.Landlock >= confine.LandlockScopes
+	line := choose("processes", l.Has(confine.PID), "a pid namespace hides the host's", scoped,
+		"Landlock hides the host's and keeps signals from them", refused[confine.PID])
 	if !line.Confined && k.Landlock > 0 {
 		line.Detail = "the host's are hidden by Landlock but can be sent signals"
 	}
 	return line
 }
 
-func lifeTime(l layers) Line {
-	if l.has(layerPID) {
+func lifeTime(l confine.Namespaces) Line {
+	if l.Has(confine.PID) {
 		return Line{Name: "life time", Confined: true, Detail: "a pid namespace ends all processes at once"}
 	}
 	return Line{Name: "life time", Detail: "processes are found and ended one by one, without a pid namespace"}
 }
 
-func privileges(l layers) string {
+func privileges(l confine.Namespaces) string {
 	by := []string{"no new privileges", "no capabilities"}
-	if l.has(layerUser) {
+	if l.Has(confine.User) {
 		by = append(by, "a user namespace")
 	}
-	if identify().other {
-		by = slices.Insert(by, 0, fmt.Sprintf("user %d instead of root", nobody))
+	if confine.Identify().Other {
+		by = slices.Insert(by, 0, fmt.Sprintf("user %d instead of root", confine.Nobody))
 	}
 	return strings.Join(by, ", ")
 }

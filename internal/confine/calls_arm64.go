@@ -1,4 +1,4 @@
-package hostcompat
+package confine
 
 import "golang.org/x/sys/unix"
 
