@@ -113,7 +113,7 @@ func (k *keepers) first(s settings) (kept, error) {
 		return kept{}, err
 	}
 	if e := c.wait(); e != (end{}) {
-		return kept{}, fmt.Errorf("cannot run a first command: exit status %d %s", e.code, oneLine(e.line+e.failure))
+		return kept{}, fmt.Errorf("cannot run a first command: exit status %d %s", e.code, confine.OneLine(e.line+e.failure))
 	}
 	return by, nil
 }
