@@ -1,4 +1,5 @@
-// Package doctor finds out whether this host is able to run pyro, by doing what pyro does, and says what to fix.
+// Package doctor finds out whether this host is able to run pyro, by doing what pyro does, and says what to
+// fix.
 package doctor
 
 import (
@@ -54,11 +55,13 @@ type Platform struct {
 
 // Capabilities is what was proven: "yes", "no", or "unknown" where it could not be tried.
 type Capabilities struct {
-	VMBoot      string    `json:"vm_boot"`
-	GuestExec   string    `json:"guest_exec"`
-	TrialMS     int64     `json:"trial_ms"`
-	HostCompat  []Finding `json:"host_compat"`
-	Environment string    `json:"environment"`
+	VMBoot     string    `json:"vm_boot"`
+	GuestExec  string    `json:"guest_exec"`
+	TrialMS    int64     `json:"trial_ms"`
+	HostCompat []Finding `json:"host_compat"`
+	// VMMConfinement is what the VMM of each guest is confined by.
+	VMMConfinement []Finding `json:"vmm_confinement"`
+	Environment    string    `json:"environment"`
 }
 
 // Finding is one thing that holds or does not.
@@ -100,13 +103,15 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	r := Report{Issues: []Issue{}, Platform: platform()}
 	r.Capabilities = Capabilities{VMBoot: "unknown", GuestExec: "unknown", HostCompat: o.Confinement}
 	// The frames end in our own process: whoever may start a guest may give it a network.
-	r.Networking = Networking{UserMode: true, Detail: "user-mode, in the VM's supervisor; no TAP, no privileges"}
+	r.Networking = Networking{UserMode: true,
+		Detail: "user-mode, in the VM's supervisor; no TAP, no privileges"}
 	r.EnvironmentCache = cache(o, &r)
 	driver, err := qemu.New(qemu.Options{CacheDir: o.CacheDir})
 	if err != nil {
 		return r, err
 	}
 	if r.monitor(ctx, driver) {
+		r.confinement(ctx, driver)
 		r.try(ctx, o)
 		r.verdict(ctx, o, driver)
 	}
@@ -131,6 +136,19 @@ func (r *Report) monitor(ctx context.Context, driver *qemu.Driver) bool {
 	return true
 }
 
+// confinement tells what the VMM is confined by, by trying it.
+func (r *Report) confinement(ctx context.Context, driver *qemu.Driver) {
+	lines, err := driver.Confinement(ctx)
+	if err != nil {
+		r.addError("the VMM cannot be confined", err)
+	}
+	r.Capabilities.VMMConfinement = []Finding{}
+	for _, line := range lines {
+		r.Capabilities.VMMConfinement = append(r.Capabilities.VMMConfinement,
+			Finding{Name: line.Name, OK: line.Confined, Detail: line.Detail})
+	}
+}
+
 func (r *Report) addError(what string, err error) {
 	remedy := "see the message"
 	var hinter interface{ Hint() string }
@@ -143,7 +161,8 @@ func (r *Report) addError(what string, err error) {
 // try runs a command in a guest: the only proof there is.
 func (r *Report) try(ctx context.Context, o Options) {
 	if len(r.EnvironmentCache.Installed) == 0 {
-		r.add(true, "no environment is installed, so that no guest could be tried", "install one with pyro env pull debian:12, then ask again")
+		r.add(true, "no environment is installed, so that no guest could be tried",
+			"install one with pyro env pull debian:12, then ask again")
 		return
 	}
 	r.Capabilities.Environment = r.EnvironmentCache.Installed[0]
@@ -169,7 +188,8 @@ func (r *Report) verdict(ctx context.Context, o Options, driver vmm.Driver) {
 	r.KVM = choice.KVM
 	if r.Accelerator == string(vmm.TCG) && o.Accelerator != string(vmm.TCG) {
 		r.add(false, "guests run under emulation, several times slower: "+choice.KVM.Reason,
-			"use a host whose processor's virtualization is open to this user (group kvm), or go on: everything works")
+			"use a host whose processor's virtualization is open to this user (group kvm), or go on: "+
+				"everything works")
 	}
 }
 

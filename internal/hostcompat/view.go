@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pyro-mcp/pyro/internal/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/pyro-mcp/pyro/internal/confine"
@@ -13,7 +14,7 @@ import (
 
 // Where a command finds its own directories when it has a view of its own.
 const (
-	workspacePath = "/workspace"
+	workspacePath = link.Workspace
 	homePath      = "/home/" + userName
 	tempPath      = "/tmp"
 )

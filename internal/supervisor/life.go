@@ -47,12 +47,13 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 	defer s.mu.Unlock()
 	if s.removed {
 		g.Kill()
-		return nil, &link.Error{Code: link.CodeState, Cause: link.CauseDeleted, Message: "the VM is being deleted"}
+		return nil, &link.Error{Code: link.CodeState, Cause: link.CauseDeleted,
+			Message: "the VM is being deleted"}
 	}
 	facts := g.Facts()
 	s.running = g
 	s.vm.State, s.vm.ExecutionMode, s.vm.Accelerator = record.StateStarted, facts.Mode, facts.Accelerator
-	s.vm.Warm, s.vm.Confinement = facts.Warm, facts.Confinement
+	s.vm.Warm, s.vm.Confinement, s.vm.VMMConfinement = facts.Warm, facts.Confinement, facts.VMMConfinement
 	go s.watch(g)
 	return g, s.save()
 }
@@ -117,6 +118,7 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		Network:     vm.NetworkEnabled,
 		Allow:       vm.Allow,
 		Publish:     vm.Publish,
+		Inbound:     vm.InboundOnly,
 		Accelerator: vm.WantAccelerator,
 		AllowHost:   vm.AllowHostCompat,
 		ScratchFile: record.ScratchFile,

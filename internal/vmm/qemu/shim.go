@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -24,6 +25,7 @@ const Subcommand = "confine-qemu"
 const (
 	maxFiles   = 1024 // open files
 	maxThreads = 512  // of the user in a namespace of its own
+	maxNobody  = 8192 // threads of all the VMs that root runs
 	sooner     = 500  // added to QEMU's badness, in thousandths of the memory, when the host runs out of it
 )
 
@@ -133,8 +135,11 @@ func limit(o order) error {
 	// It is more than before, so that it is not refused; in a container it may not be there.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte(fmt.Sprint(sooner)), 0)
 	limits := map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_FSIZE: o.FileBytes}
-	if o.Namespaces.Has(confine.User) || o.User != 0 {
-		limits[unix.RLIMIT_NPROC] = maxThreads // otherwise all that the user runs would count
+	switch { // Otherwise all that the user runs would count.
+	case o.Namespaces.Has(confine.User):
+		limits[unix.RLIMIT_NPROC] = maxThreads
+	case o.User != 0:
+		limits[unix.RLIMIT_NPROC] = maxNobody
 	}
 	for resource, to := range limits {
 		if err := confine.Lower(resource, to); err != nil {
@@ -275,5 +280,8 @@ func restrictFiles(o order) error {
 // calls refuses what QEMU has no use for, beside what its own filter refuses: it is handed all sockets, and looks into no
 // other process.
 func calls() confine.Calls {
-	return confine.Calls{Denied: append(confine.Spies(), confine.Sharing()...)}
+	return confine.Calls{Denied: slices.Concat(confine.Spies(), confine.Sharing(), []uint32{
+		unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT, // of its user's own files
+		unix.SYS_UTIMENSAT, unix.SYS_FSETXATTR, unix.SYS_FREMOVEXATTR, unix.SYS_FLOCK,
+	})}
 }
