@@ -10,14 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// denied are the system calls that nothing confined may make, whatever the host's namespaces give: those that change the host
-// or the confinement, and those whose only use here would be to attack the kernel.
+// denied are the system calls that nothing confined may make, whatever the host's namespaces give: those that
+// change the host or the confinement, and those whose only use here would be to attack the kernel.
 var denied = []uint32{
-	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_OPEN_TREE, unix.SYS_MOVE_MOUNT,
+	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_OPEN_TREE,
+	unix.SYS_MOVE_MOUNT,
 	unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR,
 	unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_SETHOSTNAME, unix.SYS_SETDOMAINNAME,
 	unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD, unix.SYS_FANOTIFY_INIT,
-	unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER, // opens files and sockets unseen by this filter
+	// opens files and sockets unseen by this filter
+	unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 	unix.SYS_KEXEC_LOAD, unix.SYS_KEXEC_FILE_LOAD, unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF,
 	unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE,
 	unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, // keys belong to the user, in no namespace
@@ -28,7 +30,8 @@ var denied = []uint32{
 
 // Spies are the system calls that look into other processes, or change them.
 func Spies() []uint32 {
-	return []uint32{unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD, unix.SYS_KCMP,
+	return []uint32{unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV,
+		unix.SYS_PIDFD_GETFD, unix.SYS_KCMP,
 		unix.SYS_PROCESS_MADVISE}
 }
 
@@ -43,12 +46,13 @@ type Calls struct {
 	Families []uint32 // the kinds of socket that may be opened
 }
 
-// newNamespaces are the flags of clone that would make a namespace; clone3 keeps its flags where a filter cannot
-// see them and is therefore absent altogether, which the C libraries take as an old kernel.
-const newNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC |
-	unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+// newNamespaces are the flags of clone that would make a namespace; clone3 keeps its flags where a filter
+// cannot see them and is therefore absent altogether, which the C libraries take as an old kernel.
+const newNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
+	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
-// Offsets in struct seccomp_data, and of the low half of an argument on the little-endian machines that we know.
+// Offsets in struct seccomp_data, and of the low half of an argument on the little-endian machines that we
+// know.
 const (
 	offsetNumber = 0
 	offsetArch   = 4
@@ -66,13 +70,15 @@ func (c Calls) filter() ([]bpf.RawInstruction, error) {
 	program := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: offsetArch, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: auditArch, SkipTrue: 1},
-		bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS}, // another system call table, where the numbers mean other things
+		// another system call table, where the numbers mean other things
+		bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS},
 		number,
 		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: foreignNumbers, SkipTrue: 1},
 		refuse(unix.ENOSYS),
 	}
 	for _, call := range slices.Concat(denied, deniedHere, c.Denied) {
-		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: call, SkipFalse: 1}, refuse(unix.EPERM))
+		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: call, SkipFalse: 1},
+			refuse(unix.EPERM))
 	}
 	program = append(program,
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_CLONE3, SkipFalse: 1}, refuse(unix.ENOSYS),
@@ -87,7 +93,8 @@ func (c Calls) filter() ([]bpf.RawInstruction, error) {
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.TIOCSTI, SkipTrue: 1},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: tioclinux, SkipFalse: 1}, refuse(unix.EPERM), allow,
 	)
-	program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_SOCKET, SkipFalse: uint8(2*len(c.Families) + 2)},
+	program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_SOCKET,
+		SkipFalse: uint8(2*len(c.Families) + 2)},
 		bpf.LoadAbsolute{Off: offsetArg0, Size: 4})
 	for _, family := range c.Families {
 		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: family, SkipFalse: 1}, allow)
@@ -98,7 +105,8 @@ func (c Calls) filter() ([]bpf.RawInstruction, error) {
 
 const tioclinux = 0x541c
 
-// Restrict puts the filter on all threads of this process, for good. It needs no privileges once no_new_privs is set.
+// Restrict puts the filter on all threads of this process, for good. It needs no privileges once no_new_privs
+// is set.
 func (c Calls) Restrict() error {
 	raw, err := c.filter()
 	if err != nil {
@@ -114,10 +122,16 @@ func (c Calls) Restrict() error {
 func install(raw []bpf.RawInstruction, flags uintptr) (int, error) {
 	code := make([]unix.SockFilter, len(raw))
 	for i, in := range raw {
-		code[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
+		code[i] = unix.SockFilter{
+			Code: in.Op,
+			Jt:   in.Jt,
+			Jf:   in.Jf,
+			K:    in.K,
+		}
 	}
 	program := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	got, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
+	got, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags,
+		uintptr(unsafe.Pointer(&program)))
 	runtime.KeepAlive(code)
 	if errno != 0 {
 		return 0, errno

@@ -8,7 +8,8 @@ const (
 )
 
 // deniedHere are denied on this architecture, which has them.
-var deniedHere = []uint32{unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT, unix.SYS_USELIB, unix.SYS__SYSCTL}
+var deniedHere = []uint32{unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT, unix.SYS_USELIB,
+	unix.SYS__SYSCTL}
 
 // opens has the system calls that open by a path, and where in their data the flags are.
 func opens() map[uint32]uint32 {

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A file is lent to a program that opens it by a path, for reading and writing, and that needs less: the program's open
-// is stopped in the kernel, and answered by whoever started it with a file that is open already.
+// A file is lent to a program that opens it by a path, for reading and writing, and that needs less: the
+// program's open is stopped in the kernel, and answered by whoever started it with a file that is open
+// already.
 
 // Structures of the kernel's seccomp(2), with the sizes that it knows them by.
 type (
@@ -41,8 +42,8 @@ type (
 // largeFile is a flag of open that some C libraries always set, and that means nothing on 64 bits.
 const largeFile = 0o100000
 
-// lendFilter stops each open for reading and writing that makes nothing and leaves the file open for other programs, as
-// only simple programs do.
+// lendFilter stops each open for reading and writing that makes nothing and leaves the file open for other
+// programs, as only simple programs do.
 func lendFilter() ([]bpf.RawInstruction, error) {
 	allow := bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}
 	program := []bpf.Instruction{
@@ -64,8 +65,8 @@ func lendFilter() ([]bpf.RawInstruction, error) {
 	return bpf.Assemble(append(program, allow))
 }
 
-// Borrow makes this thread, and the program that it becomes, ask for what it opens in this way. The file that it returns
-// is for [Lend], and is to be closed in this process.
+// Borrow makes this thread, and the program that it becomes, ask for what it opens in this way. The file that
+// it returns is for [Lend], and is to be closed in this process.
 func Borrow() (*os.File, error) {
 	raw, err := lendFilter()
 	if err != nil {
@@ -78,8 +79,8 @@ func Borrow() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "lent"), nil
 }
 
-// Lend answers the first such open with an open file, which stays the caller's, and returns. All later ones then fail in
-// the kernel (ENOSYS). It returns early if the program ends, or with the context.
+// Lend answers the first such open with an open file, which stays the caller's, and returns. All later ones
+// then fail in the kernel (ENOSYS). It returns early if the program ends, or with the context.
 func Lend(ctx context.Context, listener, file *os.File) error {
 	defer listener.Close()
 	fd := int(listener.Fd())
@@ -113,7 +114,8 @@ func Lend(ctx context.Context, listener, file *os.File) error {
 // lend gives the file to the one who waits, and its number as the answer.
 func lend(listener int, id uint64, file *os.File) error {
 	give := notificationFile{id: id, srcfd: uint32(file.Fd()), newfdFlags: unix.O_CLOEXEC}
-	number, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_ADDFD, uintptr(unsafe.Pointer(&give)))
+	number, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_ADDFD,
+		uintptr(unsafe.Pointer(&give)))
 	reply := notificationReply{id: id, val: int64(number)}
 	if errno != 0 {
 		reply = notificationReply{id: id, error: -int32(unix.EACCES)}

@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// borrow hands the listener to its parent, on file descriptor 3, and becomes a program that opens a file twice.
+// borrow hands the listener to its parent, on file descriptor 3, and becomes a program that opens a file
+// twice.
 func borrow() int {
 	runtime.LockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
@@ -66,8 +67,8 @@ func open() {
 	fmt.Println("again", err)
 }
 
-// TestLend lends a file, open for reading alone, to a program that opens another for both; the path that it names
-// leads nowhere.
+// TestLend lends a file, open for reading alone, to a program that opens another for both; the path that it
+// names leads nowhere.
 func TestLend(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "elsewhere")
 	if err := os.WriteFile(secret, []byte("whole\n"), 0o600); err != nil {
@@ -118,7 +119,8 @@ func TestLend(t *testing.T) {
 	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
 		t.Error(err)
 	}
-	const want = "read whole <nil>, write bad file descriptor, private <nil>, shared permission denied, again function not implemented"
+	const want = "read whole <nil>, write bad file descriptor, private <nil>, " +
+		"shared permission denied, again function not implemented"
 	if said := strings.Join(lines, ", "); said != want {
 		t.Errorf("the program said %q", said)
 	}

@@ -1,5 +1,5 @@
-// Package confine has what a process gives up before it runs something foreign: namespaces, a view of the files,
-// privileges, system calls, limits. Its users decide how much of it.
+// Package confine has what a process gives up before it runs something foreign: namespaces, a view of the
+// files, privileges, system calls, limits. Its users decide how much of it.
 package confine
 
 import "golang.org/x/sys/unix"
@@ -17,8 +17,8 @@ const (
 	UTS   Namespace = "uts namespace"
 )
 
-// All lists them in the order in which they are tried one by one: the first makes the others possible for those
-// who are not root, and the third needs the second for a /proc of its own.
+// All lists them in the order in which they are tried one by one: the first makes the others possible for
+// those who are not root, and the third needs the second for a /proc of its own.
 func All() []Namespace { return []Namespace{User, Mount, PID, Net, IPC, UTS} }
 
 // Set gives the set that has this namespace alone.

@@ -15,7 +15,8 @@ const (
 
 // LandlockVersion is the kernel's, 0 if it has none.
 func LandlockVersion() int {
-	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0,
+		unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		return 0
 	}
@@ -25,8 +26,8 @@ func LandlockVersion() int {
 // firstFile is the first file descriptor after the standard streams.
 const firstFile = 3
 
-// KeepFiles makes sure that no file descriptor from number on, left open by whoever started pyro, reaches a program that
-// this process becomes or starts; those before, but for the standard streams, neither.
+// KeepFiles makes sure that no file descriptor from number on, left open by whoever started pyro, reaches a
+// program that this process becomes or starts; those before, but for the standard streams, neither.
 func KeepFiles(number int) error {
 	for fd := firstFile; fd < number; fd++ {
 		unix.CloseOnExec(fd)
@@ -47,8 +48,8 @@ func KeepFiles(number int) error {
 	return nil
 }
 
-// CloseInherited closes the file descriptors from number on that whoever started this process has left open in it. Those
-// that this process has opened itself since are marked to end with it, and are left alone.
+// CloseInherited closes the file descriptors from number on that whoever started this process has left open
+// in it. Those that this process has opened itself since are marked to end with it, and are left alone.
 func CloseInherited(number int) error {
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// View builds a root file system for this process, alone in its mount namespace; the first failure stands, and nothing
-// is done after it.
+// View builds a root file system for this process, alone in its mount namespace; the first failure stands,
+// and nothing is done after it.
 type View struct {
 	Host string // where the host's root is, until the view is sealed
 	err  error
@@ -22,7 +22,8 @@ func NewView() (*View, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return nil, fmt.Errorf("cannot make the mounts private: %w", err)
 	}
-	if err := unix.Mount("tmpfs", staging, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=4m,mode=755"); err != nil {
+	if err := unix.Mount("tmpfs", staging, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV,
+		"size=4m,mode=755"); err != nil {
 		return nil, fmt.Errorf("cannot mount a new root: %w", err)
 	}
 	if err := os.Mkdir(filepath.Join(staging, old), 0o755); err != nil {
@@ -41,7 +42,8 @@ func NewView() (*View, error) {
 func (v *View) Seal() error {
 	v.Do(unix.Unmount(v.Host, unix.MNT_DETACH), "unmount the host's files")
 	v.Do(os.Remove(v.Host), "remove the mount point of the host's files")
-	v.Do(unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, ""), "make the root read-only")
+	v.Do(unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV,
+		""), "make the root read-only")
 	return v.err
 }
 
@@ -73,7 +75,8 @@ func (v *View) Show(path string) {
 		v.Do(os.Symlink(target, path), "make the link "+path)
 		return
 	}
-	v.Bind(v.Host+path, path, info.IsDir(), unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOSUID)
+	v.Bind(v.Host+path, path, info.IsDir(),
+		unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOSUID)
 }
 
 // Bind mounts source at path with more attributes.

@@ -19,20 +19,21 @@ import (
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
-// insideUser is the number of QEMU's user in a user namespace of its own: not 0, since nothing in there is to be done as
-// root.
+// insideUser is the number of QEMU's user in a user namespace of its own: not 0, since nothing in there is to
+// be done as root.
 const insideUser = 1000
 
 // shimTimeout bounds the shim's way from its start to its answer.
 const shimTimeout = 20 * time.Second
 
-// programs are what QEMU consists of, and what it reads of the host: libraries, and the firmware for its machines. A QEMU
-// of somebody's own, outside of the system's directories, has those beside it.
+// programs are what QEMU consists of, and what it reads of the host: libraries, and the firmware for its
+// machines. A QEMU of somebody's own, outside of the system's directories, has those beside it.
 func programs(binary string) []string {
-	paths := []string{"/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/lib", "/lib64", "/nix/store", "/gnu/store",
-		"/usr/share/qemu", "/usr/share/seabios", "/usr/share/qemu-firmware", "/usr/local/share/qemu", "/etc/ld.so.cache", "/etc/ld.so.conf",
-		"/etc/ld.so.conf.d"}
-	for _, system := range []string{"/usr/bin/", "/usr/local/bin/", "/usr/libexec/", "/bin/", "/nix/store/", "/gnu/store/"} {
+	paths := []string{"/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/lib", "/lib64",
+		"/nix/store", "/gnu/store", "/usr/share/qemu", "/usr/share/seabios", "/usr/share/qemu-firmware",
+		"/usr/local/share/qemu", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d"}
+	for _, system := range []string{"/usr/bin/", "/usr/local/bin/", "/usr/libexec/", "/bin/", "/nix/store/",
+		"/gnu/store/"} {
 		if strings.HasPrefix(binary, system) {
 			return append(paths, binary)
 		}
@@ -97,8 +98,8 @@ func (d *Driver) confined(ctx context.Context, binary string, c command, spec vm
 	return p, nil
 }
 
-// lend opens the file of the guest's memory for what the guest does with it, and makes it if need be: QEMU, which may be
-// another user, opens it by its path. It gives a file, perhaps a nil one, to be closed.
+// lend opens the file of the guest's memory for what the guest does with it, and makes it if need be: QEMU,
+// which may be another user, opens it by its path. It gives a file, perhaps a nil one, to be closed.
 func (c command) lend(spec vmm.Spec) (*os.File, error) {
 	if !c.lent {
 		return nil, nil
@@ -136,9 +137,10 @@ func groupOf(device string, user int) int {
 	return int(st.Gid)
 }
 
-// startShim starts the shim, and returns when it has confined itself and is about to become QEMU. The listener is for
-// [confine.Lend], nil if nothing is to be lent.
-func startShim(ctx context.Context, g granted, o order, c command, console, log *os.File) (*process, outcome, *os.File, error) {
+// startShim starts the shim, and returns when it has confined itself and is about to become QEMU. The
+// listener is for [confine.Lend], nil if nothing is to be lent.
+func startShim(ctx context.Context, g granted, o order, c command, console, log *os.File) (*process, outcome,
+	*os.File, error) {
 	var said outcome
 	o.Namespaces, o.User, o.Control = g.Namespaces, g.User, firstFile+len(c.files)
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -241,16 +243,22 @@ func report(g granted, said outcome, o order) confine.Report {
 	}
 	lines := confine.Report{
 		fileLine(g, said),
-		confine.Choose("network", has(confine.Net), "a network namespace without a way out", filtered, "no sockets may be opened", why(confine.Net)),
-		confine.Choose("processes", has(confine.PID), "a pid namespace hides the host's", filtered && said.Landlock >= confine.LandlockScopes,
+		confine.Choose("network", has(confine.Net), "a network namespace without a way out", filtered,
+			"no sockets may be opened", why(confine.Net)),
+		confine.Choose("processes", has(confine.PID), "a pid namespace hides the host's", filtered &&
+			said.Landlock >= confine.LandlockScopes,
 			"Landlock keeps signals from the host's, and they may not be looked into", why(confine.PID)),
-		confine.Choose("shared memory", has(confine.IPC), "an ipc namespace", filtered, "the system calls are refused", why(confine.IPC)),
+		confine.Choose("shared memory", has(confine.IPC), "an ipc namespace", filtered,
+			"the system calls are refused", why(confine.IPC)),
 		privileges(g, said),
-		confine.Choose("system calls", filtered, "seccomp filters, qemu's own and another", false, "", errors.New(said.CallsErr)),
-		{Name: "resources", Confined: true, Detail: "no core files; files, their length and threads are limited"},
+		confine.Choose("system calls", filtered, "seccomp filters, qemu's own and another", false, "",
+			errors.New(said.CallsErr)),
+		{Name: "resources", Confined: true,
+			Detail: "no core files; files, their length and threads are limited"},
 	}
 	if o.Borrow || len(o.Write) > 0 {
-		lines = append(lines, confine.Choose("memory's file", o.Borrow && said.BorrowErr == "", "open for no more than it is used for", false, "",
+		lines = append(lines, confine.Choose("memory's file", o.Borrow && said.BorrowErr == "",
+			"open for no more than it is used for", false, "",
 			errors.New("qemu has it open for writing; changes are found at the next start")))
 	}
 	return lines
@@ -266,7 +274,8 @@ func fileLine(g granted, said outcome) confine.Line {
 	}
 	line := confine.Line{Name: "files", Confined: len(by) > 0, Detail: strings.Join(by, " and ")}
 	if !line.Confined {
-		line.Detail = "all that the user may read or write is open: neither a mount namespace nor Landlock is to be had"
+		line.Detail = "all that the user may read or write is open: " +
+			"neither a mount namespace nor Landlock is to be had"
 	}
 	return line
 }

@@ -38,7 +38,8 @@ func fresh() granted {
 
 // same tells whether what was found out holds for this process.
 func (g granted) same(now granted) bool {
-	return g.Format == now.Format && g.BootID == now.BootID && g.Kernel == now.Kernel && g.Caller == now.Caller
+	return g.Format == now.Format && g.BootID == now.BootID && g.Kernel == now.Kernel &&
+		g.Caller == now.Caller
 }
 
 // grants gives what the host grants, from memory or by trying.
@@ -92,8 +93,8 @@ func (d *Driver) forget() {
 	}
 }
 
-// climb tries all namespaces at once, or, if the host refuses that, one after the other. Root needs no user namespace:
-// it becomes somebody else, for which it must have made QEMU's files reachable to them, in a view.
+// climb tries all namespaces at once, or, if the host refuses that, one after the other. Root needs no user
+// namespace: it becomes somebody else, for which it must have made QEMU's files reachable to them, in a view.
 func climb(ctx context.Context, g granted) (granted, error) {
 	who := confine.Identify()
 	best := g
@@ -141,7 +142,8 @@ func climb(ctx context.Context, g granted) (granted, error) {
 
 // attempt starts a shim that becomes nothing.
 func attempt(ctx context.Context, g granted) (outcome, error) {
-	p, said, listener, err := startShim(ctx, g, order{Borrow: true, Programs: programs("/usr/bin/qemu"), FileBytes: 1 << 30}, command{}, nil, nil)
+	p, said, listener, err := startShim(ctx, g, order{Borrow: true, Programs: programs("/usr/bin/qemu"),
+		FileBytes: 1 << 30}, command{}, nil, nil)
 	if err != nil {
 		return said, err
 	}

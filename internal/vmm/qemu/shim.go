@@ -41,11 +41,12 @@ type order struct {
 	Device     string             `json:"device,omitempty"`
 	Borrow     bool               `json:"borrow"`     // one file is lent
 	FileBytes  uint64             `json:"file_bytes"` // how long a file may become
-	Control    int                `json:"control"`    // the file descriptor to answer on; those before it are QEMU's
+	// the file descriptor to answer on; those before it are QEMU's
+	Control int `json:"control"`
 }
 
-// outcome is what the shim says before it becomes QEMU, as JSON on its control socket, perhaps with a listener for
-// [confine.Lend].
+// outcome is what the shim says before it becomes QEMU, as JSON on its control socket, perhaps with a
+// listener for [confine.Lend].
 type outcome struct {
 	Error    string `json:"error,omitempty"` // why it does not
 	Landlock int    `json:"landlock,omitempty"`
@@ -56,10 +57,12 @@ type outcome struct {
 	BorrowErr   string `json:"borrow_error,omitempty"`
 }
 
-// Main is the entry of the re-executed pyro: args follow [Subcommand], an order and then a program with its arguments. It
-// confines itself and becomes the program, so that it returns only if that fails. With no program it only tries.
+// Main is the entry of the re-executed pyro: args follow [Subcommand], an order and then a program with its
+// arguments. It confines itself and becomes the program, so that it returns only if that fails. With no
+// program it only tries.
 func Main(args []string) int {
-	// What is given up belongs to a thread, and the program goes on with that of the thread that it was started by.
+	// What is given up belongs to a thread, and the program goes on with that of the thread that it was
+	// started by.
 	runtime.LockOSThread()
 	var o order
 	if len(args) == 0 || json.Unmarshal([]byte(args[0]), &o) != nil {
@@ -76,7 +79,8 @@ func Main(args []string) int {
 		rights = unix.UnixRights(int(listener.Fd()))
 	}
 	// A parent that is gone has left nobody to send to: what tells of its end was set before.
-	if err := unix.Sendmsg(o.Control, message, rights, nil, unix.MSG_NOSIGNAL); err != nil || said.Error != "" {
+	if err := unix.Sendmsg(o.Control, message, rights, nil, unix.MSG_NOSIGNAL); err != nil ||
+		said.Error != "" {
 		return 1
 	}
 	if listener != nil {
@@ -121,7 +125,8 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// limit lowers the limits on resources, and lets this process be the first to go when the host runs out of memory.
+// limit lowers the limits on resources, and lets this process be the first to go when the host runs out of
+// memory.
 func limit(o order) error {
 	if err := confine.KeepFiles(o.Control); err != nil {
 		return err
@@ -152,7 +157,8 @@ func limit(o order) error {
 	}
 	files.Max = min(files.Max, maxFiles)
 	files.Cur = files.Max
-	if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &files); err != nil { // The runtime would undo it otherwise.
+	// The runtime would undo it otherwise.
+	if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return fmt.Errorf("cannot lower a resource limit: %w", err)
 	}
 	return nil
@@ -200,13 +206,15 @@ func device(v *confine.View, o order) {
 	}
 	dir := filepath.Dir(o.Device)
 	v.Point(dir, true)
-	v.Do(unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "size=64k,mode=755"), "mount a place for the device")
+	v.Do(unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "size=64k,mode=755"),
+		"mount a place for the device")
 	if v.Err() == nil {
 		v.Do(unix.Mknod(o.Device, unix.S_IFCHR|0o666, int(st.Rdev)), "make the device")
 	}
 }
 
-// bound empties the set that bounds what this process can ever become able to do. Only who is able to much can do so.
+// bound empties the set that bounds what this process can ever become able to do. Only who is able to much
+// can do so.
 func bound() error {
 	for c := uintptr(0); ; c++ {
 		have, _, errno := unix.RawSyscall(unix.SYS_PRCTL, unix.PR_CAPBSET_READ, c, 0)
@@ -222,12 +230,13 @@ func bound() error {
 	}
 }
 
-// change becomes another user if need be, and one who can do nothing more than any user. All of it concerns this
-// thread alone.
+// change becomes another user if need be, and one who can do nothing more than any user. All of it concerns
+// this thread alone.
 func change(o order) error {
 	if o.User != 0 {
 		user, group := uintptr(o.User), uintptr(cmp.Or(o.Group, o.User))
-		for _, step := range [][4]uintptr{{unix.SYS_SETGROUPS}, {unix.SYS_SETRESGID, group, group, group}, {unix.SYS_SETRESUID, user, user, user}} {
+		for _, step := range [][4]uintptr{{unix.SYS_SETGROUPS}, {unix.SYS_SETRESGID, group, group, group},
+			{unix.SYS_SETRESUID, user, user, user}} {
 			if _, _, errno := unix.RawSyscall(step[0], step[1], step[2], step[3]); errno != 0 {
 				return fmt.Errorf("cannot become user %d: %w", user, errno)
 			}
@@ -238,11 +247,14 @@ func change(o order) error {
 		what string
 		call [3]uintptr
 	}{
-		{"clear ambient capabilities", [3]uintptr{unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL}},
-		{"drop capabilities", [3]uintptr{unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none))}},
+		{"clear ambient capabilities", [3]uintptr{unix.SYS_PRCTL, unix.PR_CAP_AMBIENT,
+			unix.PR_CAP_AMBIENT_CLEAR_ALL}},
+		{"drop capabilities", [3]uintptr{unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)),
+			uintptr(unsafe.Pointer(&none))}},
 		{"forbid new privileges", [3]uintptr{unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1}},
 		// A change of identity has cleared it.
-		{"be ended with the parent", [3]uintptr{unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL)}},
+		{"be ended with the parent", [3]uintptr{unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG,
+			uintptr(unix.SIGKILL)}},
 	} {
 		if _, _, errno := unix.RawSyscall6(step.call[0], step.call[1], step.call[2], 0, 0, 0, 0); errno != 0 {
 			return fmt.Errorf("cannot %s: %w", step.what, errno)
@@ -251,8 +263,8 @@ func change(o order) error {
 	return nil
 }
 
-// restrictFiles lets QEMU read its program and its files, and nothing else, whatever its user may. In a view of its own it
-// is a second wall behind the first.
+// restrictFiles lets QEMU read its program and its files, and nothing else, whatever its user may. In a view
+// of its own it is a second wall behind the first.
 func restrictFiles(o order) error {
 	var rules []landlock.Rule
 	for _, path := range append(o.Programs, o.Read...) {
@@ -277,11 +289,12 @@ func restrictFiles(o order) error {
 	return nil
 }
 
-// calls refuses what QEMU has no use for, beside what its own filter refuses: it is handed all sockets, and looks into no
-// other process.
+// calls refuses what QEMU has no use for, beside what its own filter refuses: it is handed all sockets, and
+// looks into no other process.
 func calls() confine.Calls {
 	return confine.Calls{Denied: slices.Concat(confine.Spies(), confine.Sharing(), []uint32{
-		unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT, // of its user's own files
+		// of its user's own files
+		unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT,
 		unix.SYS_UTIMENSAT, unix.SYS_FSETXATTR, unix.SYS_FREMOVEXATTR, unix.SYS_FLOCK,
 	})}
 }
