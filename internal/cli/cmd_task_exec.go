@@ -25,7 +25,8 @@ command's own.
 			line, restore := a.commandLine(cmd.Context(), args[1:], timeout, &tty)
 			defer restore()
 			result, err := with(a, func(p *pyro.Pyro) (pyro.ExecTaskResult, error) {
-				result, err := p.ExecTask(cmd.Context(), pyro.ExecTaskRequest{TaskID: args[0], CommandLine: line})
+				request := pyro.ExecTaskRequest{TaskID: args[0], CommandLine: line}
+				result, err := p.ExecTask(cmd.Context(), request)
 				return result, knownTask(cmd.Context(), p, args[0], err)
 			})
 			restore()

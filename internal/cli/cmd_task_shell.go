@@ -19,10 +19,12 @@ is the shell's own.`,
 		Args:    exactly("ID"), ValidArgsFunction: a.completeTask(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			argv := []string{"/bin/sh", "-c", loginShell}
-			line, restore := a.commandLine(cmd.Context(), argv, &number{}, &terminalFlags{terminal: true, timed: never})
+			tty := &terminalFlags{terminal: true, timed: never}
+			line, restore := a.commandLine(cmd.Context(), argv, &number{}, tty)
 			defer restore()
 			result, err := with(a, func(p *pyro.Pyro) (pyro.ExecTaskResult, error) {
-				result, err := p.ExecTask(cmd.Context(), pyro.ExecTaskRequest{TaskID: args[0], CommandLine: line})
+				request := pyro.ExecTaskRequest{TaskID: args[0], CommandLine: line}
+				result, err := p.ExecTask(cmd.Context(), request)
 				return result, knownTask(cmd.Context(), p, args[0], err)
 			})
 			restore()

@@ -28,18 +28,23 @@ type terminalFlags struct {
 func (f *terminalFlags) add(cmd *cobra.Command) {
 	f.timed = func() bool { return cmd.Flags().Changed("timeout-seconds") }
 	cmd.Flags().BoolVarP(&f.input, "interactive", "i", false, "pass input on, as is always done; for -it")
-	cmd.Flags().BoolVarP(&f.terminal, "tty", "t", false, "give the command a terminal; there is then no time limit unless one is set")
+	cmd.Flags().BoolVarP(&f.terminal, "tty", "t", false,
+		"give the command a terminal; there is then no time limit unless one is set")
 }
 
 // shells are programs that show a prompt on a terminal.
-var shells = []string{"sh", "bash", "dash", "zsh", "fish", "ash", "ksh", "python3", "python", "node", "irb", "ipython3"}
+func shells() []string {
+	return strings.Fields("sh bash dash zsh fish ash ksh python3 python node irb ipython3")
+}
 
 // remarkShell says how a shell gets a prompt, to who starts one on a terminal without.
 func (a *app) remarkShell(argv []string) {
-	if a.quiet || a.json || len(argv) != 1 || !slices.Contains(shells, path.Base(argv[0])) || terminalOf(a.stdin) == nil {
+	if a.quiet || a.json || len(argv) != 1 || terminalOf(a.stdin) == nil {
 		return
 	}
-	fmt.Fprintf(a.stderr, "pyro: %s has no terminal and shows no prompt; use -it to give it one\n", path.Base(argv[0]))
+	if name := path.Base(argv[0]); slices.Contains(shells(), name) {
+		fmt.Fprintf(a.stderr, "pyro: %s has no terminal and shows no prompt; use -it to give it one\n", name)
+	}
 }
 
 // terminalOf gives a stream that is a terminal, nil if it is none.
@@ -65,7 +70,12 @@ func (a *app) enterTerminal(ctx context.Context, line *pyro.CommandLine) (restor
 	if keys == nil {
 		return func() {}
 	}
-	t := &ourTerminal{keys: keys, screen: screen, sizes: make(chan pyro.TerminalSize, 1), over: make(chan struct{})}
+	t := &ourTerminal{
+		keys:   keys,
+		screen: screen,
+		sizes:  make(chan pyro.TerminalSize, 1),
+		over:   make(chan struct{}),
+	}
 	if screen != nil {
 		line.Streams.Stdout = &t.modes
 		t.modes.to = screen
@@ -184,8 +194,8 @@ type modes struct {
 // undoing says how a mode that was changed is made what it was. The set and reset sequences are ESC [ ? N h
 // and l.
 var undoing = map[string]string{
-	"1": "l", "25": "h", "47": "l", "1047": "l", "1049": "l", "1000": "l", "1002": "l", "1003": "l", "1004": "l",
-	"1005": "l", "1006": "l", "1015": "l", "2004": "l", "2026": "l",
+	"1": "l", "25": "h", "47": "l", "1047": "l", "1049": "l", "1000": "l", "1002": "l", "1003": "l",
+	"1004": "l", "1005": "l", "1006": "l", "1015": "l", "2004": "l", "2026": "l",
 }
 
 func (m *modes) Write(p []byte) (int, error) {
