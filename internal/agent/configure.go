@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"unsafe"
@@ -85,7 +86,7 @@ func reseed(random *os.File, entropy []byte) error {
 
 // writeFile replaces a file, which may be a link that leads nowhere.
 func writeFile(path, content string) error {
-	if old, err := os.ReadFile(path); err == nil && string(old) == content {
+	if holds(path, content) {
 		return nil
 	}
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
@@ -94,6 +95,17 @@ func writeFile(path, content string) error {
 		}
 	}
 	return os.WriteFile(path, []byte(content), 0o644)
+}
+
+// holds tells whether a file has this content.
+func holds(path, content string) bool {
+	f, err := openRegular(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	old, err := io.ReadAll(io.LimitReader(f, int64(len(content))+1))
+	return err == nil && string(old) == content
 }
 
 // open makes the places that a machine's identity goes to. It is done ahead where there is time for it.

@@ -49,9 +49,10 @@ func openIdentity() (_ *identity, err error) {
 }
 
 // openOver opens a file for writing in the place of what an image may have there: nothing, a link, which may lead
-// nowhere, or a directory.
+// nowhere, a directory, or what would not be written to at once.
 func openOver(path string) (*os.File, error) {
-	if info, err := os.Lstat(path); err == nil && info.Mode()&(os.ModeSymlink|os.ModeDir|os.ModeNamedPipe) != 0 {
+	const notWritten = os.ModeSymlink | os.ModeDir | os.ModeNamedPipe | os.ModeSocket
+	if info, err := os.Lstat(path); err == nil && info.Mode()&notWritten != 0 {
 		if err := os.RemoveAll(path); err != nil {
 			return nil, err
 		}
