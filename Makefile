@@ -4,7 +4,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/src/pyro_mcp/_
 GOARCH  ?= $(shell go env GOARCH)
 VENV    := .venv
 PYTHON  := $(VENV)/bin/python
-GUEST   := internal/supervisor/guest/pyro-agent
+GUEST   := internal/guest/agent/pyro-agent
 
 export CGO_ENABLED := 0
 export GOTOOLCHAIN := local

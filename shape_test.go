@@ -27,32 +27,34 @@ var shape = []room{
 	{path: "internal/agent", level: 2, may: []string{"internal/link", "internal/wire", "internal/archive", "internal/process"}},
 	{path: "internal/template", level: 2, may: []string{"internal/vmm", "internal/image", "internal/link"}},
 	{path: "internal/hostcompat", level: 2, may: []string{"internal/link", "internal/wire", "internal/archive", "internal/process"}},
-	{path: "internal/supervisor", level: 3, may: []string{
-		"internal/vmm", "internal/vmm/qemu", "internal/link", "internal/wire", "internal/template", "internal/network",
-		"internal/hostcompat", "internal/record", "internal/environment", "internal/image",
+	{path: "internal/guest", level: 3, may: []string{
+		"internal/vmm", "internal/link", "internal/wire", "internal/network", "internal/template", "internal/environment",
+		"internal/image", "internal/hostcompat",
 	}},
-	{path: ".", level: 3, may: []string{
+	{path: "internal/supervisor", level: 4, may: []string{"internal/guest", "internal/link", "internal/record", "internal/wire"}},
+	{path: ".", level: 4, may: []string{
 		"internal/link", "internal/environment", "internal/environment/debian", "internal/environment/oci", "internal/archive", "internal/record",
 		"internal/wire", "internal/template",
 	}},
-	{path: "internal/doctor", level: 4, may: []string{
+	{path: "internal/doctor", level: 5, may: []string{
 		"internal/vmm", "internal/vmm/qemu", "internal/environment", "internal/network", ".",
 	}},
-	{path: "mcpserver", level: 4, may: []string{"."}},
-	{path: "internal/rpc", level: 4, may: []string{"."}},
-	{path: "internal/demo", level: 5, may: []string{".", "mcpserver", "internal/chat"}},
-	{path: "internal/cli", level: 6, may: []string{
+	{path: "mcpserver", level: 5, may: []string{"."}},
+	{path: "internal/rpc", level: 5, may: []string{"."}},
+	{path: "internal/demo", level: 6, may: []string{".", "mcpserver", "internal/chat"}},
+	{path: "internal/cli", level: 7, may: []string{
 		".", "mcpserver", "internal/rpc", "internal/doctor", "internal/supervisor", "internal/demo", "internal/hostcompat",
+		"internal/vmm", "internal/vmm/qemu",
 	}},
-	{path: "cmd/pyro", level: 7, may: []string{"internal/cli"}},
-	{path: "cmd/pyro-agent", level: 7, may: []string{"internal/agent"}},
+	{path: "cmd/pyro", level: 8, may: []string{"internal/cli"}},
+	{path: "cmd/pyro-agent", level: 8, may: []string{"internal/agent"}},
 
 	// Rooms for tests and for building: they may import what they like, and nothing else imports them.
-	{path: "internal/vmm/vmmtest", level: 8, free: true},
-	{path: "internal/chat/chattest", level: 8, free: true},
-	{path: "test", level: 8, free: true},
-	{path: "bench", level: 8, free: true},
-	{path: "tools", level: 8, free: true},
+	{path: "internal/vmm/vmmtest", level: 9, free: true},
+	{path: "internal/chat/chattest", level: 9, free: true},
+	{path: "test", level: 9, free: true},
+	{path: "bench", level: 9, free: true},
+	{path: "tools", level: 9, free: true},
 }
 
 // publicPackages are those that other modules may import; all else is internal, a command or a test's.

@@ -1,6 +1,20 @@
 package cli
 
-import "github.com/pyro-mcp/pyro/internal/supervisor"
+import (
+	"github.com/pyro-mcp/pyro/internal/supervisor"
+	"github.com/pyro-mcp/pyro/internal/vmm"
+	"github.com/pyro-mcp/pyro/internal/vmm/qemu"
+)
 
 // supervise enters the supervisor. It comes before all else, so that a VM pays for no command line.
-func supervise(args []string) int { return supervisor.Main(args) }
+func supervise(args []string) int { return supervisor.Main(args, drivers()) }
+
+// drivers is the one table of all VMMs that guests can run in.
+func drivers() vmm.Drivers {
+	return vmm.Drivers{
+		Default: "qemu",
+		Open: map[string]func(string) (vmm.Driver, error){
+			"qemu": func(cacheDir string) (vmm.Driver, error) { return qemu.New(qemu.Options{CacheDir: cacheDir}) },
+		},
+	}
+}

@@ -15,6 +15,7 @@ import (
 type call struct {
 	server *server
 	id     json.RawMessage
+	input  *input
 }
 
 type method func(context.Context, call, json.RawMessage) (any, error)
@@ -28,6 +29,7 @@ func (e *paramsError) Error() string { return e.message }
 type wire struct {
 	Stream bool   `json:"stream"` // tell of output as it comes
 	Stdin  []byte `json:"stdin"`  // base64
+	Input  bool   `json:"input"`  // standard input comes in notifications
 }
 
 type (
@@ -135,7 +137,10 @@ func handle[In any](do func(context.Context, call, In) (any, error)) method {
 // streams connects a command's streams with the client.
 func (c call) streams(w wire) pyro.Streams {
 	s := pyro.Streams{}
-	if len(w.Stdin) > 0 {
+	switch {
+	case w.Input:
+		s.Stdin = c.input
+	case len(w.Stdin) > 0:
 		s.Stdin = bytes.NewReader(w.Stdin)
 	}
 	if w.Stream {

@@ -2,7 +2,10 @@
 //
 // The client's first request is hello. Requests run at once, side by side, and are answered by their ids. A request
 // whose params hold "stream": true is told of output as it comes (method output, data in base64), and pulls tell of
-// their progress (method progress). The notification cancel ends a request; the end of the input ends them all.
+// their progress (method progress). A request whose params hold "input": true takes the command's standard input in
+// notifications of the method input ({"id", "data" in base64, "end"}): 1 MiB at once, then as much more as the
+// notifications of the method wanted ({"id", "bytes"}) say. The notification cancel ends a request; the end of the
+// bridge's own input ends them all. A message beyond the limit of 16 MiB fails its own request alone.
 package rpc
 
 import (
@@ -19,11 +22,12 @@ import (
 )
 
 // Protocol is the version of this protocol. A client says hello with the least one that it needs.
-const Protocol = 1
+const Protocol = 2
 
 const (
 	lineLimit  = 16 << 20 // of one message
 	callsLimit = 64       // of requests under way
+	beginning  = 4 << 10  // of a message beyond the limit
 )
 
 // The codes of JSON-RPC, and ours for a failure of pyro, whose data holds kind and hint.
@@ -76,12 +80,18 @@ type server struct {
 	calls   sync.WaitGroup
 
 	mu     sync.Mutex
-	active map[string]context.CancelFunc // by id, as written
+	active map[string]active // by id, as written
+}
+
+// active is a request under way.
+type active struct {
+	cancel context.CancelCauseFunc
+	input  *input
 }
 
 // Serve answers requests until the input or ctx ends. It returns when all requests have ended.
 func Serve(ctx context.Context, p *pyro.Pyro, version string, in io.Reader, out io.Writer) error {
-	s := &server{engine: p, version: version, out: out, active: map[string]context.CancelFunc{}}
+	s := &server{engine: p, version: version, out: out, active: map[string]active{}}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- s.read(ctx, in) }()
@@ -104,7 +114,7 @@ func (s *server) read(ctx context.Context, in io.Reader) error {
 		line, err := readLine(reader)
 		switch {
 		case errors.Is(err, errTooLong):
-			err = s.fail(nil, fault{Code: codeRequest, Message: fmt.Sprintf("the message is longer than %d bytes", lineLimit)})
+			err = s.fail(requestID(line), fault{Code: codeRequest, Message: fmt.Sprintf("the message is longer than %d bytes", lineLimit)})
 		case len(bytes.TrimSpace(line)) > 0:
 			err = errors.Join(err, s.take(ctx, line))
 		}
@@ -128,12 +138,15 @@ func (s *server) take(ctx context.Context, line []byte) error {
 		return s.fail(nil, fault{Code: code, Message: "not a JSON-RPC message: " + err.Error()})
 	}
 	if len(m.ID) == 0 || string(m.ID) == "null" {
-		if m.Method == "cancel" {
+		switch m.Method {
+		case "cancel":
 			var params struct {
 				ID json.RawMessage `json:"id"`
 			}
 			_ = json.Unmarshal(m.Params, &params)
 			s.cancel(string(params.ID))
+		case "input":
+			s.feed(m.Params)
 		}
 		return nil // other notifications are not for us
 	}
@@ -150,25 +163,27 @@ func (s *server) take(ctx context.Context, line []byte) error {
 // start runs a request beside the others.
 func (s *server) start(ctx context.Context, m message, do method) error {
 	id := string(m.ID)
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	in := newInput(func(n int) { s.want(m.ID, n) })
 	s.mu.Lock()
 	_, taken := s.active[id]
 	busy := len(s.active) >= callsLimit
 	if !taken && !busy {
-		s.active[id] = cancel
+		s.active[id] = active{cancel, in}
 	}
 	s.mu.Unlock()
 	switch {
 	case taken:
-		cancel()
+		cancel(nil)
 		return s.fail(m.ID, fault{Code: codeRequest, Message: "this id is under way already"})
 	case busy:
-		cancel()
+		cancel(nil)
 		return s.fail(m.ID, fault{Code: codeBusy, Message: fmt.Sprintf("%d requests are under way already", callsLimit), Data: &faultData{Kind: "limit_reached"}})
 	}
 	s.calls.Go(func() {
-		defer cancel()
-		result, err := do(ctx, call{server: s, id: m.ID}, m.Params)
+		defer cancel(nil)
+		result, err := do(ctx, call{server: s, id: m.ID, input: in}, m.Params)
+		in.close()
 		s.mu.Lock()
 		delete(s.active, id)
 		s.mu.Unlock()
@@ -184,14 +199,17 @@ func (s *server) start(ctx context.Context, m message, do method) error {
 func (s *server) cancel(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if cancel := s.active[id]; cancel != nil {
-		cancel()
+	if call, ok := s.active[id]; ok {
+		call.cancel(nil)
 	}
 }
 
 // describe turns an error into what goes over the bridge.
 func describe(ctx context.Context, err error) fault {
 	var bad *paramsError
+	if errors.As(context.Cause(ctx), &bad) {
+		err = bad // What the client did wrong is why its call was ended.
+	}
 	switch {
 	case errors.As(err, &bad):
 		return fault{Code: codeParams, Message: bad.Error(), Data: &faultData{Kind: "invalid"}}
@@ -226,14 +244,22 @@ func (s *server) write(m any) error {
 
 var errTooLong = errors.New("line too long")
 
-// readLine reads up to a newline or the input's end. Of a line beyond the limit nothing is kept.
+// want tells a client that it may send more of a command's input.
+func (s *server) want(id json.RawMessage, n int) {
+	_ = s.notify("wanted", struct {
+		ID    json.RawMessage `json:"id"`
+		Bytes int             `json:"bytes"`
+	}{id, n})
+}
+
+// readLine reads up to a newline or the input's end. Of a line beyond the limit the beginning is kept, which has the id.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	var line []byte
 	long := false
 	for {
 		part, err := r.ReadSlice('\n')
 		if long = long || len(line)+len(part) > lineLimit; long {
-			line = nil
+			line = line[:min(len(line), beginning)]
 		} else {
 			line = append(line, part...)
 		}
@@ -241,7 +267,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
 		case err == nil && long:
-			return nil, errTooLong
+			return bytes.Clone(line), errTooLong
 		default:
 			return line, err
 		}

@@ -93,7 +93,7 @@ func TestCancel(t *testing.T) {
 	in, feed := io.Pipe()
 	out, answers := io.Pipe()
 	lines := bufio.NewScanner(out)
-	s := &server{engine: engine(t), out: answers, active: map[string]context.CancelFunc{}}
+	s := &server{engine: engine(t), out: answers, active: map[string]active{}}
 	hang := func(ctx context.Context, _ call, _ json.RawMessage) (any, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()

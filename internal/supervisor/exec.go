@@ -36,15 +36,15 @@ func (s *supervisor) exec(ctx context.Context, req link.Request, stream *wire.St
 		limited, cancel = context.WithTimeout(ctx, time.Duration(want.TimeoutMS)*time.Millisecond+grace)
 		defer cancel()
 	}
-	reply, err := link.Forward(limited, stream, req, g.client, run.tap)
+	reply, err := g.Forward(limited, req, stream, run.tap)
 	result, failure := run.outcome(ctx, limited, reply, err)
 	if failure == nil && !run.stuck && s.snapshot().Kind == record.KindTask {
-		if err := g.sync(); err != nil {
-			failure = s.unwritten(g, result, err)
+		if err := g.Sync(); err != nil {
+			failure = unwritten(g, result, err)
 		}
 	}
 	if failure != nil {
-		failure = s.lost(g, failure)
+		failure = g.Lost(failure)
 	}
 	if err := s.finishRun(run, result, failure); err != nil {
 		return nil, err
@@ -53,21 +53,21 @@ func (s *supervisor) exec(ctx context.Context, req link.Request, stream *wire.St
 }
 
 // unwritten words that a command has ended and what it wrote may be lost, of which success would be a lie.
-func (s *supervisor) unwritten(g *guest, result link.ExecResult, err error) error {
+func unwritten(g *running, result link.ExecResult, err error) error {
 	out := &link.Error{Code: link.CodeNoSpace}
-	if why := g.diskError.Load(); why != nil {
-		err = fmt.Errorf("the host failed the guest's disk (is the host's disk full?): %s", *why)
+	if why := g.DiskError(); why != "" {
+		err = fmt.Errorf("the host failed the guest's disk (is the host's disk full?): %s", why)
 	} else if far := (*link.Error)(nil); errors.As(err, &far) {
-		out.Code, out.Hint, err = far.Code, far.Hint, s.lost(g, err)
+		out.Code, out.Hint = far.Code, far.Hint
 	}
 	out.Message = fmt.Sprintf("the command ended with %d, but what it wrote may be lost: %v", result.ExitCode, err)
 	return out
 }
 
 // ready gives the guest for a command. A task whose guest has ended is started again: that is what its disk is for.
-func (s *supervisor) ready(ctx context.Context) (*guest, error) {
-	if g := s.running(); g != nil {
-		if !g.dying() {
+func (s *supervisor) ready(ctx context.Context) (*running, error) {
+	if g := s.current(); g != nil {
+		if !g.Dying() {
 			return g, nil
 		}
 		<-g.noted // What follows is about its successor.
@@ -81,7 +81,7 @@ func (s *supervisor) ready(ctx context.Context) (*guest, error) {
 // run is a command while it runs.
 type run struct {
 	s       *supervisor
-	g       *guest
+	g       *running
 	want    link.Exec
 	entry   record.Entry
 	started time.Time
@@ -90,11 +90,11 @@ type run struct {
 	stuck   bool // the guest did not end the command in time by itself
 }
 
-func (s *supervisor) begin(want link.Exec, g *guest) *run {
+func (s *supervisor) begin(want link.Exec, g *running) *run {
 	now := time.Now()
 	r := &run{s: s, g: g, want: want, started: now}
 	r.entry = record.Entry{Running: true, Command: want.Line(), CWD: want.WorkDir,
-		StartedAt: now.UTC().Truncate(time.Millisecond), ExecutionMode: g.mode}
+		StartedAt: now.UTC().Truncate(time.Millisecond), ExecutionMode: g.Facts().Mode}
 	if r.entry.CWD == "" {
 		r.entry.CWD = "/workspace"
 	}
@@ -136,7 +136,7 @@ func (r *run) tap(m wire.Message) {
 
 // outcome says how the command ended: by the guest's answer, or by the supervisor's own limit.
 func (r *run) outcome(ctx, limited context.Context, reply link.Reply, err error) (link.ExecResult, error) {
-	result := link.ExecResult{Sequence: r.entry.Sequence, Mode: r.g.mode, DurationMS: time.Since(r.started).Milliseconds()}
+	result := link.ExecResult{Sequence: r.entry.Sequence, Mode: r.g.Facts().Mode, DurationMS: time.Since(r.started).Milliseconds()}
 	switch {
 	case err != nil && ctx.Err() == nil && errors.Is(limited.Err(), context.DeadlineExceeded):
 		result.ExitCode, result.TimedOut, r.stuck = 124, true, true
@@ -168,11 +168,11 @@ func (r *run) notice(result link.ExecResult) string {
 		limit := time.Duration(r.want.TimeoutMS) * time.Millisecond
 		return fmt.Sprintf("the command was killed at its time limit of %s; raise it with --timeout-seconds", limit)
 	case result.OOM:
-		return fmt.Sprintf("the guest ran out of its %d MiB of memory and something was killed; raise it with --mem-mib", r.g.mem)
+		return fmt.Sprintf("the guest ran out of its %d MiB of memory and something was killed; raise it with --mem-mib", r.g.Facts().MemMiB)
 	case result.ExitCode == 0:
 		return ""
-	case r.g.diskError.Load() != nil:
-		return "the host failed the guest's disk (is the host's disk full?): " + *r.g.diskError.Load()
+	case r.g.DiskError() != "":
+		return "the host failed the guest's disk (is the host's disk full?): " + r.g.DiskError()
 	case result.DiskFull:
 		return "the guest's disk is full; raise its size with --disk-mib"
 	}

@@ -3,12 +3,11 @@ package supervisor
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/pyro-mcp/pyro/internal/guest"
 	"github.com/pyro-mcp/pyro/internal/link"
-	"github.com/pyro-mcp/pyro/internal/network"
 	"github.com/pyro-mcp/pyro/internal/record"
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
@@ -40,15 +39,24 @@ func (s *supervisor) handle(ctx context.Context, req link.Request, stream *wire.
 	case link.OpExec:
 		return s.exec(ctx, req, stream, c)
 	case link.OpImport:
-		return s.importTree(ctx, req, stream)
+		if g := s.current(); g != nil {
+			return g.Import(ctx, req, stream)
+		}
+		return nil, s.notStarted()
 	case link.OpExport, link.OpSync:
-		return s.pass(ctx, req, stream)
+		if g := s.current(); g != nil {
+			return g.Pass(ctx, req, stream)
+		}
+		return nil, s.notStarted()
 	case link.OpFollow:
 		return s.follow(ctx, stream)
 	case link.OpNetwork:
 		return s.networkInfo()
 	case link.OpWarm:
-		return s.warm(c)
+		c.bound.Store(false)
+		defer s.end(errDeleted)
+		// It goes on without its client, who need not wait.
+		return s.guests.Warm(context.WithoutCancel(ctx), s.spec(s.snapshot()))
 	}
 	return nil, &link.Error{Code: link.CodeUnsupported, Message: fmt.Sprintf("the supervisor does not know %q", req.Op)}
 }
@@ -70,7 +78,7 @@ func (s *supervisor) create(req link.Request) (any, error) {
 	if err := json.Unmarshal(req.Params, &vm); err != nil {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: "the VM's description cannot be read: " + err.Error()}
 	}
-	if _, err := network.Parse(network.Config{Allow: vm.Allow, Publish: vm.Publish}); err != nil {
+	if err := guest.CheckRules(vm.Allow, vm.Publish); err != nil {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: err.Error()}
 	}
 	vm.ID, vm.State, vm.CreatedAt = s.id, record.StateCreated, time.Now().UTC().Truncate(time.Millisecond)
@@ -80,12 +88,12 @@ func (s *supervisor) create(req link.Request) (any, error) {
 		vm.ExpiresAt = &expires
 	}
 	s.vm = vm
-	close(s.ours)
+	close(s.owned)
 	s.expiry.Reset(0)
 	return vm, s.save()
 }
 
-// resume takes over the directory of a task whose supervisor is gone. Where it cannot, the directory stays as it is.
+// resume takes over the directory of a task whose supervisor is gone. If it cannot, the directory stays as it is.
 func (s *supervisor) resume(c *session) (any, error) {
 	vm, err := record.Load(s.dir)
 	if err != nil {
@@ -121,8 +129,8 @@ func (s *supervisor) resume(c *session) (any, error) {
 		return nil, err
 	}
 	// Only now is it ours: until here the end of the caller, or an error, leaves it as it was found.
-	s.left = false
-	close(s.ours)
+	s.orphaned = false
+	close(s.owned)
 	c.bound.Store(false)
 	s.expiry.Reset(0)
 	return s.vm, nil
@@ -134,8 +142,8 @@ func (s *supervisor) seeded(req link.Request, c *session) (any, error) {
 	if err := json.Unmarshal(req.Params, &seed); err != nil {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: "the seed's summary cannot be read: " + err.Error()}
 	}
-	if g := s.running(); g != nil && s.snapshot().Kind == record.KindTask && seed.EntryCount > 0 {
-		if err := g.sync(); err != nil {
+	if g := s.current(); g != nil && s.snapshot().Kind == record.KindTask && seed.EntryCount > 0 {
+		if err := g.Sync(); err != nil {
 			return nil, err
 		}
 	}
@@ -152,52 +160,12 @@ func (s *supervisor) seeded(req link.Request, c *session) (any, error) {
 	return s.vm, nil
 }
 
-// pass hands an operation on to the guest as it is.
-func (s *supervisor) pass(ctx context.Context, req link.Request, stream *wire.Stream) (any, error) {
-	g := s.running()
-	if g == nil {
-		return nil, s.notStarted()
+// networkInfo tells of the guest's network as it is now.
+func (s *supervisor) networkInfo() (any, error) {
+	if g := s.current(); g != nil {
+		return g.NetworkInfo(), nil
 	}
-	reply, err := link.Forward(ctx, stream, req, g.client, nil)
-	if err != nil {
-		return nil, s.lost(g, err)
-	}
-	if reply.Error != nil {
-		return nil, reply.Error
-	}
-	return reply.Result, nil
-}
-
-// importTree hands a tree on to the guest, through the spool where its disk has one that is free.
-func (s *supervisor) importTree(ctx context.Context, req link.Request, stream *wire.Stream) (any, error) {
-	g := s.running()
-	if g == nil {
-		return nil, s.notStarted()
-	}
-	spool, err := s.openSpool(g)
-	if err != nil {
-		return nil, err
-	}
-	if spool == nil {
-		return s.pass(ctx, req, stream)
-	}
-	defer spool.close()
-	i, err := link.Decode[link.Import](req)
-	if err != nil {
-		return nil, err
-	}
-	result, err := g.client.ImportSpooled(ctx, i, stream, spool)
-	if err != nil {
-		return nil, s.lost(g, err)
-	}
-	return result, nil
-}
-
-// running gives the guest where one runs.
-func (s *supervisor) running() *guest {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.guest
+	return guest.NoNetwork(s.snapshot().NetworkEnabled), nil
 }
 
 func (s *supervisor) notStarted() error {
@@ -213,30 +181,4 @@ func (s *supervisor) notStarted() error {
 func (s *supervisor) fail(message string) {
 	s.vm.LastError = &message
 	s.log.Warn("noted", "error", message)
-}
-
-// lost words the loss of a guest by what is known of it.
-func (s *supervisor) lost(g *guest, err error) error {
-	var far *link.Error
-	if !errors.As(err, &far) || far.Code != link.CodeGuestLost {
-		return err
-	}
-	return &link.Error{Code: link.CodeGuestLost, Message: g.epitaph(), Hint: far.Hint}
-}
-
-// stop ends the guest and keeps the disk.
-func (s *supervisor) stop() error {
-	s.boot.Lock()
-	defer s.boot.Unlock()
-	g := s.running()
-	if g == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.vm.State = record.StateStopped
-		return s.save()
-	}
-	g.shutdown()
-	g.kill()
-	<-g.noted
-	return nil
 }

@@ -1,5 +1,5 @@
-// Package supervisor is the process that owns one VM: the monitor's process, the link to the guest, the TTL, the
-// network and the history. It is pyro re-executed with a hidden subcommand, in a session of its own.
+// Package supervisor is the process that owns one guest: what it is asked, its states, its TTL, its history and those
+// who follow it. It is pyro re-executed with a hidden subcommand, in a session of its own.
 package supervisor
 
 import (
@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pyro-mcp/pyro/internal/guest"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
 	"github.com/pyro-mcp/pyro/internal/wire"
@@ -35,7 +36,7 @@ var (
 	errDeleted     = errors.New("the VM was deleted")
 	errExpired     = errors.New("the VM's time to live is over")
 	errCreatorGone = errors.New("the VM's client went away")
-	errTold        = errors.New("the supervisor was told to end")
+	errTerminated  = errors.New("the supervisor was terminated")
 )
 
 // drainLimit bounds how long connections may take to notice that the VM has ended.
@@ -46,21 +47,22 @@ const drainLimit = 300 * time.Millisecond
 const restAfter = time.Second
 
 type supervisor struct {
-	root record.Root
-	id   string
-	dir  string
-	log  *slog.Logger
-	end  context.CancelCauseFunc
-	ours chan struct{} // closed when the VM is created or taken over: before that nobody else is served
+	root   record.Root
+	id     string
+	dir    string
+	log    *slog.Logger
+	end    context.CancelCauseFunc
+	owned  chan struct{} // closed when the VM is created or taken over: before that nobody else is served
+	guests Guests
 
 	boot sync.Mutex // one start or stop of the guest at a time
 
 	mu       sync.Mutex // guards what follows, and the record on disk
 	vm       record.VM
-	guest    *guest
+	running  *running
 	sequence int
 	removed  bool
-	left     bool // by a dead supervisor, and not taken over yet: it is not ours to remove unasked
+	orphaned bool // its supervisor died, and it is not taken over yet: it is not ours to remove unasked
 
 	audience audience
 	expiry   *time.Timer
@@ -68,8 +70,16 @@ type supervisor struct {
 	conns    sync.WaitGroup
 }
 
-// Main is the supervisor process. It returns its exit status.
-func Main(args []string) int {
+// Guests is where a supervisor has its guest from. [guest.Launcher] is the real one.
+type Guests interface {
+	// Start starts the guest. Its error is a *[link.Error].
+	Start(ctx context.Context, spec guest.Spec) (*guest.Guest, error)
+	// Warm makes a template of the guest's shape.
+	Warm(ctx context.Context, spec guest.Spec) (link.Warmed, error)
+}
+
+// Main is the supervisor process, whose guests run in the VMMs of drivers. It returns its exit status.
+func Main(args []string, drivers guest.Drivers) int {
 	if len(args) != 1 {
 		fmt.Fprintln(os.Stderr, "pyro: the supervisor is started by pyro itself")
 		return 2
@@ -79,14 +89,14 @@ func Main(args []string) int {
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
 	dir := args[0]
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := supervise(dir, log); err != nil {
+	if err := supervise(dir, log, guest.Launcher{Drivers: drivers, Log: log}); err != nil {
 		log.Error("the supervisor failed", "error", err)
 		return 1
 	}
 	return 0
 }
 
-func supervise(dir string, log *slog.Logger) error {
+func supervise(dir string, log *slog.Logger, guests Guests) error {
 	creator := os.NewFile(ConnFD, "creator")
 	conn, err := net.FileConn(creator)
 	creator.Close()
@@ -96,20 +106,20 @@ func supervise(dir string, log *slog.Logger) error {
 	ctx, end := context.WithCancelCause(context.Background())
 	s := &supervisor{
 		root: record.NewRoot(filepath.Dir(filepath.Dir(dir))), id: filepath.Base(dir), dir: dir,
-		log: log, end: end, ours: make(chan struct{}),
+		log: log, end: end, owned: make(chan struct{}), guests: guests,
 	}
 	if _, err := os.Lstat(filepath.Join(dir, record.VMFile)); !errors.Is(err, os.ErrNotExist) {
-		s.left = true
+		s.orphaned = true
 	}
 	s.expiry = time.AfterFunc(time.Hour, s.checkExpiry)
 	defer s.expiry.Stop()
 	s.rest = time.AfterFunc(time.Hour, debug.FreeOSMemory)
 	defer s.rest.Stop()
-	told := make(chan os.Signal, 1)
-	signal.Notify(told, unix.SIGTERM)
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, unix.SIGTERM)
 	go func() {
-		<-told
-		end(errTold)
+		<-terminated
+		end(errTerminated)
 	}()
 	if err := os.Remove(filepath.Join(dir, record.SocketFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -126,9 +136,9 @@ func supervise(dir string, log *slog.Logger) error {
 	cause := context.Cause(ctx)
 	log.Info("ending", "why", cause)
 	s.mu.Lock()
-	left := s.left
+	orphaned := s.orphaned
 	s.mu.Unlock()
-	s.finish(!errors.Is(cause, errTold) && !left)
+	s.finish(!errors.Is(cause, errTerminated) && !orphaned)
 	s.drain()
 	return nil
 }
@@ -137,7 +147,7 @@ func supervise(dir string, log *slog.Logger) error {
 // creator may yet go away, and this supervisor with it.
 func (s *supervisor) accept(ctx context.Context, listener *net.UnixListener) {
 	select {
-	case <-s.ours:
+	case <-s.owned:
 	case <-ctx.Done():
 		return
 	}
@@ -220,22 +230,22 @@ func (s *supervisor) checkExpiry() {
 	s.expiry.Reset(min(left, 30*time.Second))
 }
 
-// finish ends the guest and, where remove is set, all that is left of the VM. It is safe to call again.
+// finish ends the guest and, if remove is set, all that is left of the VM. It is safe to call again.
 func (s *supervisor) finish(remove bool) error {
 	s.boot.Lock()
 	defer s.boot.Unlock()
 	s.mu.Lock()
-	g := s.guest
+	g := s.running
 	s.mu.Unlock()
 	if g != nil {
 		if !remove {
-			g.shutdown()
+			g.Shutdown()
 		}
-		g.kill()
+		g.Kill()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.guest = nil
+	s.running = nil
 	if s.removed {
 		return nil
 	}
@@ -250,7 +260,7 @@ func (s *supervisor) finish(remove bool) error {
 	return nil
 }
 
-// save writes the record, where there is one yet. The caller holds mu.
+// save writes the record, if there is one yet. The caller holds mu.
 func (s *supervisor) save() error {
 	if s.removed || s.vm.ID == "" {
 		return nil

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import subprocess
@@ -18,6 +19,7 @@ from pyro_mcp import (
     BinaryTooOldError,
     BridgeError,
     InvalidArgumentError,
+    NotFoundError,
     Pyro,
     PyroError,
     create_server,
@@ -189,3 +191,48 @@ def test_server(binary: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], input=hello, env=environment, capture_output=True, text=True, timeout=60)
     assert '"serverInfo"' in done.stdout, done.stderr
     assert done.returncode == 0
+
+
+def test_long_input_goes_in_pieces(tmp_path: Path) -> None:
+    counting = script(tmp_path / "pyro", """
+        import base64, json, sys
+        say = lambda **m: print(json.dumps({"jsonrpc": "2.0", **m}), flush=True)
+        for line in sys.stdin:
+            m = json.loads(line)
+            if m["method"] == "input":
+                data = base64.b64decode(m["params"]["data"])
+                taken, credit = taken + len(data), credit - len(data)
+                assert credit >= 0, "more than was wanted"
+                if credit == 0:
+                    credit = 1 << 19
+                    say(method="wanted", params={"id": m["params"]["id"], "bytes": credit})
+                if m["params"]["end"]:
+                    say(id=m["params"]["id"], result={"exit_code": 0, "stdout": str(taken)})
+            elif m["method"] == "hello":
+                say(id=m["id"], result={})
+            else:
+                assert m["params"]["input"] and "stdin" not in m["params"]
+                taken, credit = 0, 1 << 20
+    """)
+    with Pyro(binary=counting) as p:
+        for stdin in (b"x" * (3 << 20) + b"y", "x" * (3 << 20) + "y", io.BytesIO(b"x" * (3 << 20) + b"y")):
+            assert p.exec_task("t", command="cat", stdin=stdin)["stdout"] == str((3 << 20) + 1)
+
+
+def test_oversized_call_fails_at_once(pyro: Pyro) -> None:
+    with pytest.raises(InvalidArgumentError, match="more than"):
+        pyro.run_in_vm("debian:12", command="x" * (17 << 20))
+    with pytest.raises(NotFoundError):
+        pyro.status_vm("vm-0")
+
+
+def test_refusal_without_id_fails_what_waits(tmp_path: Path) -> None:
+    refusing = script(tmp_path / "pyro", """
+        import json, sys
+        for line in sys.stdin:
+            m = json.loads(line)
+            answer = {"result": {}} if m["method"] == "hello" else {"error": {"code": -32600, "message": "cannot be read"}}
+            print(json.dumps({"jsonrpc": "2.0", "id": m["id"] if m["method"] == "hello" else None, **answer}), flush=True)
+    """)
+    with Pyro(binary=refusing) as p, pytest.raises(PyroError, match="cannot be read"):
+        p.list_environments()

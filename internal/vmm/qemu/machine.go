@@ -64,6 +64,9 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if spec.Accelerator == vmm.TCG {
+		noHugePages()
+	}
 	c := build(d.platform, d.cpu(spec.Accelerator, known), spec, theirs, d.kernelWords(spec))
 	p, err := startProcess(known.release.QEMU.Path, c, spec.Console, spec.Log)
 	if err != nil {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import collections
+import io
 import itertools
 import json
 import os
@@ -15,13 +16,54 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from ._version import __version__
-from .errors import BinaryTooOldError, BridgeError, PyroError, error_of
+from .errors import BinaryTooOldError, BridgeError, InvalidArgumentError, PyroError, error_of
 
-PROTOCOL = 1
+PROTOCOL = 2
 HELLO_LIMIT = 30.0  # seconds for a new process to answer
 END_LIMIT = 15.0  # seconds for a process to end what it runs
 
+MESSAGE_LIMIT = 16 << 20  # bytes of one message; the other side refuses longer ones
+INPUT_WINDOW = 1 << 20  # bytes of input that may be sent before the other side wants more
+INPUT_PIECE = 64 << 10
+
 Handlers = Mapping[str, Callable[[dict[str, Any]], object]]
+
+
+class Feed:
+    """A command's standard input, in pieces, as fast as the command reads it."""
+
+    def __init__(self, source: bytes | IO[bytes]) -> None:
+        self._source = io.BytesIO(source) if isinstance(source, bytes) else source
+        self._credit = INPUT_WINDOW
+        self._ended = False
+
+    def wanted(self, count: int) -> None:
+        self._credit += count
+
+    def piece(self) -> dict[str, Any] | None:
+        """Give what is to be sent next, None if nothing may be, or is left."""
+        if self._ended or self._credit <= 0:
+            return None
+        data = self._source.read(min(INPUT_PIECE, self._credit))
+        self._credit -= len(data)
+        self._ended = not data
+        return {"data": encode(data), "end": self._ended}
+
+
+def message_line(message: Mapping[str, Any]) -> bytes:
+    """Write a message as it goes over the bridge; one that would be refused is refused here."""
+    line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    if len(line) > MESSAGE_LIMIT:
+        raise InvalidArgumentError(f"the arguments take {len(line)} bytes, more than the {MESSAGE_LIMIT} that a call may have")
+    return line
+
+
+def outcome(message: Mapping[str, Any]) -> Any:
+    """Give the result that an answer holds, or raise its error."""
+    if error := message.get("error"):
+        data = error.get("data") or {}
+        raise error_of(data.get("kind", "internal"), error["message"], data.get("hint", ""))
+    return message.get("result")
 
 
 class Bridge:
@@ -34,9 +76,11 @@ class Bridge:
         self._conversation: _Conversation | None = None
         self._closed = False
 
-    def call(self, method: str, params: Mapping[str, Any], handlers: Handlers | None = None) -> Any:
+    def call(
+        self, method: str, params: Mapping[str, Any], handlers: Handlers | None = None, feed: Feed | None = None
+    ) -> Any:
         """Do one request. Its handlers are called in this thread, by the kind of notification."""
-        return self._current().call(method, params, handlers or {})
+        return self._current().call(method, params, handlers or {}, feed=feed)
 
     def close(self) -> None:
         """End the process and what it runs. VMs and tasks live on."""
@@ -83,14 +127,22 @@ class _Conversation:
         self._listener.start()
         self._hello()
 
-    def call(self, method: str, params: Mapping[str, Any], handlers: Handlers, limit: float | None = None) -> Any:
+    def call(
+        self, method: str, params: Mapping[str, Any], handlers: Handlers, *, limit: float | None = None,
+        feed: Feed | None = None,
+    ) -> Any:
         number = next(self._ids)
         answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._calls[number] = answers
         try:
             if not self.alive:
                 raise self._ended()
+            if feed is not None:
+                params = {**params, "input": True}
+                handlers = {**handlers, "wanted": lambda m: self._feed(number, feed, m["bytes"])}
             self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+            if feed is not None:
+                self._feed(number, feed, 0)
             return self._await(answers, handlers, limit)
         except queue.Empty:
             raise BridgeError(f"{self._binary!r} does not answer") from None
@@ -121,7 +173,7 @@ class _Conversation:
 
     def _hello(self) -> None:
         try:
-            self.call("hello", {"protocol": PROTOCOL, "client": f"pyro_mcp {__version__}"}, {}, HELLO_LIMIT)
+            self.call("hello", {"protocol": PROTOCOL, "client": f"pyro_mcp {__version__}"}, {}, limit=HELLO_LIMIT)
         except PyroError as e:
             self.close()
             if isinstance(e, BridgeError) and self._process.returncode != 2:
@@ -139,11 +191,13 @@ class _Conversation:
             if "method" in message:
                 if handler := handlers.get(message["method"]):
                     handler(message["params"])
-            elif error := message.get("error"):
-                data = error.get("data") or {}
-                raise error_of(data.get("kind", "internal"), error["message"], data.get("hint", ""))
             else:
-                return message.get("result")
+                return outcome(message)
+
+    def _feed(self, number: int, feed: Feed, wanted: int) -> None:
+        feed.wanted(wanted)
+        while (piece := feed.piece()) is not None:
+            self._send({"jsonrpc": "2.0", "method": "input", "params": {"id": number, **piece}})
 
     def _cancel(self, number: int) -> None:
         try:
@@ -152,7 +206,7 @@ class _Conversation:
             pass
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        line = message_line(message)
         try:
             with self._writing:
                 self._stdin.write(line)
@@ -168,6 +222,10 @@ class _Conversation:
                 number = message.get("id") or (message.get("params") or {}).get("id")
                 if isinstance(number, int) and (answers := self._calls.get(number)):
                     answers.put(message)
+                elif number is None and "error" in message:
+                    # Something that was sent could not even be read: nobody knows whose it was.
+                    for answers in list(self._calls.values()):
+                        answers.put(message)
         except ValueError:  # no JSON, so no pyro: what it says cannot be trusted
             self._last_words.append("it did not answer in JSON")
             self._process.kill()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, cast
+from typing import IO, Any, Union, cast
 
 from ._binary import find_binary
-from ._bridge import Bridge, Handlers, decode, encode
+from ._bridge import INPUT_PIECE, Bridge, Feed, Handlers, decode, encode
 from ._server import Profile, Server, create_server
 from .types import (
     VM,
@@ -30,6 +30,7 @@ from .types import (
 )
 
 OnOutput = Callable[[bytes], object]
+Input = Union[str, bytes, IO[bytes]]
 OnProgress = Callable[[PullProgress], object]
 
 
@@ -138,7 +139,7 @@ class Pyro:
         *,
         command: str,
         timeout_seconds: int = 30,
-        stdin: bytes | None = None,
+        stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
         on_stderr: OnOutput | None = None,
     ) -> RunResult:
@@ -185,7 +186,7 @@ class Pyro:
         allow: Iterable[str] | None = None,
         disk_mib: int | None = None,
         metadata: Mapping[str, str] | None = None,
-        stdin: bytes | None = None,
+        stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
         on_stderr: OnOutput | None = None,
         on_progress: OnProgress | None = None,
@@ -229,7 +230,7 @@ class Pyro:
         *,
         command: str,
         timeout_seconds: int = 30,
-        stdin: bytes | None = None,
+        stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
         on_stderr: OnOutput | None = None,
     ) -> TaskCommand:
@@ -255,7 +256,19 @@ class Pyro:
 
     def _call(self, method: str, handlers: Handlers | None = None, /, **params: Any) -> Any:
         given = {name: value for name, value in params.items() if value is not None}
-        return self._bridge.call(method, given, handlers)
+        return self._bridge.call(method, given, handlers, _feed(given))
+
+
+def _feed(given: dict[str, Any]) -> Feed | None:
+    """Take a command's input out of its arguments: what is longer than a piece goes beside them."""
+    stdin = given.pop("stdin", None)
+    if isinstance(stdin, str):
+        stdin = stdin.encode()
+    if isinstance(stdin, bytes) and len(stdin) <= INPUT_PIECE:
+        if stdin:
+            given["stdin"] = encode(stdin)
+        return None
+    return None if stdin is None else Feed(stdin)
 
 
 def _shape(
@@ -271,10 +284,10 @@ def _shape(
 
 
 def _command(
-    command: str, timeout_seconds: int, stdin: bytes | None, on_stdout: OnOutput | None, on_stderr: OnOutput | None
+    command: str, timeout_seconds: int, stdin: Input | None, on_stdout: OnOutput | None, on_stderr: OnOutput | None
 ) -> dict[str, Any]:
     return {
-        "command": command, "timeout_seconds": timeout_seconds, "stdin": encode(stdin) if stdin else None,
+        "command": command, "timeout_seconds": timeout_seconds, "stdin": stdin,
         "stream": True if on_stdout or on_stderr else None,
     }
 

@@ -1,4 +1,4 @@
-package supervisor
+package guest
 
 import (
 	"bytes"

@@ -1,0 +1,282 @@
+// Package guest is one running guest, however it came to be (booted, cloned, or stood in for by the host), the link to
+// it, and why it ended.
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/network"
+	"github.com/pyro-mcp/pyro/internal/vmm"
+	"github.com/pyro-mcp/pyro/internal/wire"
+)
+
+// How long a guest may take to end by itself before it is ended, and to write its disk before a command's caller is
+// answered.
+const (
+	shutdownLimit = 3 * time.Second
+	syncLimit     = 20 * time.Second
+)
+
+// Machine is what a guest runs in: a VMM's process, or the host itself, confined. See [vmm.Machine] for what its
+// methods promise.
+type Machine interface {
+	Done() <-chan struct{}
+	Err() error
+	Kill() error
+}
+
+// Guest is a running guest and all that it needs. Its methods may be called from any goroutine. Kill ends it and
+// releases everything.
+type Guest struct {
+	facts   Facts
+	client  *link.Client
+	machine Machine
+	wire    *wire.Conn
+	pipe    io.ReadWriteCloser // under wire
+	console *console
+	network *network.Network // nil without one
+
+	diskError atomic.Pointer[string] // what the host said when it failed a disk
+	broken    atomic.Pointer[error]  // how the guest broke the protocol, if that is why it was ended
+	ending    atomic.Bool            // the end was asked for
+	once      sync.Once
+
+	done  chan struct{} // closed when it has ended, cause is known and everything is released
+	cause error         // read after done
+
+	scratch string     // path of the disk with the spool; empty is none
+	spoolAt int64      // where the spool begins, in bytes
+	spool   sync.Mutex // held by the import that uses it
+}
+
+func newGuest(facts Facts) *Guest { return &Guest{facts: facts, done: make(chan struct{})} }
+
+// Join makes a guest of a machine that runs already, over the link to its agent: what it is asked first, and who it is.
+// The machine and the link are the guest's from then on, also if Join fails.
+func (l Launcher) Join(ctx context.Context, spec Spec, m Machine, pipe io.ReadWriteCloser, facts Facts) (*Guest, error) {
+	g := newGuest(facts)
+	g.machine, g.pipe = m, pipe
+	err := g.guarded(ctx, g.greet)
+	if err == nil {
+		err = g.identify(ctx, spec)
+	}
+	if err != nil {
+		g.Kill()
+		return nil, err
+	}
+	go g.tend(l.Log)
+	return g, nil
+}
+
+// Facts says what the guest has come to be.
+func (g *Guest) Facts() Facts { return g.facts }
+
+// Done is closed when the guest has ended and everything around it is released.
+func (g *Guest) Done() <-chan struct{} { return g.done }
+
+// Cause is why the guest ended, once Done is closed: nil if it was asked to.
+func (g *Guest) Cause() error { return g.cause }
+
+// Dying tells whether the guest has just ended, or is about to.
+func (g *Guest) Dying() bool {
+	select {
+	case <-g.wire.Done():
+		return true
+	default:
+	}
+	m, ok := g.machine.(vmm.Mortal)
+	return ok && m.Dying()
+}
+
+// Kill ends the guest at once. It is safe to call again, and from several sides.
+func (g *Guest) Kill() {
+	g.ending.Store(true)
+	g.end()
+}
+
+func (g *Guest) end() {
+	g.once.Do(func() {
+		g.machine.Kill()
+		g.release()
+	})
+}
+
+// release closes what stands around the machine, which has ended or was never there.
+func (g *Guest) release() {
+	if g.wire != nil {
+		g.wire.Close()
+	}
+	if g.pipe != nil {
+		g.pipe.Close()
+	}
+	if g.network != nil {
+		g.network.Close()
+	}
+	if g.console != nil {
+		g.console.Close()
+	}
+}
+
+// Shutdown asks the guest to write everything out and to end, and waits for that a little; it may not listen. Kill it
+// afterwards.
+func (g *Guest) Shutdown() {
+	g.ending.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownLimit)
+	defer cancel()
+	if err := g.client.Call(ctx, link.OpShutdown, link.Empty{}, nil); err != nil {
+		return
+	}
+	select {
+	case <-g.machine.Done():
+	case <-ctx.Done():
+	}
+}
+
+// Sync returns when everything that was written in the guest is on its disk.
+func (g *Guest) Sync() error {
+	ctx, cancel := context.WithTimeout(context.Background(), syncLimit)
+	defer cancel()
+	err := g.client.Call(ctx, link.OpSync, link.Empty{}, nil)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &link.Error{Code: link.CodeGuestLost, Message: "the guest did not write its disk in time"}
+	}
+	return g.Lost(err)
+}
+
+// Forward passes a request and what follows it on to the guest, as [link.Forward] does.
+func (g *Guest) Forward(ctx context.Context, req link.Request, from *wire.Stream, tap func(wire.Message)) (link.Reply, error) {
+	return link.Forward(ctx, from, req, g.client, tap)
+}
+
+// DiskError is what the host said when it failed the guest's disk, empty if it has not.
+func (g *Guest) DiskError() string {
+	if why := g.diskError.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+// Lost words the loss of a guest by what is known of it. Other errors, and nil, it gives back as they are.
+func (g *Guest) Lost(err error) error {
+	var far *link.Error
+	if !errors.As(err, &far) || far.Code != link.CodeGuestLost {
+		return err
+	}
+	return &link.Error{Code: link.CodeGuestLost, Message: g.causeOfDeath(), Hint: far.Hint}
+}
+
+// causeOfDeath says in one sentence why the guest is no more. It waits a moment for the machine to have ended, since
+// the link is often the first to know.
+func (g *Guest) causeOfDeath() string {
+	select {
+	case <-g.machine.Done():
+	case <-time.After(time.Second):
+		return "the guest no longer answers"
+	}
+	if g.console != nil {
+		if last := g.console.panicLine(); last != "" {
+			return "the guest's kernel gave up: " + last
+		}
+	}
+	if why := g.DiskError(); why != "" {
+		return "the host failed the guest's disk (is the host's disk full?): " + why
+	}
+	if broken := g.broken.Load(); broken != nil {
+		return "the guest was ended, because its link failed: " + (*broken).Error()
+	}
+	if err := g.machine.Err(); err != nil {
+		return "the guest's virtual machine ended: " + err.Error()
+	}
+	return "the guest ended by itself"
+}
+
+// endUnreachable ends a machine whose guest can never be spoken to again. Most often the machine has ended already and
+// only the news of it are waited for.
+func (g *Guest) endUnreachable() {
+	<-g.wire.Done()
+	select {
+	case <-g.machine.Done():
+	case <-time.After(shutdownLimit):
+		if err := g.wire.Err(); err != nil {
+			g.broken.Store(&err)
+		}
+		g.machine.Kill()
+	}
+}
+
+// tend notes what happens to a guest until it has ended.
+func (g *Guest) tend(log *slog.Logger) {
+	go g.endUnreachable()
+	if w, ok := g.machine.(vmm.Watcher); ok {
+		for e := range w.Events() {
+			if e.Kind == vmm.DiskError {
+				g.diskError.CompareAndSwap(nil, &e.Detail)
+			}
+			log.Info("event", "kind", e.Kind, "detail", e.Detail)
+		}
+	}
+	<-g.machine.Done()
+	if !g.ending.Load() {
+		g.cause = &link.Error{Code: link.CodeGuestLost, Message: g.causeOfDeath()}
+	}
+	g.end()
+	close(g.done)
+}
+
+// guarded talks to a guest that may die, or say nothing until the context ends.
+func (g *Guest) guarded(ctx context.Context, talk func(context.Context) error) error {
+	stop := context.AfterFunc(ctx, func() { g.pipe.Close() })
+	defer stop()
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		select {
+		case <-g.machine.Done():
+			g.pipe.Close()
+		case <-over:
+		}
+	}()
+	return talk(ctx)
+}
+
+// greet waits until the agent answers.
+func (g *Guest) greet(ctx context.Context) error {
+	conn, err := wire.Dial(g.pipe, wire.Options{})
+	if err != nil {
+		return g.failed("the guest did not start", err)
+	}
+	g.wire, g.client = conn, link.NewClient(conn)
+	var hello link.Hello
+	if err := g.client.Call(ctx, link.OpHello, link.Empty{}, &hello); err != nil {
+		return g.failed("the guest's agent did not answer", err)
+	}
+	if hello.Version != link.Version {
+		return fmt.Errorf("the guest's agent speaks version %d of the protocol, not %d", hello.Version, link.Version)
+	}
+	return nil
+}
+
+// failed prefers what is known of the machine's end to the broken link that followed from it.
+func (g *Guest) failed(what string, err error) error {
+	var far *link.Error
+	if errors.As(err, &far) && far.Code != link.CodeGuestLost {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	select {
+	case <-g.machine.Done():
+		return fmt.Errorf("%s: %s", what, g.causeOfDeath())
+	case <-time.After(100 * time.Millisecond):
+	}
+	if g.console != nil && g.console.panicLine() != "" {
+		return fmt.Errorf("%s: %s", what, g.console.panicLine())
+	}
+	return fmt.Errorf("%s in time: %w", what, err)
+}

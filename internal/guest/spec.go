@@ -1,0 +1,78 @@
+package guest
+
+import (
+	"log/slog"
+
+	"github.com/pyro-mcp/pyro/internal/environment"
+	"github.com/pyro-mcp/pyro/internal/network"
+	"github.com/pyro-mcp/pyro/internal/vmm"
+)
+
+// Spec is all that a guest is made of.
+type Spec struct {
+	ID        string // the VM's, which is the guest's host name
+	MachineID string // 32 lower-case hex digits; it stays the same for a task that is started again
+	Dir       string // the VM's own directory, where the files named below are made
+	CacheDir  string // where environments, templates and what drivers know are kept
+
+	Image       string // path of the read-only base image
+	ImageSHA256 string
+	Kernel      Kernel
+
+	// Env, User and WorkDir are what the image says about commands: variables, who runs them and where. An empty
+	// User is root, an empty WorkDir /workspace.
+	Env     []string
+	User    string
+	WorkDir string
+
+	VCPUs   int
+	MemMiB  int
+	DiskMiB int
+	Durable bool // the disk outlives the guest, so that what is flushed must reach the host's disk
+
+	Network bool
+	Allow   []string // what the guest may reach, as package network reads rules
+	Publish []string // the guest's ports that the host listens for
+
+	VMM         string // the driver's name; empty is the table's default
+	Accelerator string // what is wanted of the driver: auto, kvm, tcg
+	AllowHost   bool   // the host may stand in, confined, if no guest can be had
+
+	// Files of the VM's directory, by name.
+	ScratchFile string
+	ConsoleFile string
+	NetworkFile string
+}
+
+// Kernel is what a guest runs on.
+type Kernel = environment.Kernel
+
+// CheckRules says whether a guest's network rules can be read.
+func CheckRules(allow, publish []string) error {
+	_, err := network.Parse(network.Config{Allow: allow, Publish: publish})
+	return err
+}
+
+// Drivers is the table of drivers that a [Launcher] is handed.
+type Drivers = vmm.Drivers
+
+// Launcher starts guests.
+type Launcher struct {
+	Drivers Drivers
+	Log     *slog.Logger // never nil
+}
+
+// How commands are executed, in the contract's words.
+const (
+	ModeGuest = "guest"
+	ModeHost  = "host_compat"
+)
+
+// Facts are what a guest has come to be.
+type Facts struct {
+	Mode        string // ModeGuest or ModeHost
+	Accelerator string // empty if the host stands in
+	MemMiB      int
+	Warm        bool   // it was started from a template
+	Confinement string // of the host, if that stands in
+}

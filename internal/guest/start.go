@@ -1,0 +1,254 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pyro-mcp/pyro/internal/environment"
+	"github.com/pyro-mcp/pyro/internal/image"
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/vmm"
+	"golang.org/x/sys/unix"
+)
+
+// bootLimit bounds a guest's start. It is long because an emulated guest on a busy host is slow, and because one
+// that cannot start is nearly always found out earlier, by the end of its machine.
+const bootLimit = 90 * time.Second
+
+// probeLimit bounds the boot that decides whether KVM is any use.
+const probeLimit = 15 * time.Second
+
+// agentEnv is for the agent's environment, to which the kernel passes what it does not know itself. To interrupt a
+// goroutine takes a signal, which nothing in the agent computes long enough to be worth, and an emulator must translate.
+// With one processor, Go's runtime hands it to another thread at each system call that takes longer than 20 µs, which
+// under emulation is each; with one to spare it waits for 10 ms. Unpacking files is three times as fast.
+const agentEnv = "GODEBUG=asyncpreemptoff=1 GOMAXPROCS=2"
+
+// Start starts a guest by whatever way is open: from a template if there is one, else by a boot, else, if that is
+// allowed, with the host standing in. The context bounds the start, not the guest's life. The caller must [Guest.Kill]
+// the guest at the latest when it is of no more use. An error is a *[link.Error].
+func (l Launcher) Start(ctx context.Context, spec Spec) (*Guest, error) {
+	limited, cancel := context.WithTimeout(ctx, bootLimit)
+	defer cancel()
+	g, err := l.startVM(limited, spec)
+	if err == nil {
+		return g, nil
+	}
+	if !spec.AllowHost || ctx.Err() != nil {
+		return nil, unavailable(err)
+	}
+	l.Log.Warn("no guest can be had, the host stands in", "error", err)
+	return l.startHost(ctx, spec)
+}
+
+// unavailable words the failure to start a guest.
+func unavailable(err error) error {
+	var far *link.Error
+	if errors.As(err, &far) {
+		return err
+	}
+	out := &link.Error{Code: link.CodeUnavailable, Message: err.Error()}
+	var hinter vmm.Hinter
+	if errors.As(err, &hinter) {
+		out.Hint = hinter.Hint()
+	}
+	return out
+}
+
+// plan is all that is decided before a VMM is started.
+type plan struct {
+	Spec
+	driver      vmm.Driver
+	initrd      string
+	accelerator vmm.Accelerator // the one chosen
+	scratch     string          // path of the disk
+	cmdline     string          // ours of the kernel command line
+	memory      *vmm.Memory     // nil if it is nobody else's business
+	incoming    *os.File        // a template's state
+}
+
+// plan decides how a guest is to be started.
+func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
+	if spec.Image == "" {
+		return plan{}, errors.New("the environment is not installed")
+	}
+	program, err := agent()
+	if err != nil {
+		return plan{}, err
+	}
+	if err := roomFor(spec.MemMiB); err != nil {
+		return plan{}, err
+	}
+	driver, err := l.Drivers.Driver(spec.VMM, spec.CacheDir)
+	if err != nil {
+		return plan{}, err
+	}
+	p := plan{Spec: spec, driver: driver, scratch: filepath.Join(spec.Dir, spec.ScratchFile), cmdline: agentEnv}
+	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program); err != nil {
+		return plan{}, err
+	}
+	choice, err := driver.Accelerator(ctx, vmm.Accelerator(spec.Accelerator), func(ctx context.Context, a vmm.Accelerator) error {
+		return l.tryBoot(ctx, p, a)
+	})
+	p.accelerator = choice.Accelerator
+	return p, err
+}
+
+// startVM starts a guest in a virtual machine: from a template if there is one, else by a boot.
+func (l Launcher) startVM(ctx context.Context, spec Spec) (*Guest, error) {
+	p, err := l.plan(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	if g := l.clone(ctx, p); g != nil {
+		return g, nil
+	}
+	return l.bring(ctx, p)
+}
+
+// bring starts a guest and makes it ready for commands.
+func (l Launcher) bring(ctx context.Context, p plan) (*Guest, error) {
+	g, err := l.prepare(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.identify(ctx, p.Spec); err != nil {
+		g.Kill()
+		return nil, err
+	}
+	go g.tend(l.Log)
+	return g, nil
+}
+
+// prepare starts a guest and waits for its agent, without making it a machine of its own.
+func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
+	if _, err := os.Lstat(p.scratch); errors.Is(err, fs.ErrNotExist) {
+		if err := image.WriteScratch(p.scratch, int64(p.DiskMiB)<<20+link.SpoolSize); err != nil {
+			return nil, fmt.Errorf("cannot make the VM's disk: %w", err)
+		}
+	}
+	g := newGuest(Facts{Mode: ModeGuest, Accelerator: string(p.accelerator), MemMiB: p.MemMiB})
+	g.scratch, g.spoolAt = p.scratch, int64(p.DiskMiB)<<20
+	if err := g.power(ctx, p); err != nil {
+		return nil, err
+	}
+	if err := g.guarded(ctx, g.greet); err != nil {
+		g.Kill()
+		return nil, err
+	}
+	return g, nil
+}
+
+// power starts the VMM with everything in its hands.
+func (g *Guest) power(ctx context.Context, p plan) (err error) {
+	spec := vmm.Spec{
+		Name:        p.ID,
+		Kernel:      p.Kernel.Path,
+		Initrd:      p.initrd,
+		VCPUs:       p.VCPUs,
+		MemMiB:      p.MemMiB,
+		Accelerator: p.accelerator,
+		Cmdline:     p.cmdline,
+		Memory:      p.memory,
+		Incoming:    p.incoming,
+		Disks: []vmm.Disk{
+			{Path: p.Image, ID: "base", ReadOnly: true},
+			{Path: p.scratch, ID: "scratch", Durable: p.Durable},
+		},
+	}
+	var child []*os.File
+	defer func() {
+		for _, f := range child {
+			f.Close()
+		}
+		if err != nil {
+			g.release()
+		}
+	}()
+	pair := func(name string) (*os.File, *os.File, error) {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		parentEnd, childEnd := os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name)
+		child = append(child, childEnd)
+		return parentEnd, childEnd, nil
+	}
+	pipe, vmmLink, err := pair("link")
+	if err != nil {
+		return err
+	}
+	spec.Link, g.pipe = vmmLink, pipe
+	if p.Network {
+		frames, vmmFrames, err := pair("network")
+		if err != nil {
+			return err
+		}
+		if g.network, err = newNetwork(p.Spec); err != nil {
+			frames.Close()
+			return err
+		}
+		spec.Network, spec.MAC = vmmFrames, g.network.Guest().MAC
+		spec.Cmdline += " " + link.WordNetwork
+		go g.network.Serve(frames)
+	}
+	console, writer, err := openConsole(filepath.Join(p.Dir, p.ConsoleFile))
+	if err != nil {
+		return err
+	}
+	child = append(child, writer)
+	g.console, spec.Console = console, writer
+	m, err := p.driver.Start(ctx, spec)
+	if err != nil {
+		return err
+	}
+	g.machine = m
+	return nil
+}
+
+// tryBoot boots a guest with an accelerator, runs a command in it and throws it away.
+func (l Launcher) tryBoot(ctx context.Context, p plan, a vmm.Accelerator) error {
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	p.accelerator, p.scratch = a, filepath.Join(p.Dir, "probe.img")
+	p.Network, p.Durable, p.DiskMiB = false, false, 256
+	defer os.Remove(p.scratch)
+	g, err := l.bring(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer g.Kill()
+	_, err = g.client.Exec(ctx, link.Exec{Argv: []string{"/bin/true"}}, link.Streams{})
+	return err
+}
+
+// roomFor refuses a guest that the host has no memory for, before it is found out in the middle of something.
+func roomFor(mib int) error {
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return nil
+	}
+	var free int64
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if len(fields) >= 2 && (fields[0] == "MemAvailable:" || fields[0] == "SwapFree:") {
+			kib, _ := strconv.ParseInt(fields[1], 10, 64)
+			free += kib
+		}
+	}
+	if int64(mib) > free>>10 {
+		return &link.Error{
+			Code:    link.CodeUnavailable,
+			Message: fmt.Sprintf("the host has %d MiB of memory left, not the %d MiB that the guest is to have", free>>10, mib),
+			Hint:    "ask for less with --mem-mib, or end other VMs",
+		}
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package supervisor
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+
+	"github.com/pyro-mcp/pyro/internal/guest"
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/record"
+)
+
+// running is the guest while it runs.
+type running struct {
+	*guest.Guest
+	noted chan struct{} // closed when the supervisor has noted its end
+}
+
+// current gives the guest if one runs.
+func (s *supervisor) current() *running {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running
+}
+
+// started gives the guest, started first if there is none.
+func (s *supervisor) started(ctx context.Context) (*running, error) {
+	s.boot.Lock()
+	defer s.boot.Unlock()
+	if g := s.current(); g != nil {
+		return g, nil
+	}
+	vm := s.snapshot()
+	if vm.ID == "" {
+		return nil, &link.Error{Code: link.CodeState, Message: "the VM does not exist yet"}
+	}
+	started, err := s.guests.Start(ctx, s.spec(vm))
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.fail(err.Error())
+		return nil, errors.Join(err, s.save())
+	}
+	g := &running{Guest: started, noted: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.removed {
+		g.Kill()
+		return nil, &link.Error{Code: link.CodeState, Message: "the VM is being deleted"}
+	}
+	facts := g.Facts()
+	s.running = g
+	s.vm.State, s.vm.ExecutionMode, s.vm.Accelerator = record.StateStarted, facts.Mode, facts.Accelerator
+	s.vm.Warm, s.vm.Confinement = facts.Warm, facts.Confinement
+	go s.watch(g)
+	return g, s.save()
+}
+
+// watch notes a guest's end.
+func (s *supervisor) watch(g *running) {
+	<-g.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running == g {
+		s.running = nil
+		s.vm.State = record.StateStopped
+		if cause := g.Cause(); cause != nil {
+			s.fail(cause.Error())
+		}
+		if err := s.save(); err != nil {
+			s.log.Error("cannot write the record", "error", err)
+		}
+	}
+	close(g.noted)
+}
+
+// stop ends the guest and keeps the disk.
+func (s *supervisor) stop() error {
+	s.boot.Lock()
+	defer s.boot.Unlock()
+	g := s.current()
+	if g == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.vm.State = record.StateStopped
+		return s.save()
+	}
+	g.Shutdown()
+	g.Kill()
+	<-g.noted
+	return nil
+}
+
+// spec is the guest that a record asks for.
+func (s *supervisor) spec(vm record.VM) guest.Spec {
+	return guest.Spec{
+		ID:          vm.ID,
+		MachineID:   machineID(vm),
+		Dir:         s.dir,
+		CacheDir:    vm.CacheDir,
+		Image:       vm.Boot.Image,
+		ImageSHA256: vm.Boot.ImageSHA256,
+		Kernel: guest.Kernel{
+			Path:       vm.Boot.Kernel.Path,
+			SHA256:     vm.Boot.Kernel.SHA256,
+			ModulesDir: vm.Boot.Kernel.ModulesDir,
+			Modules:    vm.Boot.Kernel.Modules,
+		},
+		Env:         vm.Boot.Env,
+		User:        vm.Boot.User,
+		WorkDir:     vm.Boot.WorkDir,
+		VCPUs:       vm.VCPUCount,
+		MemMiB:      vm.MemMiB,
+		DiskMiB:     vm.DiskMiB,
+		Durable:     vm.Kind == record.KindTask,
+		Network:     vm.NetworkEnabled,
+		Allow:       vm.Allow,
+		Publish:     vm.Publish,
+		Accelerator: vm.WantAccelerator,
+		AllowHost:   vm.AllowHostCompat,
+		ScratchFile: record.ScratchFile,
+		ConsoleFile: record.ConsoleFile,
+		NetworkFile: record.NetworkFile,
+	}
+}
+
+// machineID stays the same for a task that is started again.
+func machineID(vm record.VM) string {
+	sum := sha256.Sum256([]byte(vm.ID + vm.CreatedAt.String()))
+	return hex.EncodeToString(sum[:16])
+}
