@@ -39,13 +39,6 @@ func cutMiddle(s string, limit int, rest string) (string, bool) {
 	return fmt.Sprintf("%s\n[... %d bytes left out; %s ...]\n%s", s[:head], tail-head, rest, s[tail:]), true
 }
 
-// window is the part of a stream that a caller asked for, and whether more follows.
-func window(s string, offset, limit int) (string, bool) {
-	offset = min(offset, len(s))
-	end := min(offset+limit, len(s))
-	return s[offset:end], end < len(s)
-}
-
 // commandText words how a command ended, for models that read text.
 func commandText(o pyro.Output) string {
 	var b strings.Builder
@@ -55,6 +48,9 @@ func commandText(o pyro.Output) string {
 	}
 	if o.Notice != "" {
 		b.WriteString("\n" + o.Notice)
+		if remedy := pyro.CauseRemedy(o.Cause, wordingForModels()); remedy != "" {
+			b.WriteString("; " + remedy)
+		}
 	}
 	for _, s := range []struct{ name, text string }{{"stdout", o.Stdout}, {"stderr", o.Stderr}} {
 		if s.text == "" {

@@ -51,30 +51,12 @@ func describe(ctx context.Context, called *cobra.Command, err error) failure {
 		}
 		return failure{Kind: "usage", Message: usage.message, Hint: usage.hint, code: exitUsage}
 	}
-	f := failure{Kind: pyro.ErrorKind(err), Message: oneLine(err.Error()), Hint: oneLine(pyro.ErrorHint(err)), code: exitFailure}
-	if f.Hint == "" {
-		f.Hint = standingHint(err)
+	return failure{
+		Kind:    pyro.ErrorKind(err),
+		Message: oneLine(err.Error()),
+		Hint:    oneLine(pyro.ErrorRemedy(err, wording())),
+		code:    exitFailure,
 	}
-	return f
-}
-
-// standingHint says what to do about a kind of failure that came without a hint of its own.
-func standingHint(err error) string {
-	for _, h := range []struct {
-		kind error
-		hint string
-	}{
-		{pyro.ErrGuestUnavailable, "run 'pyro doctor' to see what this host lacks"},
-		{pyro.ErrLimitReached, "delete what is not needed, or raise PYRO_MAX_ACTIVE_VMS"},
-		{pyro.ErrGuestLost, "run the command again, with more --mem-mib if it needs much memory"},
-		{pyro.ErrEnvironment, "run 'pyro env list' to see the environments and 'pyro env pull NAME' to install one"},
-		{pyro.ErrNoSpace, "free disk space, for example with 'pyro env prune'"},
-	} {
-		if errors.Is(err, h.kind) {
-			return h.hint
-		}
-	}
-	return ""
 }
 
 // report tells how a run of the program ended, and gives its exit status.

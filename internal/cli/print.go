@@ -51,7 +51,11 @@ func (a *app) remark(format string, args ...any) {
 // notice passes on pyro's own word on how a command ended.
 func (a *app) notice(o pyro.Output) {
 	if o.Notice != "" {
-		fmt.Fprintln(a.stderr, "pyro: "+oneLine(o.Notice))
+		line := "pyro: " + oneLine(o.Notice)
+		if hint := pyro.CauseRemedy(o.Cause, wording()); hint != "" {
+			line += "; " + hint
+		}
+		fmt.Fprintln(a.stderr, line)
 	}
 }
 

@@ -13,18 +13,20 @@ import (
 //go:embed agent
 var agentFiles embed.FS
 
-// agent is the program that runs in the guest, with the digest that the build took of it: reading all of it at each
-// start would keep 3 MB in the memory of every supervisor.
+// agent is the program that runs in the guest, with the digest that the build took of it: reading all of it
+// at each start would keep 3 MB in the memory of every supervisor.
 func agent() (environment.Agent, error) {
 	const program = "agent/pyro-agent"
 	sum, err := agentFiles.ReadFile(program + ".sha256")
 	if errors.Is(err, fs.ErrNotExist) {
 		return environment.Agent{}, &link.Error{
 			Code:    link.CodeUnavailable,
+			Cause:   link.CauseNoAgent,
 			Message: "this pyro was built without its guest agent",
-			Hint:    "build it with make build, or name a complete pyro with Options.Command",
 		}
 	}
 	digest, _, _ := strings.Cut(string(sum), " ")
-	return environment.Agent{SHA256: digest, Open: func() ([]byte, error) { return agentFiles.ReadFile(program) }}, err
+	return environment.Agent{SHA256: digest, Open: func() ([]byte, error) {
+		return agentFiles.ReadFile(program)
+	}}, err
 }

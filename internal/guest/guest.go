@@ -66,7 +66,7 @@ func (l Launcher) Join(ctx context.Context, spec Spec, m Machine, pipe io.ReadWr
 	g.machine, g.pipe = m, pipe
 	err := g.guarded(ctx, g.greet)
 	if err == nil {
-		err = g.identify(ctx, spec)
+		err = g.become(ctx, spec)
 	}
 	if err != nil {
 		g.Kill()
@@ -146,7 +146,11 @@ func (g *Guest) Sync() error {
 	defer cancel()
 	err := g.client.Call(ctx, link.OpSync, link.Empty{}, nil)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &link.Error{Code: link.CodeGuestLost, Message: "the guest did not write its disk in time"}
+		return &link.Error{
+			Code:    link.CodeGuestLost,
+			Cause:   link.CauseGuestStuck,
+			Message: "the guest did not write its disk in time",
+		}
 	}
 	return g.Lost(err)
 }
@@ -170,32 +174,51 @@ func (g *Guest) Lost(err error) error {
 	if !errors.As(err, &far) || far.Code != link.CodeGuestLost {
 		return err
 	}
-	return &link.Error{Code: link.CodeGuestLost, Message: g.causeOfDeath(), Hint: far.Hint}
+	return g.causeOfDeath()
 }
 
-// causeOfDeath says in one sentence why the guest is no more. It waits a moment for the machine to have ended, since
-// the link is often the first to know.
-func (g *Guest) causeOfDeath() string {
+// causeOfDeath says why the guest is no more. It waits a moment for the machine to have ended, since the link is often
+// the first to know.
+func (g *Guest) causeOfDeath() *link.Error {
+	died := func(cause link.Cause, message string) *link.Error {
+		return &link.Error{Code: link.CodeGuestLost, Cause: cause, Message: message}
+	}
 	select {
 	case <-g.machine.Done():
 	case <-time.After(time.Second):
-		return "the guest no longer answers"
+		return died(link.CauseGuestStuck, "the guest no longer answers")
 	}
-	if g.console != nil {
-		if last := g.console.panicLine(); last != "" {
-			return "the guest's kernel gave up: " + last
-		}
+	if line := g.panicLine(); line != "" {
+		return died(link.CausePanic, "the guest's kernel gave up: "+line)
 	}
 	if why := g.DiskError(); why != "" {
-		return "the host failed the guest's disk (is the host's disk full?): " + why
+		return died(link.CauseHostDisk, HostDisk(why))
 	}
 	if broken := g.broken.Load(); broken != nil {
-		return "the guest was ended, because its link failed: " + (*broken).Error()
+		return died(link.CauseProtocol, "the guest broke the rules of its link and was ended: "+(*broken).Error())
 	}
-	if err := g.machine.Err(); err != nil {
-		return "the guest's virtual machine ended: " + err.Error()
+	err := g.machine.Err()
+	switch {
+	case err == nil:
+		return died(link.CauseGuestEnded, "the guest ended by itself")
+	case errors.Is(err, vmm.ErrKilled):
+		return died(link.CauseStopped, "the guest was stopped while the command ran")
+	case errors.Is(err, vmm.ErrKilledOutside):
+		return died(link.CauseKilled, "the guest's virtual machine ended: "+err.Error())
 	}
-	return "the guest ended by itself"
+	return died("", "the guest's virtual machine ended: "+err.Error())
+}
+
+// HostDisk words the host's failure of a guest's disk, of which it has said why.
+func HostDisk(why string) string {
+	return "the host failed the guest's disk (is the host's disk full?): " + why
+}
+
+func (g *Guest) panicLine() string {
+	if g.console == nil {
+		return ""
+	}
+	return g.console.panicLine()
 }
 
 // endUnreachable ends a machine whose guest can never be spoken to again. Most often the machine has ended already and
@@ -225,7 +248,7 @@ func (g *Guest) tend(log *slog.Logger) {
 	}
 	<-g.machine.Done()
 	if !g.ending.Load() {
-		g.cause = &link.Error{Code: link.CodeGuestLost, Message: g.causeOfDeath()}
+		g.cause = g.causeOfDeath()
 	}
 	g.end()
 	close(g.done)
@@ -253,7 +276,7 @@ func (g *Guest) greet(ctx context.Context) error {
 	if err != nil {
 		return g.failed("the guest did not start", err)
 	}
-	g.wire, g.client = conn, link.NewClient(conn)
+	g.wire, g.client = conn, link.NewGuestClient(conn)
 	var hello link.Hello
 	if err := g.client.Call(ctx, link.OpHello, link.Empty{}, &hello); err != nil {
 		return g.failed("the guest's agent did not answer", err)
@@ -272,11 +295,11 @@ func (g *Guest) failed(what string, err error) error {
 	}
 	select {
 	case <-g.machine.Done():
-		return fmt.Errorf("%s: %s", what, g.causeOfDeath())
+		return fmt.Errorf("%s: %w", what, g.causeOfDeath())
 	case <-time.After(100 * time.Millisecond):
 	}
-	if g.console != nil && g.console.panicLine() != "" {
-		return fmt.Errorf("%s: %s", what, g.console.panicLine())
+	if line := g.panicLine(); line != "" {
+		return fmt.Errorf("%s: %s", what, line)
 	}
 	return fmt.Errorf("%s in time: %w", what, err)
 }

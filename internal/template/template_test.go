@@ -13,7 +13,8 @@ import (
 // freeze fills a draft in as a monitor would.
 func freeze(_ context.Context, d Draft) error {
 	_, err := d.State.WriteString("the devices' state")
-	return errors.Join(err, os.WriteFile(d.Memory, make([]byte, 64<<10), 0o600), os.WriteFile(d.Scratch, make([]byte, 8<<10), 0o600))
+	return errors.Join(err, os.WriteFile(d.Memory, make([]byte, 64<<10), 0o600),
+		os.WriteFile(d.Scratch, make([]byte, 8<<10), 0o600))
 }
 
 // made gives a store with the template of a key in it.
@@ -39,7 +40,17 @@ func TestATemplateIsFoundByItsWholeKey(t *testing.T) {
 		t.Error(err)
 	}
 	for _, other := range []Key{{Image: "b", VCPUs: 1, MemMiB: 1024}, {Image: "a", VCPUs: 2, MemMiB: 1024},
-		{Image: "a", VCPUs: 1, MemMiB: 1024, Network: true}, {Image: "a", VCPUs: 1, MemMiB: 1024, VMM: "x"}} {
+		{
+			Image:   "a",
+			VCPUs:   1,
+			MemMiB:  1024,
+			Network: true,
+		}, {
+			Image:  "a",
+			VCPUs:  1,
+			MemMiB: 1024,
+			VMM:    "x",
+		}} {
 		if s.Find(other) != nil {
 			t.Errorf("%+v is found", other)
 		}
@@ -61,6 +72,15 @@ func TestADamagedTemplateIsThrownAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	touch := func(path string) error { // what it says is the same
+		data, err := os.ReadFile(path)
+		return errors.Join(err, os.Chmod(path, 0o600), os.WriteFile(path, data, 0o600))
+	}
+	backdate := func(path string) error {
+		info, err := os.Stat(path)
+		return errors.Join(err, os.Chmod(path, 0o600), overwrite(path, "changed"),
+			os.Chtimes(path, info.ModTime(), info.ModTime()))
+	}
 	for name, c := range map[string]struct {
 		file   string
 		damage func(string) error
@@ -68,6 +88,10 @@ func TestADamagedTemplateIsThrownAway(t *testing.T) {
 		"memory cut short":      {memoryFile, shorten},
 		"memory with holes":     {memoryFile, hollow},
 		"memory missing":        {memoryFile, os.Remove},
+		"memory changed":        {memoryFile, func(path string) error { return overwrite(path, "changed") }},
+		"memory backdated":      {memoryFile, backdate},
+		"memory written anew":   {memoryFile, touch},
+		"disk backdated":        {scratchFile, backdate},
 		"another state":         {stateFile, write("the devices' State")},
 		"state missing":         {stateFile, os.Remove},
 		"disk cut short":        {scratchFile, shorten},
@@ -80,6 +104,7 @@ func TestADamagedTemplateIsThrownAway(t *testing.T) {
 			key := Key{Image: "a"}
 			s := made(t, key)
 			dir := filepath.Join(s.dir, key.Name())
+			tick(t, filepath.Join(dir, memoryFile))
 			if err := c.damage(filepath.Join(dir, c.file)); err != nil {
 				t.Fatal(err)
 			}
@@ -93,6 +118,59 @@ func TestADamagedTemplateIsThrownAway(t *testing.T) {
 				t.Errorf("it cannot be made again: %v", err)
 			}
 		})
+	}
+}
+
+// tick waits until the host's file times have moved on from a file's: older kernels count them in steps of
+// some ms.
+func tick(t *testing.T, path string) {
+	t.Helper()
+	then, err := stampOf(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe := filepath.Join(t.TempDir(), "probe")
+	for now := then; now.Changed <= then.Changed; {
+		if err := os.WriteFile(probe, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if now, err = stampOf(probe); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// overwrite changes a file's first bytes.
+func overwrite(path, with string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(with)
+	return errors.Join(err, f.Close())
+}
+
+// A template that does not come up goes at once, though clones hold it, the one included that found that out.
+func TestATemplateIsDiscardedWhileItIsHeld(t *testing.T) {
+	key := Key{Image: "a"}
+	s := made(t, key)
+	mine, other := s.Find(key), s.Find(key)
+	if mine == nil || other == nil {
+		t.Fatal("it is not found")
+	}
+	defer mine.Close()
+	defer other.Close()
+	if err := mine.Discard(); err != nil {
+		t.Error(err)
+	}
+	if s.Find(key) != nil {
+		t.Error("it is still found")
+	}
+	if err := other.Discard(); err != nil {
+		t.Errorf("the second to discard it: %v", err)
+	}
+	if _, err := s.Make(t.Context(), key, freeze); err != nil || s.Find(key) == nil {
+		t.Errorf("it cannot be made again: %v", err)
 	}
 }
 
@@ -117,7 +195,9 @@ func TestOneMakerAtATime(t *testing.T) {
 
 func TestAFailedMakerLeavesNothing(t *testing.T) {
 	s, broken := Open(t.TempDir()), errors.New("broken")
-	_, err := s.Make(t.Context(), Key{}, func(ctx context.Context, d Draft) error { return errors.Join(freeze(ctx, d), broken) })
+	_, err := s.Make(t.Context(), Key{}, func(ctx context.Context, d Draft) error {
+		return errors.Join(freeze(ctx, d), broken)
+	})
 	if !errors.Is(err, broken) {
 		t.Error(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
 // maxTail bounds what is kept of QEMU's standard error.
@@ -116,7 +118,7 @@ func (p *process) failure() error {
 	}
 	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		if status.Signal() == syscall.SIGKILL {
-			return errors.New("qemu was killed from outside, perhaps by the host for want of memory")
+			return fmt.Errorf("qemu was %w, perhaps by the host for want of memory", vmm.ErrKilledOutside)
 		}
 		return fmt.Errorf("qemu ended by signal %d (%s)%s", int(status.Signal()), status.Signal(), after(last))
 	}
