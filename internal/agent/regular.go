@@ -11,8 +11,8 @@ import (
 // errNotRegular is in the chain of the error about a FIFO, a device or a directory where a file is to be.
 var errNotRegular = errors.New("it is not a regular file")
 
-// openRegular opens a file of the guest's for reading. Opening never waits, as it would for a FIFO's other end, and
-// what is not a regular file is not read: a read of it might never end.
+// openRegular opens a file of the guest's for reading. Opening never waits, as it would for a FIFO's other
+// end, and what is not a regular file is not read: a read of it might never end.
 func openRegular(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if errors.Is(err, unix.ENXIO) {
