@@ -12,11 +12,13 @@ func never() bool { return false }
 
 func newTaskShell(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "shell ID", Short: "Open the user's shell in a task, on a terminal",
+		Use:   "shell ID",
+		Short: "Open the user's shell in a task, on a terminal",
 		Long: `Opens the shell of the environment's user in /workspace of a task, on a terminal. The exit status
 is the shell's own.`,
-		Example: "  pyro task shell \"$id\"",
-		Args:    exactly("ID"), ValidArgsFunction: a.completeTask(false),
+		Example:           "  pyro task shell \"$id\"",
+		Args:              exactly("ID"),
+		ValidArgsFunction: a.completeTask(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			argv := []string{"/bin/sh", "-c", loginShell}
 			tty := &terminalFlags{terminal: true, timed: never}
