@@ -65,7 +65,7 @@ func (l Launcher) clone(ctx context.Context, p plan) *Guest {
 		return nil // Nobody waits any more; that is no fault of the template's.
 	}
 	l.Log.Warn("a template does not come up and is thrown away", "template", key.Name(), "error", err)
-	if err := errors.Join(os.Remove(p.scratch), store.Discard(key)); err != nil {
+	if err := errors.Join(os.Remove(p.scratch), t.Discard()); err != nil {
 		l.Log.Warn("what a template left cannot be removed", "error", err)
 	}
 	return nil

@@ -13,10 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Discard removes the template of a key, now or, where clones are just starting from it, at a later prune.
-func (s *Store) Discard(key Key) error {
-	_, err := remove(filepath.Join(s.dir, key.Name()))
-	return err
+// Discard removes a template that does not come up, whoever else is starting from it: what they have mapped they keep,
+// and who has not opened it yet finds none. The template is to be closed all the same.
+func (t *Template) Discard() error { return drop(t.dir) }
+
+// drop deletes a template's directory, under another name first, so that nobody finds it half deleted.
+func drop(dir string) error {
+	gone := dir + ".gone"
+	err := errors.Join(os.RemoveAll(gone), os.Rename(dir, gone))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // Somebody else was quicker.
+	}
+	return errors.Join(err, os.RemoveAll(gone))
 }
 
 // remove deletes a template that nobody is starting from, and gives what it freed. Running clones keep what they
@@ -31,16 +39,7 @@ func remove(dir string) (freed int64, err error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
-	freed = usage(dir)
-	// Under another name first, so that nobody finds it half deleted.
-	gone := dir + ".gone"
-	if err := errors.Join(os.RemoveAll(gone), os.Rename(dir, gone)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return 0, nil
-		}
-		return 0, err
-	}
-	return freed, os.RemoveAll(gone)
+	return usage(dir), drop(dir)
 }
 
 func usage(dir string) (n int64) {
@@ -73,7 +72,7 @@ func (s *Store) Prune(keep func(Key) bool, limit int64) ([]Removed, error) {
 	}
 	var out []Removed
 	var failed []error
-	drop := func(dir string) {
+	discard := func(dir string) {
 		freed, err := remove(dir)
 		failed = append(failed, err)
 		if freed > 0 {
@@ -97,7 +96,7 @@ func (s *Store) Prune(keep func(Key) bool, limit int64) ([]Removed, error) {
 		default:
 			key, used, err := describe(dir)
 			if err != nil || !keep(key) {
-				drop(dir)
+				discard(dir)
 				continue
 			}
 			rest = append(rest, kept{dir, used, usage(dir)})
@@ -107,7 +106,7 @@ func (s *Store) Prune(keep func(Key) bool, limit int64) ([]Removed, error) {
 	var total int64
 	for _, k := range rest {
 		if total += k.size; total > limit {
-			drop(k.dir)
+			discard(k.dir)
 		}
 	}
 	return out, errors.Join(failed...)

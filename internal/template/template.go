@@ -20,7 +20,7 @@ import (
 )
 
 // Format is part of each key: it is raised where a template made before would be wrong now.
-const Format = 1
+const Format = 2
 
 // Key is all that a template depends on. Anything that differs makes another template.
 type Key struct {
@@ -60,6 +60,16 @@ type meta struct {
 	MemoryOnDisk int64     `json:"memory_on_disk"`
 	ScratchBytes int64     `json:"scratch_bytes"`
 	StateSHA256  string    `json:"state_sha256"`
+	Memory       stamp     `json:"memory"`
+	Scratch      stamp     `json:"scratch"`
+}
+
+// stamp is what tells that a file is still the one that was written, without reading it: whoever writes to a file
+// changes its times, and nobody can set the time of the last change back. A copy has another stamp.
+type stamp struct {
+	Inode    uint64 `json:"inode"`
+	Modified int64  `json:"modified_ns"`
+	Changed  int64  `json:"changed_ns"`
 }
 
 // Store is the templates of one cache directory.
@@ -94,7 +104,7 @@ func (s *Store) Find(key Key) *Template {
 	t, err := open(dir, key)
 	if err != nil {
 		lock.Close()
-		s.Discard(key)
+		_ = drop(dir) // What cannot be removed is not found the next time either.
 		return nil
 	}
 	t.lock = lock
@@ -114,10 +124,10 @@ func open(dir string, key Key) (_ *Template, err error) {
 	}
 	t := &Template{dir: dir, Memory: filepath.Join(dir, memoryFile), Scratch: filepath.Join(dir, scratchFile)}
 	memory, onDisk, err := sizes(t.Memory)
-	if err != nil || memory != m.MemoryBytes || onDisk < m.MemoryOnDisk {
+	if err != nil || memory != m.MemoryBytes || onDisk < m.MemoryOnDisk || !m.Memory.of(t.Memory) {
 		return nil, fmt.Errorf("the template's memory is damaged: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
-	if scratch, _, err := sizes(t.Scratch); err != nil || scratch != m.ScratchBytes {
+	if scratch, _, err := sizes(t.Scratch); err != nil || scratch != m.ScratchBytes || !m.Scratch.of(t.Scratch) {
 		return nil, fmt.Errorf("the template's disk is damaged: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
 	if t.State, err = os.Open(filepath.Join(dir, stateFile)); err != nil {
@@ -152,6 +162,21 @@ func sizes(path string) (length, onDisk int64, err error) {
 		return 0, 0, err
 	}
 	return st.Size, st.Blocks * 512, nil
+}
+
+// stampOf gives a file's stamp.
+func stampOf(path string) (stamp, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return stamp{}, err
+	}
+	return stamp{st.Ino, st.Mtim.Nano(), st.Ctim.Nano()}, nil
+}
+
+// of tells whether a file still has the stamp.
+func (s stamp) of(path string) bool {
+	now, err := stampOf(path)
+	return err == nil && now == s
 }
 
 // Draft is where a template's parts are to be written.
@@ -231,12 +256,22 @@ func seal(tmp string, key Key, d Draft) (int64, error) {
 	if m.StateSHA256, err = digest(d.State); err != nil {
 		return 0, err
 	}
+	// A VMM that cannot open memory for reading alone opens it for writing too, and writes nothing: not root, it must be let.
+	if err := errors.Join(syncFile(d.Scratch), os.Chmod(d.Memory, 0o600), os.Chmod(d.Scratch, 0o400)); err != nil {
+		return 0, err
+	}
+	if m.Memory, err = stampOf(d.Memory); err != nil {
+		return 0, err
+	}
+	if m.Scratch, err = stampOf(d.Scratch); err != nil {
+		return 0, err
+	}
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return 0, err
 	}
 	err = errors.Join(
-		d.State.Sync(), syncFile(d.Scratch), os.Chmod(d.Memory, 0o400), os.Chmod(d.Scratch, 0o400),
+		d.State.Sync(),
 		os.WriteFile(filepath.Join(tmp, lockFile), nil, 0o600),
 		os.WriteFile(filepath.Join(tmp, metaFile), append(data, '\n'), 0o600), syncFile(filepath.Join(tmp, metaFile)))
 	return m.MemoryOnDisk + scratchOnDisk, err

@@ -61,6 +61,14 @@ func TestADamagedTemplateIsThrownAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	touch := func(path string) error { // what it says is the same
+		data, err := os.ReadFile(path)
+		return errors.Join(err, os.Chmod(path, 0o600), os.WriteFile(path, data, 0o600))
+	}
+	backdate := func(path string) error {
+		info, err := os.Stat(path)
+		return errors.Join(err, os.Chmod(path, 0o600), overwrite(path, "changed"), os.Chtimes(path, info.ModTime(), info.ModTime()))
+	}
 	for name, c := range map[string]struct {
 		file   string
 		damage func(string) error
@@ -68,6 +76,10 @@ func TestADamagedTemplateIsThrownAway(t *testing.T) {
 		"memory cut short":      {memoryFile, shorten},
 		"memory with holes":     {memoryFile, hollow},
 		"memory missing":        {memoryFile, os.Remove},
+		"memory changed":        {memoryFile, func(path string) error { return overwrite(path, "changed") }},
+		"memory backdated":      {memoryFile, backdate},
+		"memory written anew":   {memoryFile, touch},
+		"disk backdated":        {scratchFile, backdate},
 		"another state":         {stateFile, write("the devices' State")},
 		"state missing":         {stateFile, os.Remove},
 		"disk cut short":        {scratchFile, shorten},
@@ -80,6 +92,7 @@ func TestADamagedTemplateIsThrownAway(t *testing.T) {
 			key := Key{Image: "a"}
 			s := made(t, key)
 			dir := filepath.Join(s.dir, key.Name())
+			tick(t, filepath.Join(dir, memoryFile))
 			if err := c.damage(filepath.Join(dir, c.file)); err != nil {
 				t.Fatal(err)
 			}
@@ -93,6 +106,58 @@ func TestADamagedTemplateIsThrownAway(t *testing.T) {
 				t.Errorf("it cannot be made again: %v", err)
 			}
 		})
+	}
+}
+
+// tick waits until the host's file times have moved on from a file's: older kernels count them in steps of some ms.
+func tick(t *testing.T, path string) {
+	t.Helper()
+	then, err := stampOf(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe := filepath.Join(t.TempDir(), "probe")
+	for now := then; now.Changed <= then.Changed; {
+		if err := os.WriteFile(probe, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if now, err = stampOf(probe); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// overwrite changes a file's first bytes.
+func overwrite(path, with string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(with)
+	return errors.Join(err, f.Close())
+}
+
+// A template that does not come up goes at once, though clones hold it, the one included that found that out.
+func TestATemplateIsDiscardedWhileItIsHeld(t *testing.T) {
+	key := Key{Image: "a"}
+	s := made(t, key)
+	mine, other := s.Find(key), s.Find(key)
+	if mine == nil || other == nil {
+		t.Fatal("it is not found")
+	}
+	defer mine.Close()
+	defer other.Close()
+	if err := mine.Discard(); err != nil {
+		t.Error(err)
+	}
+	if s.Find(key) != nil {
+		t.Error("it is still found")
+	}
+	if err := other.Discard(); err != nil {
+		t.Errorf("the second to discard it: %v", err)
+	}
+	if _, err := s.Make(t.Context(), key, freeze); err != nil || s.Find(key) == nil {
+		t.Errorf("it cannot be made again: %v", err)
 	}
 }
 

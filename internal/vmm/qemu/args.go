@@ -31,7 +31,7 @@ func (c *command) file(f *os.File) int {
 
 // build makes QEMU's command line from a spec that has been checked and whose disks are open. It touches
 // nothing: the same spec gives the same words.
-func build(p platform, cpu string, spec vmm.Spec, qmp *os.File, kernelWords string) command {
+func build(p platform, can abilities, cpu string, spec vmm.Spec, qmp *os.File, kernelWords string) command {
 	var c command
 	machine := p.machine[spec.Accelerator] + ",dump-guest-core=off"
 	if spec.Memory != nil {
@@ -44,7 +44,7 @@ func build(p platform, cpu string, spec vmm.Spec, qmp *os.File, kernelWords stri
 	if spec.Incoming == nil { // a state has the kernel in its memory
 		c.add("-kernel", spec.Kernel, "-initrd", spec.Initrd, "-append", kernelWords)
 	}
-	c.memory(spec.Memory, spec.MemMiB)
+	c.memory(spec.Memory, spec.MemMiB, can.ReadOnlyMemory)
 	c.console(spec.Console)
 	for _, disk := range spec.Disks {
 		c.disk(disk)
@@ -74,13 +74,16 @@ func accel(a vmm.Accelerator) string {
 }
 
 // memory puts the guest's memory in a file.
-func (c *command) memory(m *vmm.Memory, mib int) {
+func (c *command) memory(m *vmm.Memory, mib int, readOnly bool) {
 	if m == nil {
 		return
 	}
 	share := "off"
-	if m.Shared {
+	switch {
+	case m.Shared:
 		share = "on"
+	case readOnly:
+		share = "off,readonly=on,rom=off" // the file, not the guest's own memory over it
 	}
 	c.add("-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,share=%s,mem-path=%s", mib, share, escape(m.Path)))
 }

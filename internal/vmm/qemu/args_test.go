@@ -27,13 +27,22 @@ func TestBuild(t *testing.T) {
 	}
 	clone := full
 	clone.Memory, clone.Incoming = &vmm.Memory{Path: "/templates/memory"}, file
+	newer := abilities{ReadOnlyMemory: true}
 	for name, c := range map[string]struct {
 		arch string
 		spec vmm.Spec
-	}{"small": {"amd64", small}, "full": {"amd64", full}, "clone": {"amd64", clone}, "arm64": {"arm64", full}} {
+		can  abilities
+	}{
+		"small":       {arch: "amd64", spec: small},
+		"full":        {arch: "amd64", spec: full},
+		"clone":       {arch: "amd64", spec: clone},
+		"clone-newer": {arch: "amd64", spec: clone, can: newer},
+		"full-newer":  {arch: "amd64", spec: full, can: newer},
+		"arm64":       {arch: "arm64", spec: full},
+	} {
 		t.Run(name, func(t *testing.T) {
 			p := platforms()[c.arch]
-			got := build(p, p.cpu[c.spec.Accelerator][0], c.spec, file, "words for the kernel")
+			got := build(p, c.can, p.cpu[c.spec.Accelerator][0], c.spec, file, "words for the kernel")
 			golden(t, name, strings.Join(got.words, "\n")+"\n")
 			if want := strings.Count(strings.Join(got.words, " "), "fd="); len(got.files) < want-3 {
 				t.Errorf("%d files for %d numbers", len(got.files), want)

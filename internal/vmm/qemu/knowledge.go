@@ -24,9 +24,14 @@ type knowledge struct {
 
 // release is the content of the first file.
 type release struct {
-	QEMU    program `json:"qemu"`
-	Version string  `json:"version"`
+	Format    int       `json:"format"`
+	QEMU      program   `json:"qemu"`
+	Version   string    `json:"version"`
+	Abilities abilities `json:"abilities"`
 }
+
+// releaseFormat is raised if more is asked of QEMU than before.
+const releaseFormat = 1
 
 // verdict is the content of the second.
 type verdict struct {
@@ -44,7 +49,7 @@ const (
 	maxFile     = 64 << 10
 )
 
-// know returns what is known, asking QEMU for its version if need be.
+// know returns what is known, asking QEMU if need be.
 func (d *Driver) know(ctx context.Context) (knowledge, error) {
 	now, err := find(d.options.Binary)
 	if err != nil {
@@ -56,12 +61,21 @@ func (d *Driver) know(ctx context.Context) (knowledge, error) {
 		return d.known, nil
 	}
 	k := knowledge{release: load[release](d, releaseFile)}
-	if k.release.QEMU != now || k.release.Version == "" {
+	if k.release.QEMU != now || k.release.Version == "" || k.release.Format != releaseFormat {
 		version, err := askVersion(ctx, now)
 		if err != nil {
 			return knowledge{}, err
 		}
-		k.release = release{QEMU: now, Version: version}
+		can, err := askAbilities(ctx, now)
+		if err != nil {
+			return knowledge{}, err
+		}
+		k.release = release{
+			Format:    releaseFormat,
+			QEMU:      now,
+			Version:   version,
+			Abilities: can,
+		}
 		d.save(releaseFile, k.release)
 	}
 	k.verdict = d.loadVerdict(k.release)

@@ -67,7 +67,7 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 	if spec.Accelerator == vmm.TCG {
 		noHugePages()
 	}
-	c := build(d.platform, d.cpu(spec.Accelerator, known), spec, theirs, d.kernelWords(spec))
+	c := build(d.platform, known.release.Abilities, d.cpu(spec.Accelerator, known), spec, theirs, d.kernelWords(spec))
 	p, err := startProcess(known.release.QEMU.Path, c, spec.Console, spec.Log)
 	if err != nil {
 		ours.Close()

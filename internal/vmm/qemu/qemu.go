@@ -85,7 +85,7 @@ func (d *Driver) Fingerprint(ctx context.Context, accelerator vmm.Accelerator) (
 	}
 	full := vmm.Spec{Accelerator: accelerator, Memory: &vmm.Memory{}, Console: &os.File{}, Link: &os.File{}, Network: &os.File{},
 		Disks: []vmm.Disk{{ReadOnly: true}, {}}}
-	c := build(d.platform, d.cpu(accelerator, k), full, nil, d.platform.kernelWords(accelerator))
+	c := build(d.platform, k.release.Abilities, d.cpu(accelerator, k), full, nil, d.platform.kernelWords(accelerator))
 	digest := sha256.Sum256([]byte(strings.Join(c.words, "\x00")))
 	return fmt.Sprintf("qemu %s %d %d %x", k.release.Version, k.release.QEMU.Size, k.release.QEMU.ModTime, digest[:8]), nil
 }

@@ -47,18 +47,50 @@ func find(binary string) (program, error) {
 	return program{Path: path, Size: info.Size(), ModTime: info.ModTime().UnixNano()}, nil
 }
 
-// askVersion runs the program to learn its version.
-func askVersion(ctx context.Context, p program) (string, error) {
+// abilities is what one QEMU can and another cannot. Distributions carry changes back, so that a version says little
+// about it: QEMU itself is asked.
+type abilities struct {
+	// ReadOnlyMemory is that memory of the guest's own can come from a file that is opened for reading alone.
+	ReadOnlyMemory bool `json:"read_only_memory"`
+}
+
+// askAbilities runs the program to learn what it can.
+func askAbilities(ctx context.Context, p program) (abilities, error) {
+	out, err := ask(ctx, p, "-object", "memory-backend-file,help")
+	if err != nil {
+		return abilities{}, fmt.Errorf("cannot ask %s what it can: %w", p.Path, err)
+	}
+	return parseAbilities(out), nil
+}
+
+// parseAbilities reads the list of the properties of memory in a file, one a line.
+func parseAbilities(out string) abilities {
+	var a abilities
+	for line := range strings.Lines(out) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), "=")
+		a.ReadOnlyMemory = a.ReadOnlyMemory || name == "rom"
+	}
+	return a
+}
+
+// ask runs the program and returns what it prints.
+func ask(ctx context.Context, p program, arguments ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, p.Path, "--version")
+	cmd := exec.CommandContext(ctx, p.Path, arguments...)
 	cmd.Env = []string{}
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
+	return string(out), err
+}
+
+// askVersion runs the program to learn its version.
+func askVersion(ctx context.Context, p program) (string, error) {
+	out, err := ask(ctx, p, "--version")
 	if err != nil {
 		return "", fmt.Errorf("cannot ask %s for its version: %w", p.Path, err)
 	}
-	version, err := parseVersion(string(out))
+	version, err := parseVersion(out)
 	if err != nil {
 		return "", fmt.Errorf("cannot tell the version of %s: %w", p.Path, err)
 	}

@@ -92,3 +92,13 @@ func TestVersionIsRemembered(t *testing.T) {
 		t.Errorf("version is %q with a damaged memory", got)
 	}
 }
+
+func TestParseAbilities(t *testing.T) {
+	const old = "memory-backend-file options:\n  align=<int>\n  readonly=<bool>\n  share=<bool>           - Mark the memory\n"
+	const newer = old + "  rom=<OnOffAuto>        - Whether to create Read Only Memory (ROM)\n"
+	for out, want := range map[string]abilities{"": {}, old: {}, newer: {ReadOnlyMemory: true}} {
+		if got := parseAbilities(out); got != want {
+			t.Errorf("%q gives %+v", out, got)
+		}
+	}
+}
