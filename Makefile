@@ -4,13 +4,14 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/src/pyro_mcp/_
 GOARCH  ?= $(shell go env GOARCH)
 VENV    := .venv
 PYTHON  := $(VENV)/bin/python
+RACE    := $(wildcard $(addprefix ./internal/,wire link network record guest supervisor vmm/qemu))
 GUEST   := internal/guest/agent/pyro-agent
 
 export CGO_ENABLED := 0
 export GOTOOLCHAIN := local
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: build setup setup-test demo test test-go test-python test-clients wheel
+.PHONY: build setup setup-test check race demo test test-go test-python test-clients wheel
 .PHONY: bench bench-setup bench-compare bench-network bench-oci bench-tasks soak faults fuzz man dist clean
 
 # build leaves bin/pyro: static, with the guest's agent in it.
@@ -29,24 +30,35 @@ setup:
 
 setup-test: setup
 	./tools/setup test
+	$(MAKE) --no-print-directory $(VENV)/.ready
+
+# The tests' Python packages, installed again if what is asked for changed.
+$(VENV)/.ready: test/requirements.txt
 	test -x $(PYTHON) || python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r test/requirements.txt
+	touch $@
 
 demo: setup build
 	bin/pyro env pull debian:12
 	bin/pyro run debian:12 -- git --version
 	bin/pyro demo
 
+# check is for each change: formatting, linters, types, unit tests; no guests, no mirror, within a minute when warm.
+check: $(GUEST) $(VENV)/.ready
+	./tools/check/run
+
+# race runs what has goroutines and hostile bytes under the race detector, which needs a C compiler.
+race: $(GUEST)
+	CGO_ENABLED=1 go test -race -timeout 15m $(RACE)
+
 # test runs everything, guests included; a guest test that cannot run fails.
 test: setup-test build
 	./test/run
 
 test-go: build
-	go vet ./...
 	go test -timeout 15m ./...
 
 test-python: build
-	cd python && ../$(PYTHON) -m mypy
 	cd python && PYTHONPATH=src ../$(PYTHON) -m pytest -q
 
 test-clients: build

@@ -3,8 +3,6 @@ package pyro
 import (
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 )
@@ -32,7 +30,7 @@ type Error struct {
 	Kind    error
 	Message string
 	Cause   string
-	Hint    string // what to do about it, if that is known here
+	Hint    string // what to do about it, if no row of [Remedies] says it; in the form of a [Remedy]
 	cause   error
 }
 
@@ -63,7 +61,7 @@ var kinds = []struct {
 	code link.Code
 }{
 	{ErrInvalid, "invalid", link.CodeInvalid},
-	{ErrNotFound, "not_found", ""},
+	{ErrNotFound, "not_found", link.CodeNotFound},
 	{ErrState, "state", link.CodeState},
 	{ErrLimitReached, "limit_reached", link.CodeLimit},
 	{ErrGuestUnavailable, "guest_unavailable", link.CodeUnavailable},
@@ -102,49 +100,30 @@ func ErrorCause(err error) string {
 	return ""
 }
 
-// ErrorHint gives what to do about an error, or "".
-func ErrorHint(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Hint
-	}
-	return ""
-}
+// ErrorHint says what to do about an error, in the words of this package, or "". Other faces word it by [ErrorRemedy].
+func ErrorHint(err error) string { return ErrorRemedy(err, goWording()) }
 
 func invalid(format string, args ...any) error {
 	return &Error{Kind: ErrInvalid, Message: fmt.Sprintf(format, args...)}
 }
 
-// fromLink gives an error that crossed a hop its kind back.
+// fromLink gives an error that crossed a hop its kind back, and what could not be done, unless that is "".
 func fromLink(what string, err error) error {
 	var far *link.Error
 	if !errors.As(err, &far) {
+		if what == "" {
+			return err
+		}
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	out := &Error{Message: what + ": " + far.Message, Cause: string(far.Cause), Hint: far.Hint, cause: err}
+	out := &Error{Message: far.Message, Cause: string(far.Cause), Hint: far.Hint, cause: err}
+	if what != "" {
+		out.Message = what + ": " + far.Message
+	}
 	for _, k := range kinds {
 		if k.code != "" && k.code == far.Code {
 			out.Kind = k.kind
 		}
 	}
 	return out
-}
-
-// positive is n, else the number that a variable of the environment holds, else a default.
-func positive(n int, variable string, otherwise int) (int, error) {
-	if n < 0 {
-		return 0, invalid("%d is not a positive number", n)
-	}
-	if n > 0 {
-		return n, nil
-	}
-	text := os.Getenv(variable)
-	if text == "" {
-		return otherwise, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n <= 0 {
-		return 0, invalid("%s=%q is not a positive number", variable, text)
-	}
-	return n, nil
 }

@@ -6,18 +6,10 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pyro-mcp/pyro/internal/instances"
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/network"
 	"github.com/pyro-mcp/pyro/internal/record"
-)
-
-// Bounds of what may be asked for.
-const (
-	maxVCPUs       = 64
-	minMemMiB      = 128
-	maxMemMiB      = 1 << 20
-	minDiskMiB     = 256
-	maxDiskMiB     = 1 << 22
-	maxMetadata    = 64
-	maxMetadataLen = 4096
 )
 
 // describe turns a wanted shape into a record, with defaults filled in and everything checked that can be before
@@ -30,7 +22,8 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	vm := record.VM{
 		Kind: kind, Environment: s.Environment, VCPUCount: or(s.VCPUCount, DefaultVCPUCount), MemMiB: or(s.MemMiB, DefaultMemMiB),
 		DiskMiB: or(s.DiskMiB, DefaultDiskMiB), TTLSeconds: ttl, NetworkEnabled: s.Network || len(s.Allow)+len(publish) > 0,
-		Allow: s.Allow, Publish: publish, AllowHostCompat: s.AllowHostCompat, ExecutionMode: "guest", Metadata: s.Metadata,
+		Allow: s.Allow, Publish: publish, InboundOnly: !s.Network && len(s.Allow) == 0 && len(publish) > 0,
+		AllowHostCompat: s.AllowHostCompat, ExecutionMode: link.ModeGuest, Metadata: s.Metadata,
 		Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
 	}
 	if vm.Metadata == nil {
@@ -38,6 +31,9 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	}
 	if err := checkShape(vm); err != nil {
 		return vm, err
+	}
+	if _, err := network.Parse(network.Config{Allow: vm.Allow, Publish: vm.Publish}); err != nil {
+		return vm, &Error{Kind: ErrInvalid, Message: err.Error(), cause: err}
 	}
 	manifest, err := p.installed(ctx, s)
 	if err != nil {
@@ -56,19 +52,21 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 }
 
 func checkShape(vm record.VM) error {
-	for _, c := range []struct {
-		name            string
-		value, from, to int
+	for _, given := range []struct {
+		name  string
+		value int
 	}{
-		{"vcpu_count", vm.VCPUCount, 1, maxVCPUs},
-		{"mem_mib", vm.MemMiB, minMemMiB, maxMemMiB},
-		{"disk_mib", vm.DiskMiB, minDiskMiB, maxDiskMiB},
-		{"ttl_seconds", vm.TTLSeconds, 0, 1 << 31},
-		{"the number of metadata", len(vm.Metadata), 0, maxMetadata},
+		{"vcpu_count", vm.VCPUCount},
+		{"mem_mib", vm.MemMiB},
+		{"disk_mib", vm.DiskMiB},
+		{"ttl_seconds", vm.TTLSeconds},
 	} {
-		if c.value < c.from || c.value > c.to {
-			return invalid("%s is %d, not between %d and %d", c.name, c.value, c.from, c.to)
+		if err := ParameterNamed(given.name).check(given.value); err != nil {
+			return err
 		}
+	}
+	if len(vm.Metadata) > maxMetadata {
+		return invalid("metadata has %d entries, more than %d", len(vm.Metadata), maxMetadata)
 	}
 	for k, v := range vm.Metadata {
 		if k == "" || len(k) > maxMetadataLen || len(v) > maxMetadataLen {
@@ -76,7 +74,7 @@ func checkShape(vm record.VM) error {
 		}
 	}
 	if vm.Environment == "" {
-		return &Error{Kind: ErrInvalid, Message: "no environment is named", Hint: "pyro env list shows those there are"}
+		return &Error{Kind: ErrInvalid, Message: "no environment is named", Cause: "unknown_environment"}
 	}
 	return nil
 }
@@ -93,8 +91,8 @@ func (c CommandLine) timeout() (int64, error) {
 	if c.TimeoutSeconds == nil {
 		return DefaultTimeoutSeconds * 1000, nil
 	}
-	if *c.TimeoutSeconds < 1 || *c.TimeoutSeconds > 1<<31 {
-		return 0, invalid("timeout_seconds is %d, not at least 1", *c.TimeoutSeconds)
+	if err := ParameterNamed("timeout_seconds").check(*c.TimeoutSeconds); err != nil {
+		return 0, err
 	}
 	return int64(*c.TimeoutSeconds) * 1000, nil
 }
@@ -136,7 +134,7 @@ func (r RunInVMRequest) within(b record.Boot) (CommandLine, error) {
 
 func noCommand(environment string) error {
 	return &Error{Kind: ErrInvalid, Message: fmt.Sprintf("no command is given, and %q brings none of its own", environment),
-		Hint: "put it after --", cause: ErrNoCommand}
+		Hint: "say it with {command}", cause: ErrNoCommand}
 }
 
 func (c CommandLine) check() error {
@@ -150,13 +148,23 @@ func (c CommandLine) check() error {
 	return err
 }
 
-// limitReached words the limit on living VMs.
-func limitReached(err error) error {
-	var limit *record.LimitError
-	if !errors.As(err, &limit) {
-		return err
+// make describes a shape and makes a VM of it, while nobody prunes what it is made from.
+func (p *Pyro) make(ctx context.Context, kind record.Kind, shape Shape, publish []string) (*instances.Session, record.VM, error) {
+	vm, err := p.describe(ctx, kind, shape, publish)
+	if err != nil {
+		return nil, vm, err
 	}
-	return &Error{Kind: ErrLimitReached, cause: err,
-		Message: fmt.Sprintf("cannot create another VM: %d VMs and tasks are alive, as many as max_active_vms allows", limit.Limit),
-		Hint:    "delete one, or raise the limit with PYRO_MAX_ACTIVE_VMS or WithMaxActiveVMs"}
+	s, err := p.createHeld(ctx, vm)
+	return s, vm, err
+}
+
+// createHeld makes a VM while nobody prunes what it is made from.
+func (p *Pyro) createHeld(ctx context.Context, vm record.VM) (*instances.Session, error) {
+	release, err := p.store.Hold(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	s, err := p.instances.Create(ctx, vm)
+	return s, fromLink("", err)
 }

@@ -27,14 +27,15 @@ var shape = []room{
 	{path: "internal/agent", level: 2, may: []string{"internal/link", "internal/wire", "internal/archive", "internal/process"}},
 	{path: "internal/template", level: 2, may: []string{"internal/vmm", "internal/image", "internal/link"}},
 	{path: "internal/hostcompat", level: 2, may: []string{"internal/link", "internal/wire", "internal/archive", "internal/process"}},
+	{path: "internal/instances", level: 2, may: []string{"internal/link", "internal/wire", "internal/record"}},
 	{path: "internal/guest", level: 3, may: []string{
 		"internal/vmm", "internal/link", "internal/wire", "internal/network", "internal/template", "internal/environment",
 		"internal/image", "internal/hostcompat",
 	}},
 	{path: "internal/supervisor", level: 4, may: []string{"internal/guest", "internal/link", "internal/record", "internal/wire"}},
 	{path: ".", level: 4, may: []string{
-		"internal/link", "internal/environment", "internal/environment/debian", "internal/environment/oci", "internal/archive", "internal/record",
-		"internal/wire", "internal/template",
+		"internal/instances", "internal/link", "internal/environment", "internal/environment/debian",
+		"internal/environment/oci", "internal/archive", "internal/record", "internal/template", "internal/network",
 	}},
 	{path: "internal/doctor", level: 5, may: []string{
 		"internal/vmm", "internal/vmm/qemu", "internal/environment", "internal/network", ".",

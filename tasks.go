@@ -8,15 +8,18 @@ import (
 	"io"
 
 	"github.com/pyro-mcp/pyro/internal/archive"
+	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// workspace is where a task's commands run, and where its seed goes.
-const workspace = "/workspace"
-
 // CreateTask makes a task and starts it, its workspace seeded. What cannot be done whole leaves nothing behind.
 func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error) {
+	if r.SourcePath != "" {
+		if err := archive.Check(r.SourcePath); err != nil {
+			return Task{}, badSeed(r.SourcePath, err)
+		}
+	}
 	s, _, err := p.make(ctx, record.KindTask, r.Shape, r.Publish)
 	if err != nil {
 		return Task{}, err
@@ -24,17 +27,17 @@ func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error
 	defer s.Close()
 	task, err := p.fill(ctx, s, r.SourcePath)
 	if err != nil {
-		return Task{}, errors.Join(err, p.discard(s.id))
+		return Task{}, errors.Join(err, p.instances.Discard(s.ID))
 	}
 	return task, nil
 }
 
 // fill starts a new task's guest, seeds it and completes its creation.
-func (p *Pyro) fill(ctx context.Context, s *session, source string) (Task, error) {
-	if err := s.client.Call(ctx, link.OpStart, link.Empty{}, nil); err != nil {
+func (p *Pyro) fill(ctx context.Context, s *instances.Session, source string) (Task, error) {
+	if err := s.Client.Call(ctx, link.OpStart, link.Empty{}, nil); err != nil {
 		return Task{}, fromLink("cannot start a guest", err)
 	}
-	seed := record.Seed{Mode: "empty", Destination: workspace}
+	seed := record.Seed{Mode: "empty", Destination: Workspace}
 	if source != "" {
 		var err error
 		if seed, err = p.seed(ctx, s, source); err != nil {
@@ -42,14 +45,14 @@ func (p *Pyro) fill(ctx context.Context, s *session, source string) (Task, error
 		}
 	}
 	var vm record.VM
-	if err := s.client.Call(ctx, link.OpSeeded, seed, &vm); err != nil {
+	if err := s.Client.Call(ctx, link.OpSeeded, seed, &vm); err != nil {
 		return Task{}, fromLink("cannot create a task", err)
 	}
 	return viewTask(vm), nil
 }
 
 // seed streams a tree into a guest: nothing of it is ever held whole, here or there.
-func (p *Pyro) seed(ctx context.Context, s *session, source string) (record.Seed, error) {
+func (p *Pyro) seed(ctx context.Context, s *instances.Session, source string) (record.Seed, error) {
 	limits, err := seedLimits()
 	if err != nil {
 		return record.Seed{}, err
@@ -71,7 +74,7 @@ func (p *Pyro) seed(ctx context.Context, s *session, source string) (record.Seed
 		w.CloseWithError(err)
 		done <- packed{summary, err}
 	}()
-	result, err := s.client.Import(ctx, link.Import{Destination: workspace, MaxEntries: limits.MaxEntries, MaxBytes: limits.MaxBytes}, r)
+	result, err := s.Client.Import(ctx, link.Import{Destination: Workspace, MaxEntries: limits.MaxEntries, MaxBytes: limits.MaxBytes}, r)
 	r.CloseWithError(io.ErrClosedPipe)
 	cancel()
 	sent := <-done
@@ -82,14 +85,14 @@ func (p *Pyro) seed(ctx context.Context, s *session, source string) (record.Seed
 	if err != nil {
 		return record.Seed{}, fromLink(fmt.Sprintf("cannot seed the workspace from %q", source), err)
 	}
-	return record.Seed{Mode: sent.summary.Mode, SourcePath: &source, Destination: workspace, EntryCount: result.Entries,
+	return record.Seed{Mode: sent.summary.Mode, SourcePath: &source, Destination: Workspace, EntryCount: result.Entries,
 		BytesWritten: result.Bytes}, nil
 }
 
 func badSeed(source string, err error) error {
 	out := &Error{Kind: ErrBadSeed, Message: fmt.Sprintf("cannot seed the workspace from %q: %v", source, err), cause: err}
 	if errors.Is(err, archive.ErrLimit) {
-		out.Hint = "PYRO_SEED_MAX_BYTES and PYRO_SEED_MAX_ENTRIES set the limits"
+		out.Cause = "seed_limit"
 	}
 	return out
 }
@@ -103,7 +106,7 @@ func (p *Pyro) ExecTask(ctx context.Context, r ExecTaskRequest) (ExecTaskResult,
 	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
 		return ExecTaskResult{}, err
 	}
-	s, err := p.connectOrResume(ctx, r.TaskID)
+	s, err := p.reach(ctx, r.TaskID)
 	if err != nil {
 		return ExecTaskResult{}, err
 	}
@@ -112,7 +115,7 @@ func (p *Pyro) ExecTask(ctx context.Context, r ExecTaskRequest) (ExecTaskResult,
 	if err != nil {
 		return ExecTaskResult{}, err
 	}
-	return ExecTaskResult{TaskID: r.TaskID, Sequence: result.Sequence, CWD: workspace, Command: commandText(r.CommandLine),
+	return ExecTaskResult{TaskID: r.TaskID, Sequence: result.Sequence, CWD: Workspace, Command: commandText(r.CommandLine),
 		Output: output}, nil
 }
 
@@ -121,27 +124,8 @@ func (p *Pyro) StatusTask(_ context.Context, r TaskRequest) (Task, error) {
 	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
 		return Task{}, err
 	}
-	vm, _, err := p.status(r.TaskID)
+	vm, err := p.status(r.TaskID)
 	return viewTask(vm), err
-}
-
-// LogsTask gives a task's history, and where asked follows what goes on.
-func (p *Pyro) LogsTask(ctx context.Context, r LogsTaskRequest) (LogsTaskResult, error) {
-	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
-		return LogsTaskResult{}, err
-	}
-	history, err := record.History(p.root().Path(r.TaskID), !p.root().Gone(r.TaskID))
-	if err != nil {
-		return LogsTaskResult{}, fmt.Errorf("cannot read the history of %q: %w", r.TaskID, err)
-	}
-	out := LogsTaskResult{TaskID: r.TaskID, Count: len(history), Entries: make([]LogEntry, len(history))}
-	for i, e := range history {
-		out.Entries[i] = viewEntry(e)
-	}
-	if r.Follow != nil {
-		err = p.follow(ctx, r)
-	}
-	return out, err
 }
 
 // DeleteTask ends a task and removes all of it, in whatever state it is.
@@ -149,14 +133,14 @@ func (p *Pyro) DeleteTask(ctx context.Context, r TaskRequest) (DeleteResult, err
 	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
 		return DeleteResult{}, err
 	}
-	return p.delete(ctx, r.TaskID)
+	return p.destroy(ctx, r.TaskID)
 }
 
 func viewTask(v record.VM) Task {
-	t := Task{TaskID: v.ID, Environment: v.Environment, State: string(v.State), WorkspacePath: workspace, VCPUCount: v.VCPUCount,
+	t := Task{TaskID: v.ID, Environment: v.Environment, State: string(v.State), WorkspacePath: Workspace, VCPUCount: v.VCPUCount,
 		MemMiB: v.MemMiB, TTLSeconds: v.TTLSeconds, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, NetworkEnabled: v.NetworkEnabled,
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
-		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: workspace}, LastError: v.LastError, Metadata: v.Metadata,
+		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
 		Accelerator: v.Accelerator, Confinement: v.Confinement}
 	if v.LastCommand != nil {
 		t.LastCommand = (*LastCommand)(v.LastCommand)
@@ -165,20 +149,6 @@ func viewTask(v record.VM) Task {
 		t.WorkspaceSeed = WorkspaceSeed(*v.Seed)
 	}
 	return t
-}
-
-func viewEntry(e record.Entry) LogEntry {
-	return LogEntry{Sequence: e.Sequence, CWD: e.CWD, Command: e.Command, StartedAt: e.StartedAt, Running: e.Running,
-		Interrupted: e.Interrupted, Output: Output{ExitCode: e.ExitCode, Stdout: e.Stdout, Stderr: e.Stderr,
-			StdoutTruncated: e.StdoutTruncated, StderrTruncated: e.StderrTruncated, TimedOut: e.TimedOut,
-			DurationMS: e.DurationMS, ExecutionMode: e.ExecutionMode, Notice: e.Notice, Cause: e.Cause}}
-}
-
-func tee(w io.Writer, capture *record.Capture) io.Writer {
-	if w == nil {
-		return capture
-	}
-	return io.MultiWriter(w, capture)
 }
 
 // seedLimits bound what a workspace is filled with: $PYRO_SEED_MAX_ENTRIES and $PYRO_SEED_MAX_BYTES, else the

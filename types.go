@@ -18,7 +18,8 @@ type Shape struct {
 	TTLSeconds *int `json:"ttl_seconds,omitempty" jsonschema:"seconds until the VM or task is reaped, from its creation; 0 is no limit"`
 	// Network gives the guest a network that reaches the public internet, or what Allow lists.
 	Network bool `json:"network,omitempty" jsonschema:"give the guest a network"`
-	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies Network.
+	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies Network. A name opens
+	// TLS, HTTP/1 and SSH; NAME:PORT/tcp opens a port to any protocol, NAME:PORT/udp to datagrams.
 	Allow []string `json:"allow,omitempty" jsonschema:"allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network"`
 	// AllowHostCompat lets the command run on the host, confined, where no guest can be had.
 	AllowHostCompat bool `json:"allow_host_compat,omitempty" jsonschema:"let the command run on the host, confined, where no guest can be had"`
@@ -148,8 +149,9 @@ type CreateTaskRequest struct {
 	Shape
 	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets.
 	SourcePath string `json:"source_path,omitempty" jsonschema:"a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets"`
-	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It implies Network.
-	Publish []string `json:"publish,omitempty" jsonschema:"guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; implies network"`
+	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It gives the guest a
+	// network that is for these ports alone, unless Network or Allow is set, too.
+	Publish []string `json:"publish,omitempty" jsonschema:"guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing outwards"`
 }
 
 // TaskRequest names a task.
@@ -213,6 +215,12 @@ type ExecTaskResult struct {
 // LogsTaskRequest asks for a task's history.
 type LogsTaskRequest struct {
 	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	// Sequence asks for one command alone; 0 is all.
+	Sequence int `json:"sequence,omitempty" jsonschema:"only this command, by its number; left out: all"`
+	// OffsetBytes are passed over of each stream; with Sequence alone.
+	OffsetBytes int `json:"offset_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to pass over"`
+	// MaxBytes bound what is given of each stream; 0 is all that was kept. With Sequence alone.
+	MaxBytes int `json:"max_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to give"`
 	// Follow, where set, is called with what happens after the entries that are returned: output as commands write it, and
 	// their ends. LogsTask then returns when the context ends (without an error) or the task stops.
 	Follow func(LogEvent) `json:"-"`
@@ -250,6 +258,12 @@ type NetworkInfo struct {
 	VMID    string `json:"vm_id"`
 	Enabled bool   `json:"enabled"`
 	NetworkDetails
+}
+
+// ListVMsResult is all that lives or is kept in the state directory.
+type ListVMsResult struct {
+	VMs   []VM   `json:"vms"`
+	Tasks []Task `json:"tasks"`
 }
 
 // ReapResult names what was reaped: VMs and tasks past their TTL, and what dead supervisors left.

@@ -18,14 +18,23 @@ class MCP:
     """The least MCP client over stdio."""
 
     def __init__(self, *flags: str) -> None:
-        self.process = subprocess.Popen([BINARY, "mcp", "serve", *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [BINARY, "mcp", "serve", *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self.number = 0
-        self.ask("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "bench", "version": "1"})
+        self.ask(
+            "initialize",
+            protocolVersion="2025-06-18",
+            capabilities={},
+            clientInfo={"name": "bench", "version": "1"},
+        )
 
     def ask(self, method: str, **params: Any) -> Any:
         assert self.process.stdin and self.process.stdout
         self.number += 1
-        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params}) + "\n")
+        self.process.stdin.write(
+            json.dumps({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params}) + "\n"
+        )
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())["result"]
 

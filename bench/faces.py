@@ -13,7 +13,7 @@ from client import BINARY, MCP, ROOT, memory, timed
 
 sys.path.insert(0, str(ROOT / "python" / "src"))
 
-from pyro_mcp import Pyro  # noqa: E402
+from pyro_mcp import Pyro
 
 
 def main() -> None:
@@ -29,7 +29,9 @@ def main() -> None:
 
     call()
     for _ in range(runs):  # in turns, so that a change of the machine's load meets both
-        cli.append(timed(lambda: subprocess.run([BINARY, "run", "debian:12", "--", "sh", "-lc", "true"], check=True)))
+        cli.append(
+            timed(lambda: subprocess.run([BINARY, "run", "debian:12", "--", "sh", "-lc", "true"], check=True))
+        )
         tool.append(timed(call))
     print(f"pyro run, median of {runs}: {statistics.median(cli):.0f} ms")
     print(f"vm_run over MCP, median of {runs}: {statistics.median(tool):.0f} ms")

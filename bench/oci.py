@@ -73,8 +73,13 @@ def make_image(where: Path, megabytes: int) -> None:
         out.close()
         os.rename(blobs / "new", blobs / out.stored.hexdigest())
         ids.append("sha256:" + out.plain.hexdigest())
-        layers.append({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": out.size,
-                       "digest": "sha256:" + out.stored.hexdigest()})
+        layers.append(
+            {
+                "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+                "size": out.size,
+                "digest": "sha256:" + out.stored.hexdigest(),
+            }
+        )
 
     def blob(value: Any, kind: str) -> dict[str, Any]:
         data = json.dumps(value).encode()
@@ -82,8 +87,10 @@ def make_image(where: Path, megabytes: int) -> None:
         (blobs / digest).write_bytes(data)
         return {"mediaType": kind, "size": len(data), "digest": "sha256:" + digest}
 
-    config = blob({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": ids}},
-                  "application/vnd.oci.image.config.v1+json")
+    config = blob(
+        {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": ids}},
+        "application/vnd.oci.image.config.v1+json",
+    )
     kind = "application/vnd.oci.image.manifest.v1+json"
     manifest = blob({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers}, kind)
     (where / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
@@ -134,13 +141,21 @@ def own_cache(where: Path) -> None:
 def pull(name: str, work: Path) -> dict[str, float]:
     cache, state = work / "cache", work / "state"
     own_cache(cache)
-    took, memory, output = run(BINARY, "env", "pull", name, "--json", PYRO_CACHE_DIR=str(cache), PYRO_STATE_DIR=str(state))
+    took, memory, output = run(
+        BINARY, "env", "pull", name, "--json", PYRO_CACHE_DIR=str(cache), PYRO_STATE_DIR=str(state)
+    )
     result = json.loads(output)
     while list((state / "vms").glob("*-*")):  # a template is made in the background
         time.sleep(0.1)
-    row = {"seconds": took, "memory MiB": memory / MB, "disk MiB": (on_disk(cache / "blobs") + on_disk(cache / "images")) / MB}
+    row = {
+        "seconds": took,
+        "memory MiB": memory / MB,
+        "disk MiB": (on_disk(cache / "blobs") + on_disk(cache / "images")) / MB,
+    }
     row.update({"  " + p["name"]: p["duration_ms"] / 1000 for p in result["phases"]})
-    again, _, _ = run(BINARY, "env", "pull", name, "--json", PYRO_CACHE_DIR=str(cache), PYRO_STATE_DIR=str(state))
+    again, _, _ = run(
+        BINARY, "env", "pull", name, "--json", PYRO_CACHE_DIR=str(cache), PYRO_STATE_DIR=str(state)
+    )
     row["again, unchanged"] = again
     shutil.rmtree(cache)
     return row
@@ -148,20 +163,29 @@ def pull(name: str, work: Path) -> dict[str, float]:
 
 def skopeo(name: str, work: Path) -> dict[str, float]:
     layout, root = work / "layout", work / "root"
-    took, memory, _ = run("skopeo", "copy", "--quiet", "--src-tls-verify=false", "docker://" + name, f"oci:{layout}:x")
+    took, memory, _ = run(
+        "skopeo", "copy", "--quiet", "--src-tls-verify=false", "docker://" + name, f"oci:{layout}:x"
+    )
     root.mkdir()
     blobs = layout / "blobs" / "sha256"
     index = json.loads((layout / "index.json").read_text())
     manifest = json.loads((blobs / index["manifests"][0]["digest"][7:]).read_text())
     unpacking = 0.0
     for layer in manifest["layers"]:
-        seconds, _, _ = run("tar", "-xzf", str(blobs / layer["digest"][7:]), "--no-same-owner", "-C", str(root))
+        seconds, _, _ = run(
+            "tar", "-xzf", str(blobs / layer["digest"][7:]), "--no-same-owner", "-C", str(root)
+        )
         unpacking += seconds
     begun = time.monotonic()
     os.sync()
     unpacking += time.monotonic() - begun
-    row = {"seconds": took + unpacking, "memory MiB": memory / MB, "disk MiB": (on_disk(layout) + on_disk(root)) / MB,
-           "  copy": took, "  unpack": unpacking}
+    row = {
+        "seconds": took + unpacking,
+        "memory MiB": memory / MB,
+        "disk MiB": (on_disk(layout) + on_disk(root)) / MB,
+        "  copy": took,
+        "  unpack": unpacking,
+    }
     shutil.rmtree(layout)
     shutil.rmtree(root)
     return row
@@ -175,9 +199,15 @@ def main() -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = "127.0.0.1:%d" % free.getsockname()[1]
-        (work / "registry.yml").write_text("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\n"
-                                           "http: {addr: '%s'}\n" % (work / "registry", address))
-        registry = subprocess.Popen(["docker-registry", "serve", str(work / "registry.yml")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        (work / "registry.yml").write_text(
+            "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\n"
+            "http: {addr: '%s'}\n" % (work / "registry", address)
+        )
+        registry = subprocess.Popen(
+            ["docker-registry", "serve", str(work / "registry.yml")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             make_image(work / "image", megabytes)
             name = address + "/bench/image:1"
@@ -187,7 +217,14 @@ def main() -> None:
                     break
                 except OSError:
                     time.sleep(0.05)
-            run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", f"oci:{work / 'image'}", "docker://" + name)
+            run(
+                "skopeo",
+                "copy",
+                "--quiet",
+                "--dest-tls-verify=false",
+                f"oci:{work / 'image'}",
+                "docker://" + name,
+            )
             shutil.rmtree(work / "image")
             rows: dict[str, list[dict[str, float]]] = {"pyro": [], "skopeo and tar": []}
             for _ in range(runs):

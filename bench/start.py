@@ -30,7 +30,9 @@ WAIT = 60.0  # seconds for whatever has to happen in the background
 
 
 def pyro(*words: str) -> str:
-    done = subprocess.run([BINARY, *words], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [BINARY, *words], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
     return done.stdout
 
 
@@ -84,7 +86,9 @@ class Cold:
 
     def __call__(self) -> float:
         env = os.environ | {"PYRO_CACHE_DIR": str(self.cache)}
-        took = timed(lambda: subprocess.run([BINARY, "-q", "run", ENVIRONMENT, "--", "true"], check=True, env=env))
+        took = timed(
+            lambda: subprocess.run([BINARY, "-q", "run", ENVIRONMENT, "--", "true"], check=True, env=env)
+        )
         quiet()  # it has a template made for the next one
         shutil.rmtree(self.cache / "templates", ignore_errors=True)
         return took
@@ -98,7 +102,10 @@ class Pooled:
         self.mcp.run(environment=ENVIRONMENT, command="true")
 
     def __call__(self) -> float:
-        until("a VM in the pool", lambda: [d for d in vms().glob("pool-*") if record(d).get("state") == "started"])
+        until(
+            "a VM in the pool",
+            lambda: [d for d in vms().glob("pool-*") if record(d).get("state") == "started"],
+        )
         time.sleep(1)  # it runs a command once, which its record does not tell
         took = timed(lambda: self.mcp.run(environment=ENVIRONMENT, command="true"))
         until("the next", lambda: [d for d in vms().glob("pool-*") if record(d).get("state") == "started"])
@@ -172,7 +179,10 @@ def at_once(threads: int, runs: int) -> float:
 
 def alive(count: int) -> tuple[list[float], list[float]]:
     """The memory in MiB and the disk in MiB of each of so many tasks that have run one command."""
-    tasks = [json.loads(pyro("task", "create", ENVIRONMENT, "--ttl-seconds", "0", "--json"))["task_id"] for _ in range(count)]
+    tasks = [
+        json.loads(pyro("task", "create", ENVIRONMENT, "--ttl-seconds", "0", "--json"))["task_id"]
+        for _ in range(count)
+    ]
     try:
         for task in tasks:
             pyro("task", "exec", task, "--", "true")
@@ -187,15 +197,27 @@ def alive(count: int) -> tuple[list[float], list[float]]:
 def spread(values: list[float]) -> dict[str, float]:
     ordered = sorted(values)
     tenth = len(ordered) // 10
-    return {"median": statistics.median(ordered), "p10": ordered[tenth], "p90": ordered[-1 - tenth], "n": len(ordered)}
+    return {
+        "median": statistics.median(ordered),
+        "p10": ordered[tenth],
+        "p90": ordered[-1 - tenth],
+        "n": len(ordered),
+    }
 
 
 def host() -> dict[str, Any]:
-    doctor = subprocess.run([BINARY, "doctor", "--json"], stdout=subprocess.PIPE, text=True, check=False).stdout
+    doctor = subprocess.run(
+        [BINARY, "doctor", "--json"], stdout=subprocess.PIPE, text=True, check=False
+    ).stdout
     facts = json.loads(doctor)
-    return {"cores": os.cpu_count(), "kernel": platform.release(), "vmm": facts["platform"]["vmm"].split(" (")[0],
-            "accelerator": facts.get("accelerator"), "load": os.getloadavg()[0],
-            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
+    return {
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "vmm": facts["platform"]["vmm"].split(" (")[0],
+        "accelerator": facts.get("accelerator"),
+        "load": os.getloadavg()[0],
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
 
 
 @contextmanager
@@ -244,15 +266,19 @@ def measure(rounds: int) -> dict[str, Any]:
 def table(results: dict[str, Any]) -> str:
     times = results["ms"]
     base = times.get("runsc run", {}).get("median")
-    lines = [", ".join(f"{k} {v}" for k, v in results["host"].items()),
-             f"{'':22}{'median':>10}{'p10':>10}{'p90':>10}{'to runsc':>10}"]
+    lines = [
+        ", ".join(f"{k} {v}" for k, v in results["host"].items()),
+        f"{'':22}{'median':>10}{'p10':>10}{'p90':>10}{'to runsc':>10}",
+    ]
     for name, t in times.items():
         ratio = f"{t['median'] / base:10.2f}" if base else f"{'-':>10}"
         lines.append(f"{name:22}{t['median']:7.0f} ms{t['p10']:7.0f} ms{t['p90']:7.0f} ms{ratio}")
     lines.append(f"cold / warm: {times['pyro run, cold']['median'] / times['pyro run, warm']['median']:.1f}")
     for n, rate in results["clones_per_second"].items():
         lines.append(f"{n} at once: {rate:.1f} a second")
-    lines.append(f"proportional memory a VM, {ALIVE} alive, supervisor included: {results['pss_mib']['median']:.0f} MiB")
+    lines.append(
+        f"proportional memory a VM, {ALIVE} alive, supervisor included: {results['pss_mib']['median']:.0f} MiB"
+    )
     lines.append(f"disk a fresh VM: {results['disk_mib']['median']:.1f} MiB")
     return "\n".join(lines)
 

@@ -93,7 +93,9 @@ def main() -> None:
         print(f"task exec ID -- true, median of {runs}: {statistics.median(times) * 1000:.0f} ms")
         time.sleep(2)
         pid = supervisor(task)
-        print(f"supervisor, idle: {memory(pid, 'Rss') / 1024:.1f} MiB resident, {memory(pid, 'Pss') / 1024:.1f} MiB proportional")
+        print(
+            f"supervisor, idle: {memory(pid, 'Rss') / 1024:.1f} MiB resident, {memory(pid, 'Pss') / 1024:.1f} MiB proportional"
+        )
         deletes = [ran(env, "task", "delete", task)[1]] + [create_and_delete(env) for _ in range(4)]
         print(f"task delete, median of {len(deletes)}: {statistics.median(deletes) * 1000:.0f} ms")
         for name, source in ("tar", tar), ("tree", tree):
@@ -101,7 +103,9 @@ def main() -> None:
             seeding = took - empty
             rate = f"{TAR_MB / seeding:.0f} MB/s" if name == "tar" else f"{FILES / seeding:.0f} files/s"
             what = f"{TAR_MB} MB tar" if name == "tar" else f"{FILES} files"
-            print(f"seeding, {what}: {seeding:.1f} s, {rate}; peak {most:.0f} MiB in pyro, {peak(supervisor(task)):.0f} MiB in the supervisor")
+            print(
+                f"seeding, {what}: {seeding:.1f} s, {rate}; peak {most:.0f} MiB in pyro, {peak(supervisor(task)):.0f} MiB in the supervisor"
+            )
             ran(env, "task", "delete", task)
 
 

@@ -1,10 +1,9 @@
-// Package agent is PID 1 of a guest: it mounts, reaps, runs commands and moves files, and trusts nothing that the
-// host did not send.
+// Package agent is PID 1 of a guest: it mounts, reaps, runs commands, keeps those that outlive their caller, and moves
+// files. It trusts nothing that the host did not send.
 package agent
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -18,18 +17,22 @@ import (
 
 // Agent answers the host.
 type Agent struct {
-	upper  *os.Root // what differs from the base image
-	reaper *reaper
-	null   *os.File
-	group  func() (group, error) // makes one for each command
-	quiet  func() error          // ends all commands
+	upper    *os.Root // what differs from the base image
+	null     *os.File
+	machine  machine
+	start    starter
+	group    func() (group, error) // makes one for each command
+	quiet    func() error          // ends all commands
+	powerOff func()
+	commands link.Commands
 
-	mu          sync.Mutex
-	configured  *account // nil until the guest is a machine of its own
-	env         []string
-	workDir     string
-	identity    *identity // nil until it is opened, ahead in a template
-	madeWorkDir string    // by us, rather than by the environment
+	mu         sync.Mutex
+	identified bool     // the guest is a machine of its own
+	root       *account // who runs commands unless the host says otherwise, nil until it is looked up
+	who        *account // who runs commands, nil until the guest is set up
+	env        []string
+	workDir    string
+	made       string // a working directory that is ours rather than the environment's
 }
 
 // Main is the guest's first process. It does not return.
@@ -40,7 +43,7 @@ func Main() {
 	}
 	a, port, err := boot()
 	if err == nil {
-		err = a.serve(port)
+		err = a.Serve(port)
 	}
 	die(err)
 }
@@ -55,15 +58,15 @@ func die(err error) {
 	select {}
 }
 
-// serve answers one connection after the other. It returns only where the port is gone.
-func (a *Agent) serve(port io.ReadWriteCloser) error {
+// Serve answers one connection after the other. A command of one that was replaced goes on, to be attached to. Serve
+// returns only when the port is gone.
+func (a *Agent) Serve(port io.ReadWriteCloser) error {
 	listener := wire.Listen(port, wire.Options{})
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
 			return fmt.Errorf("the link to the host is lost: %w", err)
 		}
-		// A new connection means that the one before is over: its commands end with it.
 		go link.Serve(context.Background(), conn, a.handle)
 	}
 }
@@ -72,24 +75,16 @@ func (a *Agent) handle(ctx context.Context, req link.Request, stream *wire.Strea
 	switch req.Op {
 	case link.OpHello:
 		return link.Hello{Version: link.Version}, nil
-	case link.OpConfigure:
-		c, err := params[link.Configure](req)
-		if err != nil {
-			return nil, err
-		}
-		return a.configure(c)
+	case link.OpIdentify:
+		return answer(req, a.identify)
+	case link.OpSetUp:
+		return answer(req, a.setUp)
 	case link.OpExec:
-		e, err := params[link.Exec](req)
-		if err != nil {
-			return nil, err
-		}
-		return a.exec(ctx, e, stream)
+		return answer(req, func(e link.Exec) (any, error) { return a.exec(ctx, e, stream) })
+	case link.OpAttach, link.OpCommands, link.OpSignal, link.OpResize:
+		return a.commands.Handle(ctx, req, stream)
 	case link.OpImport:
-		i, err := params[link.Import](req)
-		if err != nil {
-			return nil, err
-		}
-		return a.unpack(ctx, i, stream)
+		return answer(req, func(i link.Import) (any, error) { return a.unpack(ctx, i, stream) })
 	case link.OpExport:
 		return link.Empty{}, a.export(ctx, stream)
 	case link.OpSync:
@@ -97,24 +92,26 @@ func (a *Agent) handle(ctx context.Context, req link.Request, stream *wire.Strea
 	case link.OpShutdown:
 		return a.shutdown(stream)
 	}
-	return nil, &link.Error{Code: link.CodeUnsupported, Message: fmt.Sprintf("the agent does not know %q", req.Op)}
+	return nil, link.Unsupported(req.Op)
 }
 
-func params[T any](req link.Request) (p T, err error) {
-	if err := json.Unmarshal(req.Params, &p); err != nil {
-		return p, &link.Error{Code: link.CodeInvalid, Message: fmt.Sprintf("the parameters of %q cannot be read: %v", req.Op, err)}
+// answer has an operation done with its parameters.
+func answer[T any](req link.Request, do func(T) (any, error)) (any, error) {
+	params, err := link.Decode[T](req)
+	if err != nil {
+		return nil, err
 	}
-	return p, nil
+	return do(params)
 }
 
-// ready gives who runs commands, once the guest is a machine of its own.
+// ready gives who runs commands, once the guest is set up and a machine of its own.
 func (a *Agent) ready() (account, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.configured == nil {
-		return account{}, &link.Error{Code: link.CodeState, Message: "the guest is not configured yet"}
+	if a.who == nil || !a.identified {
+		return account{}, &link.Error{Code: link.CodeState, Message: "the guest is not set up yet"}
 	}
-	return *a.configured, nil
+	return *a.who, nil
 }
 
 // unpack writes a tree that the host sends.
@@ -167,7 +164,7 @@ func (a *Agent) shutdown(stream *wire.Stream) (any, error) {
 	unix.Sync()
 	go func() {
 		<-stream.Broken()
-		unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+		a.powerOff()
 	}()
 	return link.Empty{}, err
 }

@@ -23,13 +23,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reaping is the one reaper of the test's process: it waits for every child, whoever started it.
-var reaping = newReaper()
-
-// tree stands in for a control group where the test cannot have one: it ends all that descends from the test.
+// tree stands in for a cgroup: it ends all that descends from the test, orphans that the test adopts
+// included.
 type tree struct{}
 
 func (tree) join(*syscall.SysProcAttr) {}
+func (tree) started(int)               {}
 func (tree) ranOut() bool              { return false }
 func (tree) close()                    {}
 func (tree) kill() error {
@@ -37,8 +36,113 @@ func (tree) kill() error {
 	return nil
 }
 
-// guest serves an agent that runs commands as processes of the test, and gives a client of it.
-func guest(t *testing.T) (*Agent, *link.Client) {
+// guest is an agent that runs commands as processes of the test, and the host's side of it.
+type guest struct {
+	*Agent
+	*link.Client
+	t    *testing.T
+	port *socket
+}
+
+// socket is a virtio port: it outlives its connections, and reads nothing while nobody is on the host's side.
+type socket struct {
+	mu      sync.Mutex
+	changed sync.Cond
+	conn    net.Conn
+	over    bool
+}
+
+func newSocket() *socket {
+	p := &socket{}
+	p.changed.L = &p.mu
+	return p
+}
+
+// plug puts another host in the place of the one before, which dies without a word.
+func (p *socket) plug() net.Conn {
+	host, conn := net.Pipe()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conn != nil {
+		p.conn.Close()
+	}
+	p.conn = conn
+	p.changed.Broadcast()
+	return host
+}
+
+// other gives the host's side once it is not the one that failed, nil when there will be none.
+func (p *socket) other(failed net.Conn) net.Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for (p.conn == failed) && !p.over {
+		p.changed.Wait()
+	}
+	if p.over {
+		return nil
+	}
+	return p.conn
+}
+
+func (p *socket) Read(b []byte) (int, error) {
+	var failed net.Conn
+	for {
+		c := p.other(failed)
+		if c == nil {
+			return 0, io.EOF
+		}
+		if n, err := c.Read(b); n > 0 || err == nil {
+			return n, nil
+		}
+		failed = c
+	}
+}
+
+func (p *socket) Write(b []byte) (int, error) {
+	var failed net.Conn
+	for {
+		c := p.other(failed)
+		if c == nil {
+			return 0, io.ErrClosedPipe
+		}
+		if _, err := c.Write(b); err == nil {
+			return len(b), nil
+		}
+		failed = c
+	}
+}
+
+func (p *socket) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	if p.conn != nil {
+		p.conn.Close()
+	}
+	p.changed.Broadcast()
+	return nil
+}
+
+// start serves an agent that is set up.
+func start(t *testing.T) *guest {
+	t.Helper()
+	g := bare(t)
+	g.connect()
+	entropy := make([]byte, leastEntropy)
+	for _, err := range []error{
+		g.Call(t.Context(), link.OpIdentify, link.Identify{Hostname: "inside", Entropy: entropy}, nil),
+		g.Call(t.Context(), link.OpSetUp, link.SetUp{Env: []string{"FROM=set-up"}, WorkDir: t.TempDir()},
+			nil),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return g
+}
+
+// bare serves an agent that nobody has spoken to yet.
+func bare(t *testing.T) *guest {
 	t.Helper()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
@@ -47,29 +151,35 @@ func guest(t *testing.T) (*Agent, *link.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	port := newSocket()
+	a, err := Inside(upper, func() { port.Close() })
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { null.Close() })
-	a := &Agent{upper: upper, null: null, reaper: reaping, group: func() (group, error) { return tree{}, nil },
-		configured: &account{name: "root", home: "/root"}, env: []string{"FROM=configure"}, workDir: t.TempDir()}
-	host, port := net.Pipe()
+	a.group = func() (group, error) { return tree{}, nil }
 	var served sync.WaitGroup
-	served.Go(func() { a.serve(port) })
-	conn, err := wire.Dial(host, wire.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	served.Go(func() { a.Serve(port) })
 	t.Cleanup(func() {
-		conn.Close()
+		port.Close()
 		served.Wait()
 		process.EndTree(os.Getpid(), 5*time.Second)
+		a.null.Close()
 	})
-	return a, link.NewClient(conn)
+	return &guest{Agent: a, t: t, port: port}
 }
 
-func run(t *testing.T, c *link.Client, e link.Exec, stdin io.Reader) (r link.ExecResult, stdout, stderr string) {
+// connect takes the place of the connection before.
+func (g *guest) connect() {
+	g.t.Helper()
+	conn, err := wire.Dial(g.port.plug(), wire.Options{})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.Client = link.NewGuestClient(conn)
+	g.t.Cleanup(func() { conn.Close() })
+}
+
+func run(t *testing.T, c *guest, e link.Exec, stdin io.Reader) (r link.ExecResult, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
 	r, failure := c.Exec(t.Context(), e, link.Streams{Stdin: stdin, Stdout: &out, Stderr: &err})
@@ -81,7 +191,7 @@ func run(t *testing.T, c *link.Client, e link.Exec, stdin io.Reader) (r link.Exe
 }
 
 func TestExec(t *testing.T) {
-	_, c := guest(t)
+	c := start(t)
 	binary := string([]byte{0, 255, '\n', 0xf0, 0x9f})
 	for name, x := range map[string]struct {
 		exec           link.Exec
@@ -95,8 +205,9 @@ func TestExec(t *testing.T) {
 		"no input":     {link.Exec{Argv: []string{"cat"}}, nil, 0, "", ""},
 		"unread input": {link.Exec{Argv: []string{"true"}}, endless{}, 0, "", ""},
 		"signal":       {link.Exec{Command: "kill -TERM $$"}, nil, 143, "", ""},
-		"environment": {link.Exec{Command: "echo $FROM $MORE $LANG $HOME", Env: []string{"MORE=exec"}}, nil, 0,
-			"configure exec C.UTF-8 /root\n", ""},
+		"environment": {link.Exec{Command: "echo $FROM $MORE $LANG $HOME", Env: []string{"MORE=exec"}}, nil,
+			0,
+			"set-up exec C.UTF-8 /root\n", ""},
 		"directory": {link.Exec{Argv: []string{"pwd"}, WorkDir: "/usr"}, nil, 0, "/usr\n", ""},
 		"not found": {link.Exec{Argv: []string{"no such"}}, nil, 127, "",
 			"pyro: cannot run \"no such\": no such file or directory\n"},
@@ -107,13 +218,15 @@ func TestExec(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, stdout, stderr := run(t, c, x.exec, x.stdin)
 			r.DiskFull = false
-			if diff := cmp.Diff(link.ExecResult{ExitCode: x.code}, r); diff != "" || stdout != x.stdout || stderr != x.stderr {
+			if diff := cmp.Diff(link.ExecResult{ExitCode: x.code}, r); diff != "" || stdout != x.stdout ||
+				stderr != x.stderr {
 				t.Errorf("%q, %q %s", stdout, stderr, diff)
 			}
 		})
 	}
 	var e *link.Error
-	if _, err := c.Exec(t.Context(), link.Exec{}, link.Streams{}); !errors.As(err, &e) || e.Code != link.CodeInvalid {
+	if _, err := c.Exec(t.Context(), link.Exec{}, link.Streams{}); !errors.As(err, &e) ||
+		e.Code != link.CodeInvalid {
 		t.Errorf("no command: %v", err)
 	}
 }
@@ -123,7 +236,7 @@ type endless struct{}
 func (endless) Read(b []byte) (int, error) { return len(b), nil }
 
 func TestOutputOfAnyLength(t *testing.T) {
-	_, c := guest(t)
+	c := start(t)
 	_, stdout, _ := run(t, c, link.Exec{Command: "head -c 5000000 /dev/zero; printf end"}, nil)
 	if len(stdout) != 5000003 || !strings.HasSuffix(stdout, "\x00end") {
 		t.Errorf("%d bytes", len(stdout))
@@ -131,7 +244,7 @@ func TestOutputOfAnyLength(t *testing.T) {
 }
 
 func TestTimeoutEndsTheTree(t *testing.T) {
-	_, c := guest(t)
+	c := start(t)
 	r, _, _ := run(t, c, link.Exec{Command: "(setsid sleep 61 & ) ; sleep 62", TimeoutMS: 200}, nil)
 	if r.ExitCode != 124 || !r.TimedOut {
 		t.Errorf("%+v", r)
@@ -141,10 +254,11 @@ func TestTimeoutEndsTheTree(t *testing.T) {
 	}
 }
 
-// TestBrokenInputIsNoEnd checks that a command whose caller dies does not take half of its input for all of it.
+// TestBrokenInputIsNoEnd checks that a command whose caller dies does not take half of its input for all of
+// it.
 func TestBrokenInputIsNoEnd(t *testing.T) {
-	a, c := guest(t)
-	done := filepath.Join(a.workDir, "done")
+	c := start(t)
+	done := filepath.Join(c.workDir, "done")
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := c.Exec(ctx, link.Exec{Command: "echo ready; cat > /dev/null; touch " + done},
 		link.Streams{Stdin: endless{}, Stdout: onWrite(cancel)})
@@ -165,25 +279,53 @@ type onWrite func()
 func (f onWrite) Write(b []byte) (int, error) { f(); return len(b), nil }
 
 func TestUnknownAndEarly(t *testing.T) {
-	a, c := guest(t)
-	var e *link.Error
-	if err := c.Call(t.Context(), "grease", link.Empty{}, nil); !errors.As(err, &e) || e.Code != link.CodeUnsupported {
-		t.Errorf("unknown: %v", err)
+	g := bare(t)
+	g.connect()
+	refused := func(what string, err error, want link.Code) {
+		t.Helper()
+		var e *link.Error
+		if !errors.As(err, &e) || e.Code != want {
+			t.Errorf("%s: %v, not %s", what, err, want)
+		}
 	}
-	if err := c.Call(t.Context(), link.OpConfigure, link.Configure{}, nil); !errors.As(err, &e) || e.Code != link.CodeState {
-		t.Errorf("second configure: %v", err)
+	call := func(op link.Op, p any) error { return g.Call(t.Context(), op, p, nil) }
+	exec := func() error {
+		_, err := g.Exec(t.Context(), link.Exec{Command: "true"}, link.Streams{})
+		return err
 	}
-	a.mu.Lock()
-	a.configured = nil
-	a.mu.Unlock()
-	if _, err := c.Exec(t.Context(), link.Exec{Command: "true"}, link.Streams{}); !errors.As(err, &e) || e.Code != link.CodeState {
-		t.Errorf("exec before configure: %v", err)
+	entropy := make([]byte, leastEntropy)
+	dir := t.TempDir()
+	refused("unknown", call("grease", link.Empty{}), link.CodeUnsupported)
+	refused("exec before all", exec(), link.CodeState)
+	refused("identify without entropy", call(link.OpIdentify, link.Identify{}), link.CodeInvalid)
+	refused("a directory that is none", call(link.OpSetUp, link.SetUp{WorkDir: "here"}), link.CodeInvalid)
+	refused("a user who is none", call(link.OpSetUp, link.SetUp{User: "nobody at all"}), link.CodeInvalid)
+	if err := call(link.OpSetUp, link.SetUp{WorkDir: dir}); err != nil {
+		t.Fatal(err)
 	}
+	refused("a second set-up", call(link.OpSetUp, link.SetUp{WorkDir: dir}), link.CodeState)
+	refused("exec before identify", exec(), link.CodeState)
+	for range 2 {
+		var is link.Identified
+		if err := g.Call(t.Context(), link.OpIdentify, link.Identify{Entropy: entropy}, &is); err != nil ||
+			len(is.BootID) != 36 {
+			t.Errorf("identify: %+v, %v", is, err)
+		}
+	}
+	if err := exec(); err != nil {
+		t.Error(err)
+	}
+	for op, p := range map[link.Op]any{link.OpAttach: link.Attach{ID: "none"},
+		link.OpSignal: link.Signal{ID: "none", Number: 1},
+		link.OpResize: link.Resize{ID: "none"}} {
+		refused(string(op)+" to nothing", call(op, p), link.CodeNotFound)
+	}
+	refused("no signal", call(link.OpSignal, link.Signal{ID: "none", Number: 99}), link.CodeInvalid)
 }
 
 func TestExport(t *testing.T) {
-	a, c := guest(t)
-	root := a.upper.Name()
+	c := start(t)
+	root := c.upper.Name()
 	for _, err := range []error{
 		os.MkdirAll(filepath.Join(root, "etc"), 0o750),
 		os.WriteFile(filepath.Join(root, "etc/hostname"), []byte("mine"), 0o644),
@@ -218,7 +360,8 @@ func TestExport(t *testing.T) {
 		got = append(got, strings.Join([]string{string(h.Typeflag), h.Name, h.Linkname, string(body)}, " "))
 	}
 	slices.Sort(got)
-	want := []string{"0 etc/.wh.gone  ", "0 etc/kept  kept", "1 etc/linked etc/kept ", "2 etc/sym kept ", "5 etc/  ", "6 fifo  "}
+	want := []string{"0 etc/.wh.gone  ", "0 etc/kept  kept", "1 etc/linked etc/kept ", "2 etc/sym kept ",
+		"5 etc/  ", "6 fifo  "}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -47,7 +48,7 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 		return nil, nil, err
 	}
 	words := strings.Fields(string(cmdline))
-	if err := loadModules(slices.Contains(words, link.WordNetwork)); err != nil {
+	if err := loadModules(slices.Contains(words, link.CmdlineNetwork)); err != nil {
 		return nil, nil, err
 	}
 	upper, err := mountRoot()
@@ -72,13 +73,22 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a := &Agent{upper: upper, null: null, reaper: newReaper(), group: groups.make, quiet: groups.killAll}
+	g := &realMachine{}
+	a := &Agent{
+		upper:    upper,
+		null:     null,
+		machine:  g,
+		start:    newReaper(),
+		group:    groups.make,
+		quiet:    groups.killAll,
+		powerOff: func() { unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) },
+	}
 	if made {
-		a.madeWorkDir = defaultWorkDir
+		a.made = defaultWorkDir
 	}
 	raiseLimits()
-	if slices.Contains(words, link.WordWarm) {
-		if err := errors.Join(a.warm(), groups.prepare()); err != nil {
+	if slices.Contains(words, link.CmdlineWarm) {
+		if err := errors.Join(a.warm(g), groups.prepare()); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -151,28 +161,55 @@ func loadModule(path string) error {
 	return nil
 }
 
-// disk finds a disk by the serial that the host gave it.
-func disk(serial string) (string, error) {
+// disk finds a disk by the file system that it bears: serials and an order are not to be had of every VMM.
+func disk(kind string) (string, error) {
 	for range 200 {
 		for _, name := range []string{"vda", "vdb"} {
-			got, err := os.ReadFile("/sys/block/" + name + "/serial")
-			if err == nil && strings.TrimRight(string(got), "\x00\n") == serial {
+			if fileSystem("/dev/"+name) == kind {
 				return "/dev/" + name, nil
 			}
 		}
 		time.Sleep(5 * time.Millisecond) // The devices are found while the modules settle.
 	}
-	return "", fmt.Errorf("there is no disk %q", serial)
+	return "", fmt.Errorf("there is no disk with the file system %q", kind)
+}
+
+// The file systems of a guest's two disks.
+const (
+	baseKind    = "erofs"
+	scratchKind = "ext4"
+)
+
+// fileSystem tells what a disk bears, by the superblock that all of them have 1024 bytes from its beginning. It is empty
+// if that is none of ours, or cannot be read.
+func fileSystem(device string) string {
+	const at, ext4Magic = 1024, 56
+	f, err := os.Open(device)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	super := make([]byte, ext4Magic+2)
+	if _, err := f.ReadAt(super, at); err != nil {
+		return ""
+	}
+	switch {
+	case binary.LittleEndian.Uint32(super) == 0xE0F5E1E2:
+		return baseKind
+	case binary.LittleEndian.Uint16(super[ext4Magic:]) == 0xEF53:
+		return scratchKind
+	}
+	return ""
 }
 
 // mountRoot lays the scratch disk over the base image, and gives what will differ between them: whole files and
 // directories in their places, as an image's layer wants them.
 func mountRoot() (*os.Root, error) {
-	base, err := disk("base")
+	base, err := disk(baseKind)
 	if err != nil {
 		return nil, err
 	}
-	scratch, err := disk("scratch")
+	scratch, err := disk(scratchKind)
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -17,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exec runs one command, and everything that it starts, in a session and a control group of their own.
+// exec runs one command, and everything that it starts, in a session and a cgroup of their own.
 func (a *Agent) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (any, error) {
 	who, err := a.ready()
 	if err != nil {
@@ -27,15 +25,16 @@ func (a *Agent) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (any
 	if len(argv) == 0 {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: "no command is given"}
 	}
-	c := &command{agent: a, exec: e, who: who, stream: stream,
-		run: process.Command{Argv: argv, Env: who.environ(a.env, e.Env), Dir: e.WorkDir}}
+	c := &command{
+		agent: a,
+		exec:  e,
+		who:   who,
+		run:   process.Command{Argv: argv, Env: who.environ(a.env, e.Env), Dir: e.WorkDir},
+	}
 	if c.run.Dir == "" {
 		c.run.Dir = a.workDir
 	}
-	started := time.Now()
-	result, err := c.do(ctx)
-	result.DurationMS = time.Since(started).Milliseconds()
-	return result, err
+	return a.commands.Exec(ctx, e, stream, c.do)
 }
 
 // keepPath puts the PATH that the environment's image asks for before a command line: the profile that a login shell
@@ -58,29 +57,30 @@ type command struct {
 	exec   link.Exec
 	who    account
 	run    process.Command
-	stream *wire.Stream
+	known  *link.Command
 	group  group
-	input  *os.File // our end of its standard input, nil where it has none
+	child  *child
+	input  *os.File // the agent's end of its standard input, nil if it has none
 	output []*process.Output
 }
 
-func (c *command) do(ctx context.Context) (link.ExecResult, error) {
+// do runs the command to its end.
+func (c *command) do(ctx context.Context, known *link.Command) (link.ExecResult, error) {
 	var err error
+	c.known = known
 	if c.group, err = c.agent.group(); err != nil {
 		return link.ExecResult{}, err
 	}
 	defer func() { go c.group.close() }() // Nobody need wait for that.
-	ended, err := c.start()
-	if err != nil {
+	if err := c.start(); err != nil {
 		return c.cannotRun(err)
 	}
+	handle := link.Process{Signal: c.signal}
 	if c.input != nil {
-		var feeding sync.WaitGroup
-		feeding.Go(c.feed)
-		defer feeding.Wait()
+		handle.Input = c.input
 		defer c.input.Close()
-		defer c.stream.CloseRecv()
 	}
+	known.Started(handle)
 	var limit <-chan time.Time
 	if c.exec.TimeoutMS > 0 {
 		timer := time.NewTimer(time.Duration(c.exec.TimeoutMS) * time.Millisecond)
@@ -89,17 +89,17 @@ func (c *command) do(ctx context.Context) (link.ExecResult, error) {
 	}
 	var result link.ExecResult
 	select {
-	case status := <-ended:
+	case status := <-c.child.ended:
 		result.ExitCode = process.ExitCode(status)
 	case <-limit:
-		c.kill(ended)
+		c.kill()
 		result.ExitCode, result.TimedOut = process.ExitTimeout, true
 	case <-ctx.Done():
-		c.kill(ended)
+		c.kill()
 		return result, ctx.Err()
 	}
 	for _, o := range c.output {
-		_ = o.End() // Where nobody listens any more, the context has ended.
+		_ = o.End()
 	}
 	if result.ExitCode != 0 {
 		result.OOM, result.DiskFull = c.group.ranOut(), diskFull(c.who)
@@ -108,76 +108,65 @@ func (c *command) do(ctx context.Context) (link.ExecResult, error) {
 }
 
 // kill ends the command with all that it started, and waits for it.
-func (c *command) kill(ended <-chan syscall.WaitStatus) {
+func (c *command) kill() {
 	for {
 		if err := c.group.kill(); err != nil {
 			die(fmt.Errorf("a command cannot be killed: %w", err))
 		}
 		select {
-		case <-ended:
+		case <-c.child.ended:
 			return
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
 
+// signal sends a signal to the command's process group. A kill reaches everything that it has started.
+func (c *command) signal(s syscall.Signal) error {
+	if s == syscall.SIGKILL {
+		return c.group.kill()
+	}
+	return c.child.signal(0, s)
+}
+
 // start starts the process with its streams.
-func (c *command) start() (<-chan syscall.WaitStatus, error) {
+func (c *command) start() error {
 	path, err := c.run.Find()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var child []*os.File
+	var ends []*os.File
 	defer func() {
-		for _, f := range child {
+		for _, f := range ends {
 			f.Close()
 		}
 	}()
 	files := []uintptr{c.agent.null.Fd()}
 	if c.exec.Stdin {
-		theirs, ours, err := os.Pipe()
+		childEnd, parentEnd, err := process.NewInput(true)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		c.input, child, files[0] = ours, append(child, theirs), theirs.Fd()
+		c.input, ends, files[0] = parentEnd, append(ends, childEnd), childEnd.Fd()
 	}
 	for _, kind := range []uint8{link.KindStdout, link.KindStderr} {
-		output, theirs, err := process.NewOutput(link.Writer(c.stream, kind))
+		output, childEnd, err := process.NewOutput(c.known.Output(kind))
 		if err != nil {
-			return nil, err
+			return err
 		}
-		child, files = append(child, theirs), append(files, theirs.Fd())
+		ends, files = append(ends, childEnd), append(files, childEnd.Fd())
 		c.output = append(c.output, output)
 	}
 	attr := &syscall.ProcAttr{Dir: c.run.Dir, Env: c.run.Env, Files: files, Sys: &syscall.SysProcAttr{
 		Setsid: true, Credential: c.who.credential()}}
 	c.group.join(attr.Sys)
-	ended, err := c.agent.reaper.start(path, c.run.Argv, attr)
-	if err != nil && c.input != nil {
+	c.child, err = c.agent.start.start(path, c.run.Argv, attr)
+	if err == nil {
+		c.group.started(c.child.pid)
+	} else if c.input != nil {
 		c.input.Close()
 	}
-	return ended, err
-}
-
-// feed passes input on to its end. A command that does not read it any more is no failure. Input that breaks off
-// must not look like its end: the command is about to be killed, and its pipe is closed after that.
-func (c *command) feed() {
-	for {
-		m, err := c.stream.Recv()
-		if err == io.EOF {
-			c.input.Close()
-		}
-		if err != nil {
-			return
-		}
-		if m.Kind != link.KindStdin {
-			continue
-		}
-		if _, err := c.input.Write(m.Data); err != nil {
-			c.stream.CloseRecv()
-			return
-		}
-	}
+	return err
 }
 
 // cannotRun is how a shell ends where the program is not to be had.
@@ -186,10 +175,8 @@ func (c *command) cannotRun(err error) (link.ExecResult, error) {
 	if !ok {
 		return link.ExecResult{}, fmt.Errorf("cannot run %q: %w", c.run.Argv[0], err)
 	}
-	if err := c.stream.Send(link.KindStderr, []byte(line)); err != nil {
-		return link.ExecResult{}, err
-	}
-	return link.ExecResult{ExitCode: code}, nil
+	_, err = c.known.Output(link.KindStderr).Write([]byte(line))
+	return link.ExecResult{ExitCode: code}, err
 }
 
 // diskFull tells whether the user has no room left, but for less than a file of any use takes.

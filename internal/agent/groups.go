@@ -13,14 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reserve is the memory that commands together may not have, so that a hungry one dies in its own group and the
-// agent lives to tell.
+// reserve is the memory that commands together may not have, so that a hungry one dies in its own group and
+// the agent lives to tell.
 const reserve = 40 << 20
 
 // group holds one command and all that it starts.
 type group interface {
 	// join has a process that is about to start begin in the group.
 	join(*syscall.SysProcAttr)
+	// started is told the process that has begun in it.
+	started(pid int)
 	// kill ends everything in the group, whatever sessions and parents that has made itself.
 	kill() error
 	// ranOut tells whether the kernel killed something of the group for memory.
@@ -29,7 +31,7 @@ type group interface {
 	close()
 }
 
-// cgroups makes groups that are control groups.
+// cgroups makes groups that are cgroups.
 type cgroups struct {
 	dir string
 
@@ -47,7 +49,7 @@ func newCgroups() (*cgroups, error) {
 	}
 	for _, dir := range []string{root, g.dir} {
 		if err := os.WriteFile(dir+"/cgroup.subtree_control", []byte("+memory +pids"), 0o644); err != nil {
-			return nil, fmt.Errorf("cannot enable control groups: %w", err)
+			return nil, fmt.Errorf("cannot enable cgroups: %w", err)
 		}
 	}
 	return g, g.limit()
@@ -60,7 +62,8 @@ func (g *cgroups) limit() error {
 		return err
 	}
 	if total := int64(info.Totalram) * int64(info.Unit); total > 2*reserve {
-		if err := os.WriteFile(g.dir+"/memory.max", []byte(strconv.FormatInt(total-reserve, 10)), 0o644); err != nil {
+		if err := os.WriteFile(g.dir+"/memory.max", []byte(strconv.FormatInt(total-reserve, 10)),
+			0o644); err != nil {
 			return err
 		}
 	}
@@ -117,6 +120,8 @@ func (g *cgroup) join(attr *syscall.SysProcAttr) {
 	attr.UseCgroupFD, attr.CgroupFD = true, int(g.dir.Fd())
 }
 
+func (g *cgroup) started(int) {}
+
 func (g *cgroup) kill() error {
 	return os.WriteFile(g.dir.Name()+"/cgroup.kill", []byte("1"), 0o644)
 }
@@ -144,9 +149,9 @@ func (g *cgroup) close() {
 	g.all.left = append(g.all.left, g.dir.Name())
 }
 
-// raiseLimits lets commands open as many files as on a Debian host: the kernel's limit for its first process is lower. The
-// agent needs no protection from the kernel's hunt for memory, which spares the first process, and must not ask for any:
-// commands would inherit it.
+// raiseLimits lets commands open as many files as on a Debian host: the kernel's limit for its first process
+// is lower. The agent needs no protection from the kernel's hunt for memory, which spares the first process,
+// and must not ask for any: commands would inherit it.
 func raiseLimits() {
 	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 4096, Max: 1 << 20})
 }

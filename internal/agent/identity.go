@@ -1,51 +1,95 @@
 package agent
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"golang.org/x/sys/unix"
 )
 
-// identity is where a machine's goes: the files by which machines are told apart, and who its commands are run by. All
-// of it is opened ahead where there is time for it: to copy the files up from the base image and to find them blocks
-// on the disk is most of the work, and the same in each clone.
-type identity struct {
-	hostname, hosts, machineID, bootID, random *os.File
-
-	root account // who runs commands unless the host says otherwise
+// realMachine is a guest that is one.
+type realMachine struct {
+	files   *identity // nil unless they were opened ahead, in a template
+	covered bool      // the kernel's boot id is
+	named   bool      // it has been a machine of its own before
 }
 
-// openIdentity makes the files writable in their places. The kernel's boot id was made before a guest is frozen and
-// cannot be written: it is covered by a file.
-func openIdentity() (_ *identity, err error) {
+// identity is where a machine's goes: the files by which machines are told apart. They are opened ahead if there is time
+// for it: to copy them up from the base image and to find them blocks on the disk is most of the work, and the same in
+// each clone.
+type identity struct {
+	hostname, hosts, machineID, bootID, generation, random *os.File
+}
+
+func (g *realMachine) become(p link.Identify) (string, error) {
+	now := unix.NsecToTimespec(p.ClockNS)
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
+		return "", fmt.Errorf("cannot set the clock: %w", err)
+	}
+	id, err := g.open()
+	if err != nil {
+		return "", err
+	}
+	if err := reseed(id.random, p.Entropy); err != nil {
+		return "", err
+	}
+	bootID, err := id.set(p, g.named)
+	if err != nil {
+		return "", err
+	}
+	if p.Network != nil {
+		if err := configureNetwork(*p.Network); err != nil {
+			return "", err
+		}
+	}
+	id.close()
+	g.files, g.named = nil, true
+	return bootID, nil
+}
+
+// open makes the files writable in their places. The kernel's boot id was made before a guest is frozen and cannot be
+// written: it is covered by a file.
+func (g *realMachine) open() (_ *identity, err error) {
 	const bootID, over = "/run/boot_id", "/proc/sys/kernel/random/boot_id"
+	if g.files != nil {
+		return g.files, nil
+	}
 	id := &identity{}
 	defer func() {
 		if err != nil {
 			id.close()
 		}
 	}()
+	if err := os.MkdirAll(filepath.Dir(link.GenerationFile), 0o755); err != nil {
+		return nil, err
+	}
 	for _, each := range []struct {
 		path string
 		file **os.File
 	}{
 		{"/etc/hostname", &id.hostname}, {"/etc/hosts", &id.hosts}, {"/etc/machine-id", &id.machineID},
-		{bootID, &id.bootID}, {"/dev/urandom", &id.random},
+		{bootID, &id.bootID}, {link.GenerationFile, &id.generation}, {"/dev/urandom", &id.random},
 	} {
 		if *each.file, err = openOver(each.path); err != nil {
 			return nil, err
 		}
 	}
-	if err := unix.Mount(bootID, over, "", unix.MS_BIND, ""); err != nil {
-		return nil, fmt.Errorf("cannot cover the boot id: %w", err)
+	if !g.covered {
+		if err := unix.Mount(bootID, over, "", unix.MS_BIND, ""); err != nil {
+			return nil, fmt.Errorf("cannot cover the boot id: %w", err)
+		}
+		g.covered = true
 	}
-	id.root, err = lookUp("")
-	return id, err
+	g.files = id
+	return id, nil
 }
 
 // openOver opens a file for writing in the place of what an image may have there: nothing, a link, which may lead
@@ -60,34 +104,67 @@ func openOver(path string) (*os.File, error) {
 }
 
 func (id *identity) close() {
-	for _, f := range []*os.File{id.hostname, id.hosts, id.machineID, id.bootID, id.random} {
+	for _, f := range []*os.File{id.hostname, id.hosts, id.machineID, id.bootID, id.generation, id.random} {
 		f.Close()
 	}
 }
 
 // set gives the machine its names, and returns the boot's. A disk that bears the name already was this machine's
-// before: what its commands wrote into these files stays.
-func (id *identity) set(c link.Configure) (string, error) {
-	if err := unix.Sethostname([]byte(c.Hostname)); err != nil {
+// before: what its commands wrote into these files stays. If the guest was another machine in this boot, only what
+// names that one changes.
+func (id *identity) set(p link.Identify, again bool) (string, error) {
+	if err := unix.Sethostname([]byte(p.Hostname)); err != nil {
 		return "", fmt.Errorf("cannot set the host name: %w", err)
 	}
+	boot, err := randomID()
+	if err != nil {
+		return "", err
+	}
+	generation := p.MachineID + " " + strconv.FormatInt(p.Generation, 10) + "\n"
+	if err := errors.Join(overwrite(id.bootID, boot+"\n"), overwrite(id.generation, generation)); err != nil {
+		return "", err
+	}
+	known := make([]byte, 256)
+	got, _ := id.hostname.ReadAt(known, 0)
+	before := strings.TrimSpace(string(known[:got]))
+	if before == p.Hostname {
+		return boot, nil
+	}
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t" + p.Hostname + "\n"
+	if again {
+		hosts = renamed(id.hosts, before, p.Hostname, hosts)
+	}
+	return boot, errors.Join(
+		overwrite(id.machineID, p.MachineID+"\n"), overwrite(id.hosts, hosts), overwrite(id.hostname, p.Hostname+"\n"))
+}
+
+// renamed gives a hosts file with a name in place of another, or what it is to be instead if it cannot be read.
+func renamed(hosts *os.File, before, now, otherwise string) string {
+	const most = 1 << 20
+	text := make([]byte, most)
+	n, _ := hosts.ReadAt(text, 0)
+	if n == 0 || n == most || before == "" {
+		return otherwise
+	}
+	var out strings.Builder
+	for line := range strings.Lines(string(text[:n])) {
+		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == "127.0.1.1" && fields[1] == before {
+			line = "127.0.1.1\t" + now + "\n"
+		}
+		out.WriteString(line)
+	}
+	return out.String()
+}
+
+// randomID is a UUID of version 4.
+func randomID() (string, error) {
 	var b [16]byte
 	if _, err := unix.Getrandom(b[:], 0); err != nil {
 		return "", err
 	}
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	hex := hex.EncodeToString(b[:])
-	boot := strings.Join([]string{hex[:8], hex[8:12], hex[12:16], hex[16:20], hex[20:]}, "-")
-	if err := overwrite(id.bootID, boot+"\n"); err != nil {
-		return "", err
-	}
-	known := make([]byte, len(c.Hostname)+2)
-	if got, _ := id.hostname.ReadAt(known, 0); strings.TrimSpace(string(known[:got])) == c.Hostname {
-		return boot, nil
-	}
-	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t" + c.Hostname + "\n"
-	return boot, errors.Join(
-		overwrite(id.machineID, c.MachineID+"\n"), overwrite(id.hosts, hosts), overwrite(id.hostname, c.Hostname+"\n"))
+	return strings.Join([]string{hex[:8], hex[8:12], hex[12:16], hex[16:20], hex[20:]}, "-"), nil
 }
 
 // overwrite makes content all that is in a file.
@@ -103,4 +180,34 @@ func overwrite(f *os.File, content string) error {
 	}
 	_, err = f.WriteAt([]byte(content), 0)
 	return err
+}
+
+// reseed gives the kernel's generator the host's entropy and has it used at once: RNDADDENTROPY, then RNDRESEEDCRNG
+// (random(4)).
+func reseed(random *os.File, entropy []byte) error {
+	const addEntropy, reseedCRNG = 0x40085203, 0x5207
+	info := make([]byte, 8, 8+len(entropy))
+	binary.NativeEndian.PutUint32(info, uint32(len(entropy)*8))
+	binary.NativeEndian.PutUint32(info[4:], uint32(len(entropy)))
+	info = append(info, entropy...)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, random.Fd(), addEntropy, uintptr(unsafe.Pointer(&info[0]))); errno != 0 {
+		return fmt.Errorf("cannot add entropy: %w", errno)
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, random.Fd(), reseedCRNG, 0); errno != 0 {
+		return fmt.Errorf("cannot reseed the kernel: %w", errno)
+	}
+	return nil
+}
+
+// writeFile replaces a file, which may be a link that leads nowhere.
+func writeFile(path, content string) error {
+	if old, err := os.ReadFile(path); err == nil && string(old) == content {
+		return nil
+	}
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(path, []byte(content), 0o644)
 }

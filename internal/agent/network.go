@@ -138,10 +138,15 @@ func addDefaultRoute(fd int, gateway [4]byte) error {
 		flags         uint16
 		_             [80]byte
 	}{
-		dst: sockaddr{family: unix.AF_INET}, gw: sockaddr{family: unix.AF_INET, addr: gateway},
-		mask: sockaddr{family: unix.AF_INET}, flags: unix.RTF_UP | unix.RTF_GATEWAY,
+		dst:   sockaddr{family: unix.AF_INET},
+		gw:    sockaddr{family: unix.AF_INET, addr: gateway},
+		mask:  sockaddr{family: unix.AF_INET},
+		flags: unix.RTF_UP | unix.RTF_GATEWAY,
 	}
-	return ioctl(fd, unix.SIOCADDRT, unsafe.Pointer(&route))
+	if err := ioctl(fd, unix.SIOCADDRT, unsafe.Pointer(&route)); !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	return nil // as it was before, in another machine
 }
 
 func ioctl(fd int, request uint, arg unsafe.Pointer) error {

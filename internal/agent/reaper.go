@@ -9,15 +9,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// starter starts processes and waits for them.
+type starter interface {
+	start(path string, argv []string, attr *syscall.ProcAttr) (*child, error)
+}
+
+// child is a process that was started.
+type child struct {
+	pid   int
+	ended chan syscall.WaitStatus // gets the one status
+
+	mu   *sync.Mutex // held by who reaps it: until then its number is nobody else's
+	dead bool
+}
+
+// signal sends a signal to a process group if the child still lives: 0 is the child's own.
+func (c *child) signal(group int, s syscall.Signal) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead {
+		return os.ErrProcessDone
+	}
+	if group == 0 {
+		group = c.pid
+	}
+	return syscall.Kill(-group, s)
+}
+
 // reaper waits for every child there is, those that orphans became included, and tells whoever started one.
 type reaper struct {
 	mu      sync.Mutex
-	waiting map[int]chan syscall.WaitStatus
+	waiting map[int]*child
 }
 
 // newReaper starts reaping, for good.
 func newReaper() *reaper {
-	r := &reaper{waiting: map[int]chan syscall.WaitStatus{}}
+	r := &reaper{waiting: map[int]*child{}}
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, unix.SIGCHLD)
 	go func() {
@@ -28,18 +55,17 @@ func newReaper() *reaper {
 	return r
 }
 
-// start starts a process and gives what its end will be told on. No child is reaped meanwhile, so that none is
-// missed.
-func (r *reaper) start(path string, argv []string, attr *syscall.ProcAttr) (<-chan syscall.WaitStatus, error) {
+// start starts a process. No child is reaped meanwhile, so that none is missed.
+func (r *reaper) start(path string, argv []string, attr *syscall.ProcAttr) (*child, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	pid, err := syscall.ForkExec(path, argv, attr)
 	if err != nil {
 		return nil, err
 	}
-	ended := make(chan syscall.WaitStatus, 1)
-	r.waiting[pid] = ended
-	return ended, nil
+	c := &child{pid: pid, ended: make(chan syscall.WaitStatus, 1), mu: &r.mu}
+	r.waiting[pid] = c
+	return c, nil
 }
 
 func (r *reaper) reap() {
@@ -57,9 +83,10 @@ func (r *reaper) reap() {
 		if !status.Exited() && !status.Signaled() {
 			continue
 		}
-		if ended := r.waiting[pid]; ended != nil {
+		if c := r.waiting[pid]; c != nil {
 			delete(r.waiting, pid)
-			ended <- status
+			c.dead = true
+			c.ended <- status
 		}
 	}
 }

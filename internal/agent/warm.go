@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,19 +14,23 @@ import (
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
 
-// warm makes everything ahead, before a guest is frozen, that does not depend on who it will be, and rehearses what
-// it will be asked first. A clone's emulator has to translate the code again, but not the way to it: files that are
-// read, tables that are built, blocks that are found. Nothing here knows a command or an identity.
-func (a *Agent) warm() error {
-	id, err := a.open()
+// warm makes everything ahead, before a guest is frozen, that does not depend on who it will be, and
+// rehearses what it will be asked first. A clone's emulator has to translate the code again, but not the way
+// to it: files that are read, tables that are built, blocks that are found. Nothing here knows a command or
+// an identity.
+func (a *Agent) warm(g *realMachine) error {
+	id, err := g.open()
 	if err != nil {
 		return err
 	}
-	if _, err := id.set(link.Configure{Hostname: "localhost", MachineID: strings.Repeat("0", 32)}); err != nil {
+	if _, err := id.set(link.Identify{Hostname: "localhost", MachineID: strings.Repeat("0", 32)},
+		false); err != nil {
 		return err
 	}
-	a.workDir = defaultWorkDir
-	if err := a.makeWorkDir(account{}); err != nil {
+	if _, err := a.account(""); err != nil {
+		return err
+	}
+	if err := a.makeWorkDir(defaultWorkDir, account{}); err != nil {
 		return err
 	}
 	if err := a.rehearse(); err != nil {
@@ -41,31 +46,39 @@ const rehearsalLimit = 5 * time.Second
 func (a *Agent) rehearse() error {
 	host, port := net.Pipe()
 	served := make(chan error, 1)
-	go func() { served <- a.serve(port) }()
+	go func() { served <- a.Serve(port) }()
 	conn, err := wire.Dial(host, wire.Options{})
 	if err != nil {
 		return err
 	}
 	ctx, client := context.Background(), link.NewClient(conn)
-	a.configured = &account{home: "/root"}
-	for _, e := range []link.Exec{{Command: "true"}, {Argv: []string{"/bin/true"}}, {Command: "true"}} {
-		e.TimeoutMS = rehearsalLimit.Milliseconds()
+	a.identified, a.who, a.workDir = true, &account{home: "/root"}, defaultWorkDir
+	for i, e := range []link.Exec{{Command: "true"}, {Argv: []string{"/bin/true"}}, {Command: "true"}} {
+		e.ID, e.TimeoutMS = "rehearsal-"+strconv.Itoa(i), rehearsalLimit.Milliseconds()
 		if _, err = client.Exec(ctx, e, link.Streams{}); err != nil {
 			break
 		}
 	}
-	a.configured = nil
-	var refused *link.Error
+	a.identified, a.who, a.commands = false, nil, link.Commands{}
+	// Without entropy, and with a directory that is none, these go no further than to be understood.
 	if err == nil {
-		// Without entropy this goes no further than to be understood.
-		if err = client.Call(ctx, link.OpConfigure, link.Configure{}, nil); errors.As(err, &refused) && refused.Code == link.CodeInvalid {
-			err = nil
-		}
+		err = errors.Join(
+			refused(client.Call(ctx, link.OpIdentify, link.Identify{}, nil)),
+			refused(client.Call(ctx, link.OpSetUp, link.SetUp{WorkDir: "nowhere"}, nil)))
 	}
-	if _, jsonErr := json.Marshal(link.Configured{}); jsonErr != nil {
+	if _, jsonErr := json.Marshal(link.Identified{}); jsonErr != nil {
 		return jsonErr
 	}
 	err = errors.Join(err, conn.Close(), port.Close(), host.Close())
 	<-served
 	return err
+}
+
+// refused wants an operation to have been refused as senseless.
+func refused(err error) error {
+	var far *link.Error
+	if errors.As(err, &far) && far.Code == link.CodeInvalid {
+		return nil
+	}
+	return fmt.Errorf("what makes no sense was not refused: %w", err)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pyro-mcp/pyro"
 	"github.com/spf13/cobra"
 )
 
@@ -28,8 +29,9 @@ whose workspace outlives each command. There is no daemon, and it needs no root.
   id=$(pyro task create debian:12 --source-path .)
   pyro task exec "$id" -- make test
   pyro task delete "$id"`,
-		SilenceUsage: true, SilenceErrors: true,
-		Args: cobra.ArbitraryArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if version {
 				fmt.Fprintln(a.stdout, "pyro "+a.version)
@@ -42,18 +44,27 @@ whose workspace outlives each command. There is no daemon, and it needs no root.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err) })
 	flags := root.PersistentFlags()
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no remarks on stderr, errors only")
-	flags.Var(&choice{&a.accelerator, []string{"auto", "kvm", "tcg"}}, "accelerator",
-		"how guests run: auto, kvm or tcg ($PYRO_ACCELERATOR, else auto)")
-	_ = root.RegisterFlagCompletionFunc("accelerator", cobra.FixedCompletions([]string{"auto", "kvm", "tcg"}, cobra.ShellCompDirectiveNoFileComp))
+	flags.Var(&choice{&a.accelerator, pyro.AcceleratorChoices()}, "accelerator",
+		"how guests run: "+strings.Join(pyro.AcceleratorChoices(), ", ")+" ($PYRO_ACCELERATOR, else auto)")
+	_ = root.RegisterFlagCompletionFunc("accelerator",
+		cobra.FixedCompletions(pyro.AcceleratorChoices(), cobra.ShellCompDirectiveNoFileComp))
 	root.Flags().BoolVar(&version, "version", false, "print the version and stop")
-	root.AddCommand(newEnv(a), newRun(a), newTask(a), newMCP(a), newDoctor(a), newDemo(a), newVersion(a), newRPC(a))
+	root.AddCommand(newEnv(a), newRun(a), newTask(a), newMCP(a), newDoctor(a), newDemo(a), newVersion(a),
+		newRPC(a))
 	root.InitDefaultHelpFlag()
 	return root
 }
 
 // parent makes a command that only holds others.
 func parent(use, short, long, example string, children ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Long: long, Example: example, Args: cobra.ArbitraryArgs, RunE: group}
+	cmd := &cobra.Command{
+		Use:     use,
+		Short:   short,
+		Long:    long,
+		Example: example,
+		Args:    cobra.ArbitraryArgs,
+		RunE:    group,
+	}
 	cmd.AddCommand(children...)
 	return cmd
 }

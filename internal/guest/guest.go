@@ -66,7 +66,7 @@ func (l Launcher) Join(ctx context.Context, spec Spec, m Machine, pipe io.ReadWr
 	g.machine, g.pipe = m, pipe
 	err := g.guarded(ctx, g.greet)
 	if err == nil {
-		err = g.identify(ctx, spec)
+		err = g.become(ctx, spec)
 	}
 	if err != nil {
 		g.Kill()
@@ -276,7 +276,7 @@ func (g *Guest) greet(ctx context.Context) error {
 	if err != nil {
 		return g.failed("the guest did not start", err)
 	}
-	g.wire, g.client = conn, link.NewClient(conn)
+	g.wire, g.client = conn, link.NewGuestClient(conn)
 	var hello link.Hello
 	if err := g.client.Call(ctx, link.OpHello, link.Empty{}, &hello); err != nil {
 		return g.failed("the guest's agent did not answer", err)

@@ -29,6 +29,7 @@ func newNetwork(spec Spec) (*network.Network, error) {
 	return network.New(context.Background(), network.Config{
 		Allow:   spec.Allow,
 		Publish: spec.Publish,
+		Inbound: spec.Inbound,
 		Log:     logDecisions(filepath.Join(spec.Dir, spec.NetworkFile)),
 	})
 }

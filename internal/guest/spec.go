@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
+	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/network"
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
@@ -12,15 +13,18 @@ import (
 type Spec struct {
 	ID        string // the VM's, which is the guest's host name
 	MachineID string // 32 lower-case hex digits; it stays the same for a task that is started again
-	Dir       string // the VM's own directory, where the files named below are made
-	CacheDir  string // where environments, templates and what drivers know are kept
+
+	Generation int64 // which incarnation of the VM this guest is, from 1; 0 is 1
+
+	Dir      string // the VM's own directory, where the files named below are made
+	CacheDir string // where environments, templates and what drivers know are kept
 
 	Image       string // path of the read-only base image
 	ImageSHA256 string
 	Kernel      Kernel
 
-	// Env, User and WorkDir are what the image says about commands: variables, who runs them and where. An empty
-	// User is root, an empty WorkDir /workspace.
+	// Env, User and WorkDir are what the image says about commands: variables, who runs them and where. An
+	// empty User is root, an empty WorkDir /workspace.
 	Env     []string
 	User    string
 	WorkDir string
@@ -33,6 +37,7 @@ type Spec struct {
 	Network bool
 	Allow   []string // what the guest may reach, as package network reads rules
 	Publish []string // the guest's ports that the host listens for
+	Inbound bool     // the network is for these ports alone: the guest reaches nothing
 
 	VMM         string // the driver's name; empty is the table's default
 	Accelerator string // what is wanted of the driver: auto, kvm, tcg
@@ -64,8 +69,8 @@ type Launcher struct {
 
 // How commands are executed, in the contract's words.
 const (
-	ModeGuest = "guest"
-	ModeHost  = "host_compat"
+	ModeGuest = link.ModeGuest
+	ModeHost  = link.ModeHostCompat
 )
 
 // Facts are what a guest has come to be.

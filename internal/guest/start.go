@@ -102,6 +102,9 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
+	if err := fits(driver, spec); err != nil {
+		return plan{}, err
+	}
 	p := plan{Spec: spec, driver: driver, scratch: filepath.Join(spec.Dir, spec.ScratchFile), cmdline: agentEnv}
 	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program); err != nil {
 		return plan{}, err
@@ -111,6 +114,21 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	})
 	p.accelerator = choice.Accelerator
 	return p, err
+}
+
+// fits refuses what a VMM cannot do, before anything is made.
+func fits(driver vmm.Driver, spec Spec) error {
+	can := driver.Abilities()
+	refuse := func(what string) error {
+		return &link.Error{Code: link.CodeInvalid, Message: fmt.Sprintf("%s %s", driver.Name(), what)}
+	}
+	if spec.Network && !can.Network {
+		return refuse("cannot give a guest a network")
+	}
+	if can.VCPUs > 0 && spec.VCPUs > can.VCPUs {
+		return refuse(fmt.Sprintf("cannot give a guest %d processors: %d is the most", spec.VCPUs, can.VCPUs))
+	}
+	return nil
 }
 
 // startVM starts a guest in a virtual machine: from a template if there is one, else by a boot.
@@ -131,7 +149,7 @@ func (l Launcher) bring(ctx context.Context, p plan) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.identify(ctx, p.Spec); err != nil {
+	if err := g.become(ctx, p.Spec); err != nil {
 		g.Kill()
 		return nil, err
 	}
@@ -184,31 +202,18 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 			g.release()
 		}
 	}()
-	pair := func(name string) (*os.File, *os.File, error) {
-		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		if err != nil {
-			return nil, nil, err
-		}
-		parentEnd, childEnd := os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name)
-		child = append(child, childEnd)
-		return parentEnd, childEnd, nil
-	}
-	pipe, vmmLink, err := pair("link")
-	if err != nil {
-		return err
-	}
-	spec.Link, g.pipe = vmmLink, pipe
 	if p.Network {
-		frames, vmmFrames, err := pair("network")
+		frames, vmmFrames, err := frameSocket()
 		if err != nil {
 			return err
 		}
+		child = append(child, vmmFrames)
 		if g.network, err = newNetwork(p.Spec); err != nil {
 			frames.Close()
 			return err
 		}
 		spec.Network, spec.MAC = vmmFrames, g.network.Guest().MAC
-		spec.Cmdline += " " + link.WordNetwork
+		spec.Cmdline += " " + link.CmdlineNetwork
 		go g.network.Serve(frames)
 	}
 	console, writer, err := openConsole(filepath.Join(p.Dir, p.ConsoleFile))
@@ -221,8 +226,17 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 	if err != nil {
 		return err
 	}
-	g.machine = m
+	g.machine, g.pipe = m, m.Link()
 	return nil
+}
+
+// frameSocket joins a VMM's network device to the network that ends in this process.
+func frameSocket() (parent, child *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "network"), os.NewFile(uintptr(fds[1]), "network"), nil
 }
 
 // tryBoot boots a guest with an accelerator, runs a command in it and throws it away.

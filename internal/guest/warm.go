@@ -12,7 +12,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
-// cloneLimit bounds a start from a template, which takes a fraction of a second: what takes longer is damaged.
+// cloneLimit bounds a start from a template, which takes a fraction of a second: what takes longer is
+// damaged.
 const cloneLimit = 20 * time.Second
 
 // key is what a template of a plan's shape would be kept under. It is the zero key if there can be none.
@@ -36,6 +37,9 @@ func (p plan) key(ctx context.Context) (template.Key, error) {
 
 // clone starts a guest from a template, or gives nil if there is none that works.
 func (l Launcher) clone(ctx context.Context, p plan) *Guest {
+	if !p.driver.Abilities().Freeze {
+		return nil
+	}
 	if _, err := os.Lstat(p.scratch); err == nil {
 		return nil // A disk that was used already belongs to no template.
 	}
@@ -71,14 +75,20 @@ func (l Launcher) clone(ctx context.Context, p plan) *Guest {
 	return nil
 }
 
-// Warm makes a template of a guest's shape, which then must not be started. The caller's directory is of no other use
-// afterwards.
+// Warm makes a template of a guest's shape, which then must not be started. The caller's directory is of no
+// other use afterwards.
 func (l Launcher) Warm(ctx context.Context, spec Spec) (link.Warmed, error) {
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
 	p, err := l.plan(ctx, spec)
 	if err != nil {
 		return link.Warmed{}, unavailable(err)
+	}
+	if !p.driver.Abilities().Freeze {
+		return link.Warmed{}, &link.Error{
+			Code:    link.CodeUnsupported,
+			Message: fmt.Sprintf("%s cannot freeze a guest, which a template is", p.driver.Name()),
+		}
 	}
 	key, err := p.key(ctx)
 	if err != nil {
@@ -100,7 +110,7 @@ func (l Launcher) Warm(ctx context.Context, spec Spec) (link.Warmed, error) {
 // freeze boots a guest, lets it come to rest before it has an identity, and freezes it.
 func (l Launcher) freeze(ctx context.Context, p plan, d template.Draft) error {
 	p.scratch, p.memory = d.Scratch, &vmm.Memory{Path: d.Memory, Shared: true}
-	p.cmdline += " " + link.WordWarm
+	p.cmdline += " " + link.CmdlineWarm
 	g, err := l.prepare(ctx, p)
 	if err != nil {
 		return err

@@ -104,6 +104,14 @@ func (k *keepers) strays() {
 	}
 }
 
+// signal has the keeper send a signal to the command's process group.
+func (c *command) signal(s syscall.Signal) error {
+	if err := json.NewEncoder(c.control).Encode(int(s)); err != nil {
+		return os.ErrProcessDone
+	}
+	return nil
+}
+
 // end is how a command ended.
 type end struct {
 	code    int

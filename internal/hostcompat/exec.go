@@ -3,8 +3,8 @@ package hostcompat
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,20 +21,21 @@ func (m *machine) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (a
 		return nil, invalid("no command is given")
 	}
 	m.mu.Lock()
-	dir, configured := m.workDir, m.configured
+	dir, ready := m.workDir, m.ready && m.identified
 	m.mu.Unlock()
-	if !configured {
-		return nil, &link.Error{Code: link.CodeState, Message: "the guest is not configured yet"}
+	if !ready {
+		return nil, &link.Error{Code: link.CodeState, Message: "the guest is not set up yet"}
 	}
 	if e.WorkDir != "" {
 		dir = m.place(e.WorkDir)
 	}
-	r := &run{machine: m, exec: e, stream: stream,
-		order: order{Layers: m.settings.Layers, Places: m.own, Command: process.Command{Argv: argv, Env: m.environ(e.Env), Dir: dir}}}
-	began := time.Now()
-	result, err := r.do(ctx)
-	result.DurationMS = time.Since(began).Milliseconds()
-	return result, err
+	command := process.Command{Argv: argv, Env: m.environ(e.Env), Dir: dir}
+	r := &run{
+		machine: m,
+		exec:    e,
+		order:   order{Layers: m.settings.Layers, Places: m.own, Command: command},
+	}
+	return m.commands.Exec(ctx, e, stream, r.do)
 }
 
 // run is one command while it runs.
@@ -42,15 +43,24 @@ type run struct {
 	machine *machine
 	exec    link.Exec
 	order   order
-	stream  *wire.Stream
+	known   *link.Command
 	command *command
 	output  []*process.Output
 }
 
-func (r *run) do(ctx context.Context) (link.ExecResult, error) {
-	if err := r.start(); err != nil {
+// do runs the command to its end.
+func (r *run) do(ctx context.Context, known *link.Command) (link.ExecResult, error) {
+	r.known = known
+	input, err := r.start()
+	if err != nil {
 		return link.ExecResult{}, err
 	}
+	handle := link.Process{Signal: r.signal}
+	if input != nil {
+		handle.Input = input
+		defer input.Close()
+	}
+	known.Started(handle)
 	var limit <-chan time.Time
 	if r.exec.TimeoutMS > 0 {
 		timer := time.NewTimer(time.Duration(r.exec.TimeoutMS) * time.Millisecond)
@@ -72,12 +82,10 @@ func (r *run) do(ctx context.Context) (link.ExecResult, error) {
 		return result, ctx.Err()
 	}
 	for _, o := range r.output {
-		_ = o.End() // Where nobody listens any more, the context has ended.
+		_ = o.End()
 	}
 	if last.line != "" {
-		if err := r.stream.Send(link.KindStderr, []byte(last.line)); err != nil {
-			return result, err
-		}
+		_, _ = known.Output(link.KindStderr).Write([]byte(last.line)) // never fails
 	}
 	if last.failure != "" {
 		return result, errors.New(last.failure)
@@ -86,36 +94,41 @@ func (r *run) do(ctx context.Context) (link.ExecResult, error) {
 	return result, nil
 }
 
-// start starts the command's keeper with the command's streams.
-func (r *run) start() error {
-	var theirs []*os.File
+// signal sends a signal to the command's process group. A kill reaches everything that it has started.
+func (r *run) signal(s syscall.Signal) error {
+	if s == syscall.SIGKILL {
+		r.machine.keepers.end(r.command)
+		return nil
+	}
+	return r.command.signal(s)
+}
+
+// start starts the command's keeper with the command's streams, and gives the other end of its input, nil if it has none.
+func (r *run) start() (input *os.File, err error) {
+	var child []*os.File
 	defer func() {
-		for _, f := range theirs {
+		for _, f := range child {
 			f.Close()
 		}
-	}()
-	var input io.Reader
-	if r.exec.Stdin {
-		input = link.Reader(r.stream, link.KindStdin)
-	}
-	stdin, err := process.NewInput(input)
-	if err != nil {
-		return err
-	}
-	theirs = append(theirs, stdin)
-	for _, kind := range []uint8{link.KindStdout, link.KindStderr} {
-		output, file, err := process.NewOutput(link.Writer(r.stream, kind))
-		if err != nil {
-			return err
+		if err != nil && input != nil {
+			input.Close()
 		}
-		theirs = append(theirs, file)
+	}()
+	stdin, input, err := process.NewInput(r.exec.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	child = append(child, stdin)
+	for _, kind := range []uint8{link.KindStdout, link.KindStderr} {
+		output, file, err := process.NewOutput(r.known.Output(kind))
+		if err != nil {
+			return input, err
+		}
+		child = append(child, file)
 		r.output = append(r.output, output)
 	}
-	r.command, _, err = r.machine.keepers.start(r.order, theirs[0], theirs[1], theirs[2])
-	if err != nil {
-		return err
-	}
-	return nil
+	r.command, _, err = r.machine.keepers.start(r.order, child[0], child[1], child[2])
+	return input, err
 }
 
 // diskFull tells whether the workspace's disk has no room left.

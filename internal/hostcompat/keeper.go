@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -48,8 +49,9 @@ func keep() int {
 	control := os.NewFile(linkFD, "control")
 	unix.CloseOnExec(linkFD)
 	events := json.NewEncoder(control)
+	orders := json.NewDecoder(control)
 	var o order
-	if err := json.NewDecoder(control).Decode(&o); err != nil {
+	if err := orders.Decode(&o); err != nil {
 		return 1
 	}
 	signals := make(chan os.Signal, 8)
@@ -74,10 +76,12 @@ func keep() int {
 		return 1
 	}
 	over := make(chan struct{})
+	c := &leader{pid: pid}
 	go func() {
 		defer close(over)
-		adopt(pid, events)
+		c.adopt(events)
 	}()
+	go c.obey(orders)
 	for {
 		select {
 		case <-over:
@@ -95,18 +99,44 @@ func keep() int {
 	}
 }
 
+// leader is the command's first process, which leads its process group.
+type leader struct {
+	pid  int
+	mu   sync.Mutex // held while a child is reaped
+	dead bool
+}
+
 // adopt waits for all children, those that orphans became included, until there are none, and tells of the command's end.
-func adopt(pid int, events *json.Encoder) {
+func (l *leader) adopt(events *json.Encoder) {
 	for {
-		var status syscall.WaitStatus
-		ended, err := syscall.Wait4(-1, &status, 0, nil)
-		switch {
-		case errors.Is(err, syscall.EINTR):
-		case err != nil:
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		if err != nil && !errors.Is(err, unix.EINTR) {
 			return
-		case ended == pid:
+		}
+		var status syscall.WaitStatus
+		l.mu.Lock()
+		ended, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		if err == nil && ended == l.pid {
+			l.dead = true
 			_ = events.Encode(event{Exited: &status})
 		}
+		l.mu.Unlock()
+	}
+}
+
+// obey sends the signals that the shim asks for.
+func (l *leader) obey(orders *json.Decoder) {
+	for {
+		var number int
+		if err := orders.Decode(&number); err != nil {
+			return
+		}
+		l.mu.Lock()
+		if !l.dead {
+			_ = syscall.Kill(-l.pid, syscall.Signal(number))
+		}
+		l.mu.Unlock()
 	}
 }
 

@@ -138,7 +138,10 @@ func newVM(ctx context.Context, dir string) (*vm, error) {
 		return nil, errors.Join(err, g.Kill())
 	}
 	v := &vm{g, link.NewClient(conn), dir}
-	return v, v.Call(ctx, link.OpConfigure, link.Configure{Hostname: "standin", Env: []string{"FROM=image", "HOME=/root"}}, nil)
+	if err := v.Call(ctx, link.OpIdentify, link.Identify{Hostname: "standin"}, nil); err != nil {
+		return v, err
+	}
+	return v, v.Call(ctx, link.OpSetUp, link.SetUp{Env: []string{"FROM=image", "HOME=/root"}}, nil)
 }
 
 // sh runs a command line and gives both outputs, and the exit status.

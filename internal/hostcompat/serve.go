@@ -2,7 +2,6 @@ package hostcompat
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -23,9 +22,11 @@ type machine struct {
 	settings settings
 	own      places
 	keepers  *keepers
+	commands link.Commands
 
 	mu         sync.Mutex
-	configured bool
+	identified bool
+	ready      bool // it is set up
 	env        []string
 	workDir    string
 }
@@ -57,24 +58,16 @@ func (m *machine) handle(ctx context.Context, req link.Request, stream *wire.Str
 	switch req.Op {
 	case link.OpHello:
 		return link.Hello{Version: link.Version}, nil
-	case link.OpConfigure:
-		c, err := params[link.Configure](req)
-		if err != nil {
-			return nil, err
-		}
-		return m.configure(c)
+	case link.OpIdentify:
+		return answer(req, m.identify)
+	case link.OpSetUp:
+		return answer(req, m.setUp)
 	case link.OpExec:
-		e, err := params[link.Exec](req)
-		if err != nil {
-			return nil, err
-		}
-		return m.exec(ctx, e, stream)
+		return answer(req, func(e link.Exec) (any, error) { return m.exec(ctx, e, stream) })
+	case link.OpAttach, link.OpCommands, link.OpSignal, link.OpResize:
+		return m.commands.Handle(ctx, req, stream)
 	case link.OpImport:
-		i, err := params[link.Import](req)
-		if err != nil {
-			return nil, err
-		}
-		return m.unpack(ctx, i, stream)
+		return answer(req, func(i link.Import) (any, error) { return m.unpack(ctx, i, stream) })
 	case link.OpSync:
 		return link.Empty{}, m.sync()
 	case link.OpShutdown:
@@ -87,23 +80,38 @@ func (m *machine) handle(ctx context.Context, req link.Request, stream *wire.Str
 	return nil, &link.Error{Code: link.CodeUnsupported, Message: fmt.Sprintf("the host cannot stand in for a guest in %q", req.Op)}
 }
 
-func params[T any](req link.Request) (p T, err error) {
-	if err := json.Unmarshal(req.Params, &p); err != nil {
-		return p, invalid("the parameters of %q cannot be read: %v", req.Op, err)
+// answer has an operation done with its parameters.
+func answer[T any](req link.Request, do func(T) (any, error)) (any, error) {
+	params, err := link.Decode[T](req)
+	if err != nil {
+		return nil, err
 	}
-	return p, nil
+	return do(params)
 }
 
 func invalid(format string, a ...any) error {
 	return &link.Error{Code: link.CodeInvalid, Message: fmt.Sprintf(format, a...)}
 }
 
-// configure takes what there is to take: the host's clock, names, users and network stay what they are.
-func (m *machine) configure(c link.Configure) (any, error) {
+// identify takes nothing: the host's clock, names and network stay what they are.
+func (m *machine) identify(link.Identify) (any, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.configured {
-		return nil, &link.Error{Code: link.CodeState, Message: "the guest is configured already"}
+	m.identified = true
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return nil, err
+	}
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return link.Identified{Kernel: unix.ByteSliceToString(u.Release[:]), BootID: strings.TrimSpace(string(boot))}, nil
+}
+
+// setUp takes what there is to take: the host's users stay what they are.
+func (m *machine) setUp(c link.SetUp) (any, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ready {
+		return nil, &link.Error{Code: link.CodeState, Message: "the guest is set up already"}
 	}
 	m.workDir = m.place(c.WorkDir)
 	if os.MkdirAll(m.workDir, 0o755) != nil {
@@ -117,13 +125,8 @@ func (m *machine) configure(c link.Configure) (any, error) {
 			m.env = append(m.env, each)
 		}
 	}
-	m.configured = true
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return nil, err
-	}
-	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return link.Configured{Kernel: unix.ByteSliceToString(u.Release[:]), BootID: strings.TrimSpace(string(boot))}, nil
+	m.ready = true
+	return link.Empty{}, nil
 }
 
 // place gives the path on the host, or in the view, of one that a guest would have. Empty is the workspace.

@@ -7,12 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pyro-mcp/pyro/internal/link"
 	"golang.org/x/sys/unix"
 )
 
 // Where a command finds its own directories when it has a view of its own.
 const (
-	workspacePath = "/workspace"
+	workspacePath = link.Workspace
 	homePath      = "/home/" + userName
 	tempPath      = "/tmp"
 )

@@ -13,10 +13,17 @@ import (
 )
 
 // Client asks the other side of a connection. Its methods may be called from many goroutines.
-type Client struct{ conn *wire.Conn }
+type Client struct {
+	conn  *wire.Conn
+	guest bool // a guest answers: see [Error.fromGuest]
+}
 
 // NewClient returns a Client on a connection that was dialled. Closing the connection is the caller's.
-func NewClient(c *wire.Conn) *Client { return &Client{c} }
+func NewClient(c *wire.Conn) *Client { return &Client{conn: c} }
+
+// NewGuestClient returns a Client of a guest, which may say anything: its failures are of codes that a guest may use,
+// give no hint and no cause, and its words are quoted.
+func NewGuestClient(c *wire.Conn) *Client { return &Client{conn: c, guest: true} }
 
 // Conn returns the connection.
 func (c *Client) Conn() *wire.Conn { return c.conn }
@@ -41,6 +48,30 @@ func (c *Client) Exec(ctx context.Context, e Exec, std Streams) (ExecResult, err
 	e.Stdin = std.Stdin != nil
 	in := source{kind: KindStdin, r: std.Stdin}
 	return result, c.converse(ctx, OpExec, e, &result, in, outputs(std.Stdout, std.Stderr))
+}
+
+// AttachTo makes the caller of a command that is known by its id: see [Attach]. at is told first where the output
+// begins. The end of ctx kills the command, as in [Client.Exec].
+func (c *Client) AttachTo(ctx context.Context, a Attach, std Streams, at func(Attached)) (ExecResult, error) {
+	var result ExecResult
+	a.Stdin = std.Stdin != nil
+	out := outputs(std.Stdout, std.Stderr)
+	out[KindNote] = notes(at)
+	return result, c.converse(ctx, OpAttach, a, &result, source{kind: KindStdin, r: std.Stdin}, out)
+}
+
+// notes takes the first message of an attached stream.
+type notes func(Attached)
+
+func (f notes) Write(p []byte) (int, error) {
+	var at Attached
+	if err := json.Unmarshal(p, &at); err != nil {
+		return 0, &Error{Code: CodeInternal, Message: fmt.Sprintf("the answer makes no sense: %v", err)}
+	}
+	if f != nil {
+		f(at)
+	}
+	return len(p), nil
 }
 
 // Import sends what package archive packed to be unpacked. Where the other side refuses it, Import stops reading and returns
@@ -111,7 +142,7 @@ func (c *Client) converse(ctx context.Context, op Op, params, result any, in sou
 			}
 		}()
 	}
-	reply, err := receive(s, out)
+	reply, err := c.receive(s, out)
 	s.Close()
 	if in.quit != nil {
 		in.quit()
@@ -185,14 +216,14 @@ func (c *Client) open(op Op, params any) (*wire.Stream, error) {
 }
 
 // receive writes messages where they belong until the reply comes.
-func receive(s *wire.Stream, out map[uint8]io.Writer) (Reply, error) {
+func (c *Client) receive(s *wire.Stream, out map[uint8]io.Writer) (Reply, error) {
 	for {
 		m, err := s.Recv()
 		if err != nil {
 			return Reply{}, lost(err)
 		}
 		if m.Kind == KindControl {
-			return parseReply(m.Data)
+			return c.parseReply(m.Data)
 		}
 		w := out[m.Kind]
 		if w == nil {
@@ -242,18 +273,18 @@ func lost(err error) error {
 
 const longestMessage = 4 << 10
 
-// parseReply reads a Reply, which may come from a guest: its words are made fit for a terminal.
-func parseReply(b []byte) (Reply, error) {
+// parseReply reads a Reply, and makes its words fit for a terminal.
+func (c *Client) parseReply(b []byte) (Reply, error) {
 	var r Reply
 	if err := json.Unmarshal(b, &r); err != nil {
 		return Reply{}, &Error{Code: CodeInternal, Message: fmt.Sprintf("the answer makes no sense: %v", err)}
 	}
-	if r.Error != nil {
-		r.Error.Message = printable(r.Error.Message)
-		r.Error.Hint = printable(r.Error.Hint)
-		if r.Error.Message == "" {
-			r.Error.Message = "the other side failed without a reason"
-		}
+	switch {
+	case r.Error == nil:
+	case c.guest:
+		r.Error.fromGuest()
+	default:
+		r.Error.fromSupervisor()
 	}
 	return r, nil
 }

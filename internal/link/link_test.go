@@ -259,7 +259,7 @@ func TestBadRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Send(m.Kind, m.Data)
-		reply, err := receive(s, nil)
+		reply, err := c.receive(s, nil)
 		if err != nil || reply.Error == nil || reply.Error.Code != CodeInvalid {
 			t.Errorf("%q: %+v, %v", m.Data, reply, err)
 		}
@@ -271,7 +271,7 @@ func FuzzReply(f *testing.F) {
 	f.Add([]byte(`{"result":{"exit_code":0}}`))
 	f.Add([]byte(`{"error":{"code":"state","message":"no"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := parseReply(b)
+		r, err := (&Client{}).parseReply(b)
 		if err != nil {
 			return
 		}

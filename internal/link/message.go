@@ -6,18 +6,24 @@
 // [Reply]. A stream that ends without a Reply means that the other side died.
 package link
 
-import (
-	"encoding/json"
-	"strings"
-)
+import "encoding/json"
 
 // Version is the protocol's version. Both ends send it in the greeting of a connection (see [Hello]).
-const Version = 1
+const Version = 2
 
-// Words on the kernel's command line tell the agent of what it has to know before it can be spoken to.
+// What the kernel command line tells the agent, which has to know it before it can be spoken to.
 const (
-	WordNetwork = "pyro.network=1" // there is a network device
-	WordWarm    = "pyro.warm=1"    // it is to run its cold code once before it is frozen
+	CmdlineNetwork = "pyro.network=1" // there is a network device
+	CmdlineWarm    = "pyro.warm=1"    // it is to run its cold code once before it is frozen
+)
+
+// Workspace is the directory in the guest that a seed fills and in which commands run unless they say otherwise.
+const Workspace = "/workspace"
+
+// The execution modes: how commands are executed, in the contract's words.
+const (
+	ModeGuest      = "guest"
+	ModeHostCompat = "host_compat"
 )
 
 // Op names an operation.
@@ -26,13 +32,18 @@ type Op string
 // The operations. The agent answers those up to OpShutdown; the supervisor answers what concerns the VM as a
 // whole and passes the rest on. An operation that the answering side does not know gets [CodeUnsupported].
 const (
-	OpHello     Op = "hello"     // Empty -> Hello
-	OpConfigure Op = "configure" // Configure -> Configured: once, before any other operation
-	OpExec      Op = "exec"      // Exec, stdin data -> stdout and stderr data, ExecResult
-	OpImport    Op = "import"    // Import, data of package archive -> ImportResult
-	OpExport    Op = "export"    // Empty -> tar data, Empty: what differs from the base image, OCI whiteouts
-	OpSync      Op = "sync"      // Empty -> Empty: all file systems written out
-	OpShutdown  Op = "shutdown"  // Empty -> Empty, then the guest powers off
+	OpHello    Op = "hello"    // Empty -> Hello
+	OpIdentify Op = "identify" // Identify -> Identified: whenever a guest becomes a machine of its own
+	OpSetUp    Op = "set_up"   // SetUp -> Empty: once a boot
+	OpExec     Op = "exec"     // Exec, stdin data -> stdout and stderr data, ExecResult
+	OpAttach   Op = "attach"   // Attach, stdin data -> Attached, stdout and stderr data, ExecResult
+	OpCommands Op = "commands" // Empty -> CommandList
+	OpSignal   Op = "signal"   // Signal -> Empty
+	OpResize   Op = "resize"   // Resize -> Empty
+	OpImport   Op = "import"   // Import, data of package archive -> ImportResult
+	OpExport   Op = "export"   // Empty -> tar data, Empty: what differs from the base image, OCI whiteouts
+	OpSync     Op = "sync"     // Empty -> Empty: all file systems written out
+	OpShutdown Op = "shutdown" // Empty -> Empty, then the guest powers off
 
 	OpCreate  Op = "create"  // the VM's record as wanted -> as it is: the first request to a new supervisor
 	OpResume  Op = "resume"  // Empty -> the VM's record: the first request to one that takes over a stopped VM
@@ -53,6 +64,7 @@ const (
 	KindStdout  = 3
 	KindStderr  = 4
 	KindData    = 5 // a tree
+	KindNote    = 6 // JSON: an Attached
 )
 
 // Request opens a conversation.
@@ -76,18 +88,23 @@ type Hello struct {
 	Build   string `json:"build"` // digest or version of the program that answers
 }
 
-// Configure makes a freshly booted, or freshly cloned, guest a machine of its own. It is sent exactly once to
-// each machine before anything runs in it.
-type Configure struct {
+// Identify makes a guest a machine of its own. It is sent to each machine after it was booted, cloned, forked or
+// resumed, before anything new runs in it. What a guest was asked before is replaced.
+type Identify struct {
 	Hostname  string   `json:"hostname"`
 	MachineID string   `json:"machine_id"` // 32 lower-case hex digits
 	Entropy   []byte   `json:"entropy"`    // at least 32 random bytes, credited to the kernel's generator
 	ClockNS   int64    `json:"clock_ns"`   // wall clock, nanoseconds since 1970 UTC, when the message was sent
-	Env       []string `json:"env"`        // the environment's own variables, over the agent's defaults
-	User      string   `json:"user"`       // who runs commands: name, uid, or either with :group; empty is root
-	WorkDir   string   `json:"work_dir"`   // default working directory, made if missing; empty is /workspace
 	Network   *Network `json:"network,omitempty"`
+
+	// Generation counts the machines that this guest has been. It is written to [GenerationFile] with the machine's
+	// id, so that a program can notice that it has become part of another machine.
+	Generation int64 `json:"generation"`
 }
+
+// GenerationFile is a file in the guest with one line: the machine's id and its generation. It is overwritten in place
+// when either changes, which a program can wait for with inotify.
+const GenerationFile = "/run/pyro/generation"
 
 // Network is the guest's static network configuration.
 type Network struct {
@@ -98,59 +115,17 @@ type Network struct {
 	MTU     int    `json:"mtu"`
 }
 
-// Configured answers Configure.
-type Configured struct {
+// Identified answers Identify.
+type Identified struct {
 	Kernel string `json:"kernel"` // uname -r
 	BootID string `json:"boot_id"`
 }
 
-// Exec asks for one command. Exactly one of Command and Argv is set.
-type Exec struct {
-	Command   string   `json:"command,omitempty"` // a shell command line, run by /bin/sh -lc
-	Argv      []string `json:"argv,omitempty"`
-	Env       []string `json:"env,omitempty"`      // over the configured variables
-	WorkDir   string   `json:"work_dir,omitempty"` // empty is the configured one
-	TimeoutMS int64    `json:"timeout_ms"`         // 0 is none
-	Stdin     bool     `json:"stdin"`              // stdin messages follow, up to the stream's end
-	Last      bool     `json:"last,omitempty"`     // for the supervisor: the VM goes when this connection does
-}
-
-// Line is the command as a person would type it.
-func (e Exec) Line() string {
-	if e.Command != "" {
-		return e.Command
-	}
-	words := make([]string, len(e.Argv))
-	for i, w := range e.Argv {
-		words[i] = quote(w)
-	}
-	return strings.Join(words, " ")
-}
-
-// quote gives a word that a shell reads as itself.
-func quote(word string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,+@%", r)
-	}
-	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}
-
-// ExecResult ends an Exec.
-type ExecResult struct {
-	ExitCode   int   `json:"exit_code"` // as a shell gives: 128+n for signal n, 124 for a time-out
-	TimedOut   bool  `json:"timed_out,omitempty"`
-	OOM        bool  `json:"oom,omitempty"`       // the kernel killed something of the command for memory
-	DiskFull   bool  `json:"disk_full,omitempty"` // the guest's disk has no room left
-	DurationMS int64 `json:"duration_ms"`
-
-	// What follows is the supervisor's to set.
-	Sequence int    `json:"sequence,omitempty"`
-	Mode     string `json:"mode,omitempty"`   // the execution mode
-	Notice   string `json:"notice,omitempty"` // pyro's own word on how the command ended
-	Cause    Cause  `json:"cause,omitempty"`  // what the notice is about
+// SetUp is the work of once a boot: who runs commands, where, and with what variables.
+type SetUp struct {
+	Env     []string `json:"env"`      // the environment's own variables, over the agent's defaults
+	User    string   `json:"user"`     // who runs commands: name, uid, or either with :group; empty is root
+	WorkDir string   `json:"work_dir"` // default working directory, made if missing; empty is /workspace
 }
 
 // Import asks for a tree to be written. It follows as package archive packs it, up to the stream's end.

@@ -22,6 +22,14 @@ func TestParse(t *testing.T) {
 		"10.0.0.0/8:443":                 "",
 		"0.0.0.0/0":                      "",
 		"intranet":                       "",
+		"example.org:5432/tcp":           "",
+		"*.example.org:123/udp":          "",
+		"10.0.0.0/8/tcp":                 "",
+		"10.1.2.3/udp":                   "",
+		"10.0.0.0/8:53/udp":              "",
+		"example.org/tcp":                "name the port too that is opened to all of TCP",
+		"example.org:1/tcp/udp":          "is not a port",
+		"example.org:1/sctp":             "is not a port",
 		"":                               "the host is missing",
 		":80":                            "the host is missing",
 		"example.org:":                   `"" is not a port`,
@@ -59,7 +67,8 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: %v, want %q", word, err, want)
 		}
 	}
-	if r, err := parseRule("*.BÜCHER.example.:443"); err != nil || r.name != "xn--bcher-kva.example" || !r.below || r.port != 443 {
+	if r, err := parseRule("*.BÜCHER.example.:443"); err != nil || r.name != "xn--bcher-kva.example" ||
+		!r.below || r.port != 443 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if _, err := Parse(Config{Allow: make([]string, maxRules+1)}); err == nil {
@@ -101,8 +110,9 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%s was taken", mac)
 		}
 	}
-	if _, err := net.ParseMAC(RandomMAC()); err != nil || RandomMAC() == RandomMAC() {
-		t.Error(err)
+	first, second := RandomMAC(), RandomMAC()
+	if _, err := net.ParseMAC(first); err != nil || first == second {
+		t.Errorf("the addresses %s and %s: %v", first, second, err)
 	}
 }
 
@@ -110,7 +120,7 @@ func TestNewRefuses(t *testing.T) {
 func TestInfo(t *testing.T) {
 	w := newWorld(t)
 	w.set("www.example.org", listed)
-	cfg := w.config("www.example.org", "10.0.0.0/8:443")
+	cfg := w.config("www.example.org:7/tcp", "10.0.0.0/8:443")
 	cfg.MAC = "02:00:00:00:00:07"
 	g := newGuest(t, cfg)
 	g.lookup("www.example.org")
@@ -124,14 +134,15 @@ func TestInfo(t *testing.T) {
 	info.Counters.BytesIn, info.Counters.BytesOut = 1, 2
 	text, _ := json.Marshal(info)
 	want := `{"enabled":true,"guest_address":"192.0.0.2","gateway":"192.0.0.1","dns":"192.0.0.1","mac":"02:00:00:00:00:07","mtu":65520,` +
-		`"policy":{"mode":"allow-list","allow":["www.example.org","10.0.0.0/8:443"]},` +
+		`"policy":{"mode":"allow-list","allow":["www.example.org:7/tcp","10.0.0.0/8:443"]},` +
 		`"counters":{"bytes_in":1,"bytes_out":2,"connections_open":0,"connections_allowed":1,"connections_refused":1,"connections_failed":0,` +
 		`"dns_answered":1,"dns_refused":0,"frames_dropped":0},"published":[]}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}
 	lines := w.decisions()
-	if len(lines) != 3 || lines[0].Protocol != "dns" || !lines[1].Allowed || lines[1].Name != "www.example.org" || lines[2].Allowed || lines[2].Destination != unlisted+":7" {
+	if len(lines) != 3 || lines[0].Protocol != "dns" || !lines[1].Allowed ||
+		lines[1].Name != "www.example.org" || lines[2].Allowed || lines[2].Destination != unlisted+":7" {
 		t.Errorf("decisions %+v", lines)
 	}
 }
@@ -140,7 +151,8 @@ func TestInfo(t *testing.T) {
 func TestJournalIsBounded(t *testing.T) {
 	now := time.Now()
 	var lines []Decision
-	j := journal{log: func(d Decision) { lines = append(lines, d) }, now: func() time.Time { return now }, tokens: journalBurst}
+	j := journal{log: func(d Decision) { lines = append(lines, d) }, now: func() time.Time { return now },
+		tokens: journalBurst}
 	for range 10 * journalBurst {
 		j.write(Decision{})
 	}

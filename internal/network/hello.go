@@ -1,76 +1,20 @@
 package network
 
-import (
-	"encoding/binary"
-	"errors"
-	"io"
-)
+import "errors"
 
-// Numbers of the TLS protocol.
+// Numbers of TLS extensions.
 const (
-	recordHandshake     = 22
-	messageClientHello  = 1
 	extensionServerName = 0
 	extensionECH        = 0xfe0d
-	maxRecord           = 16 << 10
-	maxHello            = 24 << 10
 )
 
 var (
-	errNotTLS  = errors.New("not the start of a TLS connection")
-	errNoName  = errors.New("the TLS connection tells no server name")
-	errHello   = errors.New("malformed TLS hello")
-	errHidden  = errors.New("the TLS connection may hide its name (encrypted client hello)")
-	errTooLong = errors.New("the TLS hello is too long")
+	errNoName = errors.New("the TLS connection tells no server name")
+	errHello  = errors.New("malformed TLS hello")
+	errHidden = errors.New("the TLS connection may hide its name (encrypted client hello)")
 )
 
-// readServerName reads a TLS client's hello, which may be split over records and segments in any way, and
-// returns the server name in it. It reads whole records and no byte behind the last one that it needs. A hello
-// that could be read in two ways is refused.
-func readServerName(r io.Reader) (string, error) {
-	var message []byte
-	for {
-		var head [5]byte
-		if _, err := io.ReadFull(r, head[:1]); err != nil {
-			return "", err
-		}
-		if head[0] != recordHandshake {
-			return "", errNotTLS
-		}
-		if _, err := io.ReadFull(r, head[1:]); err != nil {
-			return "", err
-		}
-		size := int(binary.BigEndian.Uint16(head[3:]))
-		if head[1] != 3 || size == 0 || size > maxRecord {
-			return "", errNotTLS
-		}
-		if len(message)+size > maxHello {
-			return "", errTooLong
-		}
-		start := len(message)
-		message = append(message, make([]byte, size)...)
-		if _, err := io.ReadFull(r, message[start:]); err != nil {
-			return "", err
-		}
-		if message[0] != messageClientHello {
-			return "", errNotTLS
-		}
-		if len(message) < 4 {
-			continue
-		}
-		length := int(message[1])<<16 | int(binary.BigEndian.Uint16(message[2:]))
-		switch {
-		case length > maxHello:
-			return "", errTooLong
-		case len(message) > 4+length:
-			return "", errHello
-		case len(message) == 4+length:
-			return serverName(message[4:])
-		}
-	}
-}
-
-// serverName finds the name in the body of a hello.
+// serverName finds the name in the body of a hello. A hello that could be read in two ways is refused.
 func serverName(hello []byte) (string, error) {
 	c := cursor(hello)
 	c.skip(2 + 32) // version, random

@@ -11,17 +11,17 @@ import (
 	"strings"
 )
 
-// checkHTTP passes on HTTP requests one by one, each only if its host is listed, since a connection can be used
-// for many. It is strict: a request that two servers could read in two ways is refused, for it could carry
-// another one within. So are CONNECT, changes of protocol, and HTTP/2 without TLS.
+// checkHTTP passes on HTTP requests one by one, each only if its host is listed, since a connection can be
+// used for many. It is strict: a request that two servers could read in two ways is refused, for it could
+// carry another one within. So are CONNECT, changes of protocol, and HTTP/2 without TLS.
 //
 // It returns io.EOF when the guest has sent its last request.
 func (c *checker) checkHTTP(r *bufio.Reader) error {
-	for {
+	for first := true; ; first = false {
 		if _, err := r.Peek(1); err != nil {
 			return err
 		}
-		head, err := readHead(r)
+		head, err := readRequest(r)
 		if err == nil {
 			var request request
 			if request, err = parseHead(head); err == nil {
@@ -36,7 +36,11 @@ func (c *checker) checkHTTP(r *bufio.Reader) error {
 		}
 		var bad badRequest
 		if errors.As(err, &bad) {
-			return c.refuse("", bad.Error())
+			reason := bad.Error()
+			if first {
+				reason += "; " + spoken
+			}
+			return c.refuse("", reason)
 		}
 		if err != nil {
 			return err
@@ -66,7 +70,67 @@ type request struct {
 	chunked bool
 }
 
-// readHead reads the head of a request up to and with its empty line.
+// readRequest reads the head of a request. What does not begin like one is refused before more of it has
+// come.
+func readRequest(r *bufio.Reader) ([]byte, error) {
+	if err := checkMethod(r); err != nil {
+		return nil, err
+	}
+	line, err := readLine(r, firstBytes)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, _, _, err := parseFirstLine(strings.TrimSuffix(string(line), "\r\n")); err != nil {
+		return nil, err
+	}
+	rest, err := readHead(r)
+	return append(line, rest...), err
+}
+
+// maxMethod is more than any registered method has.
+const maxMethod = 32
+
+// checkMethod looks at a method, a word in capitals before a space, and at no more bytes than it takes to
+// tell.
+func checkMethod(r *bufio.Reader) error {
+	for i := 1; i <= maxMethod; i++ {
+		got, err := r.Peek(i)
+		switch {
+		case err == io.EOF:
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return err
+		}
+		switch c := got[i-1]; {
+		case c == ' ' && i > 1:
+			return nil
+		case c != '-' && (c < 'A' || c > 'Z'):
+			return bad("the method")
+		}
+	}
+	return bad("the method")
+}
+
+// parseFirstLine takes the first line of a request apart.
+func parseFirstLine(line string) (method, target, version string, err error) {
+	parts := strings.Split(line, " ")
+	if len(parts) != 3 || !isToken(parts[0]) || parts[1] == "" {
+		return "", "", "", bad("the first line")
+	}
+	method, target, version = parts[0], parts[1], parts[2]
+	switch {
+	case version != "HTTP/1.1" && version != "HTTP/1.0":
+		err = bad("version %.20q", version)
+	case method == "CONNECT":
+		err = bad("CONNECT leads anywhere")
+	}
+	return method, target, version, err
+}
+
+// readHead reads the lines of a head up to and with its empty line.
 func readHead(r *bufio.Reader) ([]byte, error) {
 	var head []byte
 	for {
@@ -109,16 +173,9 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 func parseHead(head []byte) (request, error) {
 	var q request
 	lines := strings.Split(strings.TrimSuffix(string(head), "\r\n\r\n"), "\r\n")
-	parts := strings.Split(lines[0], " ")
-	if len(parts) != 3 || !isToken(parts[0]) || parts[1] == "" {
-		return q, bad("the first line")
-	}
-	method, target, version := parts[0], parts[1], parts[2]
-	switch {
-	case version != "HTTP/1.1" && version != "HTTP/1.0":
-		return q, bad("version %.20q", version)
-	case method == "CONNECT":
-		return q, bad("CONNECT leads anywhere")
+	_, target, version, err := parseFirstLine(lines[0])
+	if err != nil {
+		return q, err
 	}
 	var hosts, lengths, codings []string
 	for _, line := range lines[1:] {

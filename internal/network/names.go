@@ -15,15 +15,6 @@ type resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// recordResolver is a resolver that knows more than addresses. *net.Resolver is one.
-type recordResolver interface {
-	LookupMX(ctx context.Context, name string) ([]*net.MX, error)
-	LookupTXT(ctx context.Context, name string) ([]string, error)
-	LookupNS(ctx context.Context, name string) ([]*net.NS, error)
-	LookupSRV(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
-	LookupAddr(ctx context.Context, addr string) ([]string, error)
-}
-
 // Bounds of a message: what we read, what we answer in a datagram to those who tell no size and at most, and
 // how many records stand in an answer.
 const (
@@ -102,11 +93,17 @@ func (n *Network) answerQuestion(ctx context.Context, message []byte, datagram b
 	return answer
 }
 
-// build encodes an answer. The name is given back as it was written, since some guests put random capitals in.
+// build encodes an answer. The name is given back as it was written, since some guests put random capitals
+// in.
 func (q question) build(records []dnsmessage.ResourceBody, code dnsmessage.RCode, truncated bool) []byte {
 	m := dnsmessage.Message{Header: dnsmessage.Header{
-		ID: q.header.ID, Response: true, OpCode: q.header.OpCode, RecursionDesired: q.header.RecursionDesired,
-		RecursionAvailable: true, RCode: code, Truncated: truncated,
+		ID:                 q.header.ID,
+		Response:           true,
+		OpCode:             q.header.OpCode,
+		RecursionDesired:   q.header.RecursionDesired,
+		RecursionAvailable: true,
+		RCode:              code,
+		Truncated:          truncated,
 	}}
 	if q.question.Name.Length > 0 {
 		m.Questions = []dnsmessage.Question{q.question}
@@ -144,13 +141,8 @@ func (n *Network) lookUp(ctx context.Context, q question) ([]dnsmessage.Resource
 	case dnsmessage.TypeA:
 		return n.lookUpA(ctx, q.name)
 	case dnsmessage.TypeMX, dnsmessage.TypeTXT, dnsmessage.TypeNS, dnsmessage.TypeSRV:
-		if r, ok := n.hooks.resolver.(recordResolver); ok && n.policy.Mode() == ModePublic {
-			records, err := lookUpRecords(ctx, r, q)
-			n.answered(kind, q.name, true, "public name")
-			if err != nil && !isNotFound(err) {
-				return nil, dnsmessage.RCodeServerFailure
-			}
-			return records, dnsmessage.RCodeSuccess
+		if n.policy.Mode() == ModePublic {
+			return n.lookUpRecords(ctx, q)
 		}
 	}
 	// There is no IPv6 and nothing else that a guest needs: the name exists, the record does not.
@@ -159,8 +151,13 @@ func (n *Network) lookUp(ctx context.Context, q question) ([]dnsmessage.Resource
 }
 
 // lookUpA resolves a name and leaves out the addresses that the guest could not reach anyway, since they are
-// not public. The rest is remembered: a connection by name needs it.
+// not public. The rest is remembered: a connection by name needs it. A name that stands in this host's own
+// table is told only if a rule lists it.
 func (n *Network) lookUpA(ctx context.Context, name string) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
+	if n.policy.Mode() == ModePublic && n.hooks.hosts.has(name) {
+		n.answered("A", name, false, "a name of this host's own")
+		return nil, dnsmessage.RCodeNameError
+	}
 	found, err := n.hooks.resolver.LookupNetIP(ctx, "ip4", name+".")
 	if err != nil {
 		n.answered("A", name, true, "not resolved")
@@ -190,71 +187,96 @@ func (n *Network) lookUpA(ctx context.Context, name string) ([]dnsmessage.Resour
 	return records, dnsmessage.RCodeSuccess
 }
 
-// lookUpRecords asks for what is not an address.
-func lookUpRecords(ctx context.Context, r recordResolver, q question) (records []dnsmessage.ResourceBody, err error) {
-	name := q.name + "."
-	switch q.question.Type {
-	case dnsmessage.TypeMX:
-		found, ferr := r.LookupMX(ctx, name)
-		for _, mx := range found {
-			if host, herr := dnsmessage.NewName(mx.Host); herr == nil {
-				records = append(records, &dnsmessage.MXResource{Pref: mx.Pref, MX: host})
-			}
-		}
-		return records, ferr
-	case dnsmessage.TypeNS:
-		found, ferr := r.LookupNS(ctx, name)
-		for _, ns := range found {
-			if host, herr := dnsmessage.NewName(ns.Host); herr == nil {
-				records = append(records, &dnsmessage.NSResource{NS: host})
-			}
-		}
-		return records, ferr
-	case dnsmessage.TypeSRV:
-		_, found, ferr := r.LookupSRV(ctx, "", "", name)
-		for _, srv := range found {
-			if host, herr := dnsmessage.NewName(srv.Target); herr == nil {
-				records = append(records, &dnsmessage.SRVResource{
-					Priority: srv.Priority, Weight: srv.Weight, Port: srv.Port, Target: host,
-				})
-			}
-		}
-		return records, ferr
+// lookUpRecords asks for what is not an address. Only what the public internet knows is told: the name, each
+// alias on the way and each host in an answer have to be public.
+func (n *Network) lookUpRecords(
+	ctx context.Context, q question,
+) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
+	kind := strings.TrimPrefix(q.question.Type.String(), "Type")
+	failed := func(error) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
+		n.answered(kind, q.name, true, "not resolved")
+		return nil, dnsmessage.RCodeServerFailure
 	}
-	found, err := r.LookupTXT(ctx, name)
-	for _, text := range found {
-		var parts []string
-		for len(text) > 255 {
-			parts, text = append(parts, text[:255]), text[255:]
-		}
-		records = append(records, &dnsmessage.TXTResource{TXT: append(parts, text)})
+	public, err := n.isPublic(ctx, q.name)
+	if err != nil {
+		return failed(err)
 	}
-	return records, err
+	if !public {
+		n.answered(kind, q.name, false, "not a public name")
+		return nil, dnsmessage.RCodeNameError
+	}
+	found, code, err := n.hooks.records.records(ctx, q.name, q.question.Type)
+	if err != nil || code != dnsmessage.RCodeSuccess && code != dnsmessage.RCodeNameError {
+		return failed(err)
+	}
+	var bodies []dnsmessage.ResourceBody
+	asked := map[string]bool{q.name: true}
+	for _, r := range found[:min(len(found), maxRecords)] {
+		owner, _ := canonicalName(r.Header.Name.String())
+		if len(asked) > maxHosts {
+			break
+		}
+		if public, known := asked[owner]; !known {
+			public, err = n.isPublic(ctx, owner)
+			if err != nil {
+				return failed(err)
+			}
+			asked[owner] = public
+		}
+		if asked[owner] && r.Header.Type == q.question.Type && n.isTellable(ctx, r.Body) {
+			bodies = append(bodies, r.Body)
+		}
+	}
+	n.answered(kind, q.name, true, "public name")
+	return bodies, code
 }
 
-// lookUpPTR tells the name of a public address; those of the host's networks are not for the guest.
+// isTellable tells whether the host that a record names, if it names one, is public.
+func (n *Network) isTellable(ctx context.Context, body dnsmessage.ResourceBody) bool {
+	var host dnsmessage.Name
+	switch r := body.(type) {
+	case *dnsmessage.MXResource:
+		host = r.MX
+	case *dnsmessage.NSResource:
+		host = r.NS
+	case *dnsmessage.SRVResource:
+		host = r.Target
+	case *dnsmessage.TXTResource:
+		return true
+	default:
+		return false
+	}
+	name, _ := canonicalName(host.String())
+	return n.hasPublicAddress(ctx, name)
+}
+
+// lookUpPTR tells the public names of a public address; those of the host's networks are not for the guest.
 func (n *Network) lookUpPTR(ctx context.Context, q question) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
 	addr, ok := reversed(q.name)
-	r, able := n.hooks.resolver.(recordResolver)
-	if !ok || !able || n.policy.Mode() != ModePublic || classOf(addr) != nil {
+	if _, tellable := n.policy.answerable(addr); !ok || !tellable || n.policy.Mode() != ModePublic {
 		n.answered("PTR", q.name, false, "not a public address")
 		return nil, dnsmessage.RCodeNameError
 	}
-	found, err := r.LookupAddr(ctx, addr.String())
+	found, code, err := n.hooks.records.records(ctx, q.name, dnsmessage.TypePTR)
 	n.answered("PTR", q.name, true, "public address")
-	if err != nil && !isNotFound(err) {
+	if err != nil || code != dnsmessage.RCodeSuccess && code != dnsmessage.RCodeNameError {
 		return nil, dnsmessage.RCodeServerFailure
 	}
-	var records []dnsmessage.ResourceBody
-	for _, host := range found {
-		if name, err := dnsmessage.NewName(host); err == nil {
-			records = append(records, &dnsmessage.PTRResource{PTR: name})
+	var bodies []dnsmessage.ResourceBody
+	for _, r := range found[:min(len(found), maxHosts)] {
+		ptr, ok := r.Body.(*dnsmessage.PTRResource)
+		if !ok {
+			continue
+		}
+		name, _ := canonicalName(ptr.PTR.String())
+		if public, err := n.isPublic(ctx, name); err == nil && public {
+			bodies = append(bodies, ptr)
 		}
 	}
-	if len(records) == 0 {
+	if len(bodies) == 0 {
 		return nil, dnsmessage.RCodeNameError
 	}
-	return records, dnsmessage.RCodeSuccess
+	return bodies, dnsmessage.RCodeSuccess
 }
 
 // reversed reads the address out of a name such as 4.3.2.1.in-addr.arpa.

@@ -39,8 +39,9 @@ const MTU = 65520
 
 // Config is what [New] needs. The zero value is a guest that reaches the public internet.
 type Config struct {
-	Allow   []string       // HOST[:PORT], *.DOMAIN[:PORT], ADDRESS[:PORT] or CIDR[:PORT]; see [Policy]
+	Allow   []string       // HOST[:PORT], *.DOMAIN[:PORT], ADDRESS[:PORT] or CIDR[:PORT], each with /tcp or /udp or without; see [Policy]
 	Publish []string       // [HOST_IP:]HOST_PORT:GUEST_PORT; the default address is 127.0.0.1, host port 0 is any free one
+	Inbound bool           // without rules the guest reaches nothing: the network is for the published ports alone
 	MAC     string         // the guest's; empty is a random one
 	Log     func(Decision) // told of every decision, one at a time; it must not block for long
 
@@ -50,6 +51,8 @@ type Config struct {
 // hooks are for tests, which have no internet.
 type hooks struct {
 	resolver resolver
+	records  recordSource
+	hosts    *hostsFile
 	redirect func(netip.AddrPort) netip.AddrPort // where an allowed destination really is
 	own      func() []netip.Addr
 	now      func() time.Time
@@ -109,6 +112,12 @@ func New(ctx context.Context, cfg Config) (*Network, error) {
 	}
 	if cfg.hooks.resolver == nil {
 		cfg.hooks.resolver = &net.Resolver{}
+	}
+	if cfg.hooks.records == nil {
+		cfg.hooks.records = servers{"/etc/resolv.conf"}
+	}
+	if cfg.hooks.hosts == nil {
+		cfg.hooks.hosts = &hostsFile{path: "/etc/hosts"}
 	}
 	if cfg.hooks.redirect == nil {
 		cfg.hooks.redirect = func(a netip.AddrPort) netip.AddrPort { return a }
@@ -172,7 +181,9 @@ func (n *Network) Close() error {
 	n.closed = true
 	var errs []error
 	if n.conn != nil {
-		errs = append(errs, n.conn.Close())
+		if err := n.conn.Close(); !errors.Is(err, net.ErrClosed) { // Serve closes it, too
+			errs = append(errs, err)
+		}
 	}
 	n.mu.Unlock()
 	n.cancel()

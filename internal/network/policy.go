@@ -12,16 +12,19 @@ import (
 // Policy says where the guest may connect to. It is made by [Parse] and does not change.
 //
 // Without an allow-list the guest reaches the public internet: every IPv4 address but those in the table of
-// special ranges and those of this host. With one it reaches only what is listed:
+// special ranges and those of this host. If the network is for published ports alone it reaches nothing. With
+// an allow-list it reaches only what is listed:
 //
 //   - an address or a range, whatever name is used for it. It is the only way to a special range or to this
 //     host; a range opens a special one only if it lies within it (0.0.0.0/0 is the public internet), and an
 //     address of this host only if it is that very address.
-//   - a name: the public addresses that the name server of the gateway gave for it. The first bytes of a
-//     connection must not ask for another name. "*.example.org" is every name below example.org, at any
-//     depth, but not example.org.
+//   - a name: the public addresses that the name server of the gateway gave for it, over TCP, to those who say which
+//     listed name they ask for (see checker). "*.example.org" is every name below example.org, at any depth, but not
+//     example.org. "example.org:5432/tcp" opens one port to any protocol, "example.org:123/udp" to datagrams: what is
+//     sent there can be for any name that shares the address.
 type Policy struct {
 	rules   []rule
+	inbound bool // without rules nothing is reached
 	publish []Published
 	own     func() []netip.Addr // the host's own addresses
 }
@@ -38,8 +41,9 @@ func (c *class) holds(p netip.Prefix) bool {
 	return p.Bits() >= c.prefix.Bits() && c.prefix.Contains(p.Addr())
 }
 
-// classes lists what is refused unless an address rule names it. The ranges for documentation (RFC 5737) are not among
-// them: nothing of a host's own stands there, and where a closed network uses them, it is in place of public addresses.
+// classes lists what is refused unless an address rule names it. The ranges for documentation (RFC 5737) are
+// not among them: nothing of a host's own stands there, and where a closed network uses them, it is in place
+// of public addresses.
 func classes() []class {
 	list := []struct {
 		prefix, word string
@@ -97,7 +101,7 @@ func Parse(cfg Config) (*Policy, error) {
 	if len(cfg.Allow) > maxRules || len(cfg.Publish) > maxRules {
 		return nil, fmt.Errorf("cannot use more than %d rules or published ports", maxRules)
 	}
-	p := &Policy{own: cfg.hooks.own}
+	p := &Policy{own: cfg.hooks.own, inbound: cfg.Inbound}
 	if p.own == nil {
 		p.own = (&ownAddresses{}).list
 	}
@@ -127,14 +131,18 @@ func Parse(cfg Config) (*Policy, error) {
 const (
 	ModePublic    = "public"
 	ModeAllowList = "allow-list"
+	ModeInbound   = "inbound"
 )
 
-// Mode tells which of the two kinds of policy this is.
+// Mode tells which of the kinds of policy this is.
 func (p *Policy) Mode() string {
-	if len(p.rules) == 0 {
-		return ModePublic
+	switch {
+	case len(p.rules) > 0:
+		return ModeAllowList
+	case p.inbound:
+		return ModeInbound
 	}
-	return ModeAllowList
+	return ModePublic
 }
 
 // Allow lists the rules as they were written.
@@ -158,7 +166,7 @@ func (p *Policy) judge(protocol string, dst netip.AddrPort, names []string) verd
 		return refuse("%s address", special.word)
 	}
 	own := slices.Contains(p.own(), addr)
-	if r, ok := p.addressRule(dst, special, own); ok {
+	if r, ok := p.addressRule(protocol, dst, special, own); ok {
 		return verdict{allowed: true, reason: "allowed by " + r.original}
 	}
 	switch {
@@ -166,35 +174,57 @@ func (p *Policy) judge(protocol string, dst netip.AddrPort, names []string) verd
 		return refuse("%s address", special.word)
 	case own:
 		return refuse("address of this host")
-	case len(p.rules) == 0:
+	case p.Mode() == ModeInbound:
+		return refuse("the network is for published ports alone")
+	case p.Mode() == ModePublic:
 		v := verdict{allowed: true, reason: "public address"}
 		if len(names) > 0 {
 			v.name = names[0]
 		}
 		return v
 	}
+	return p.judgeNames(protocol, dst.Port(), names)
+}
+
+// judgeNames decides by the names that an address was given for. A rule that lets any protocol pass wins.
+func (p *Policy) judgeNames(protocol string, port uint16, names []string) verdict {
+	var found verdict
 	for _, name := range names {
-		r, ok := p.nameRule(name, dst.Port())
+		r, ok := p.nameRule(protocol, name, port)
 		if !ok {
 			continue
 		}
-		if protocol == "udp" && dst.Port() == 443 {
-			return verdict{name: name, reason: "QUIC hides the name that it is for"}
+		v := verdict{
+			allowed: true,
+			name:    name,
+			reason:  "allowed by " + r.original,
+			inspect: protocol == "tcp" && r.protocol == "",
 		}
-		return verdict{allowed: true, name: name, reason: "allowed by " + r.original, inspect: protocol == "tcp"}
+		if !v.inspect {
+			return v
+		}
+		if !found.allowed {
+			found = v
+		}
 	}
-	if len(names) > 0 {
-		return verdict{name: names[0], reason: "not listed for this port"}
+	switch {
+	case found.allowed:
+		return found
+	case len(names) == 0:
+		return refuse("not listed")
+	case protocol == "udp":
+		return verdict{name: names[0], reason: "a name opens no UDP, unless its rule says PORT/udp"}
 	}
-	return refuse("not listed")
+	return verdict{name: names[0], reason: "not listed for this port"}
 }
 
 // addressRule finds the address rule that opens a destination.
-func (p *Policy) addressRule(dst netip.AddrPort, special *class, own bool) (rule, bool) {
+func (p *Policy) addressRule(protocol string, dst netip.AddrPort, special *class, own bool) (rule, bool) {
 	exact := own && !dst.Addr().IsLoopback()
 	for _, r := range p.rules {
 		switch {
-		case !r.prefix.IsValid() || !r.prefix.Contains(dst.Addr()) || !r.matchesPort(dst.Port()):
+		case !r.prefix.IsValid() || !r.prefix.Contains(dst.Addr()) || !r.matchesPort(dst.Port()) ||
+			!r.matchesProtocol(protocol):
 		case special != nil && !special.holds(r.prefix):
 		case exact && r.prefix.Bits() != 32:
 		default:
@@ -204,19 +234,25 @@ func (p *Policy) addressRule(dst netip.AddrPort, special *class, own bool) (rule
 	return rule{}, false
 }
 
-// nameRule finds the name rule that opens a name for a port.
-func (p *Policy) nameRule(name string, port uint16) (rule, bool) {
+// nameRule finds the name rule that opens a name for a port. One that lets any protocol pass wins.
+func (p *Policy) nameRule(protocol, name string, port uint16) (found rule, ok bool) {
 	for _, r := range p.rules {
-		if r.matchesName(name) && r.matchesPort(port) {
+		if !r.matchesName(name) || !r.matchesPort(port) || !r.matchesProtocol(protocol) {
+			continue
+		}
+		if r.protocol != "" {
 			return r, true
 		}
+		if !ok {
+			found, ok = r, true
+		}
 	}
-	return rule{}, false
+	return found, ok
 }
 
 // nameListed tells whether the name may be looked up at all.
 func (p *Policy) nameListed(name string) bool {
-	if len(p.rules) == 0 {
+	if p.Mode() == ModePublic {
 		return true
 	}
 	return slices.ContainsFunc(p.rules, func(r rule) bool { return r.matchesName(name) })
@@ -233,7 +269,11 @@ func (p *Policy) answerable(addr netip.Addr) (string, bool) {
 		if !r.prefix.IsValid() {
 			continue
 		}
-		if _, ok := p.addressRule(netip.AddrPortFrom(addr, r.port), special, own); ok {
+		protocol := "tcp"
+		if r.protocol != "" {
+			protocol = r.protocol
+		}
+		if _, ok := p.addressRule(protocol, netip.AddrPortFrom(addr, r.port), special, own); ok {
 			return "", true
 		}
 	}

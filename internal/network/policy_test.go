@@ -28,12 +28,15 @@ type try struct{ kind, where, name string }
 // "silence".
 func (a try) run(g *guest) string {
 	switch a.kind {
-	case "tcp":
+	case "tcp", "say":
 		conn, err := g.dial(a.where)
 		if err != nil {
 			return outcome(err)
 		}
 		defer conn.Close()
+		if a.kind == "say" {
+			return answered(conn, a.name, g.patience)
+		}
 		return echoed(conn, g.patience)
 	case "udp":
 		conn := g.dialUDP(a.where)
@@ -45,7 +48,8 @@ func (a try) run(g *guest) string {
 		}
 		return result
 	case "dns", "dns/tcp":
-		addrs, err := g.resolver(strings.TrimPrefix(a.kind, "dns/")).LookupNetIP(g.t.Context(), "ip4", a.name+".")
+		addrs, err := g.resolver(strings.TrimPrefix(a.kind, "dns/")).LookupNetIP(g.t.Context(), "ip4",
+			a.name+".")
 		if err != nil {
 			return outcome(err)
 		}
@@ -70,12 +74,17 @@ func (a try) run(g *guest) string {
 }
 
 func echoed(conn net.Conn, patience time.Duration) string {
-	word := []byte("echo this")
+	return answered(conn, "echo this", patience)
+}
+
+// answered says something to an echo server.
+func answered(conn net.Conn, text string, patience time.Duration) string {
+	word := []byte(text)
 	conn.SetDeadline(time.Now().Add(patience))
 	if _, err := conn.Write(word); err != nil {
 		return outcome(err)
 	}
-	got := make([]byte, 64)
+	got := make([]byte, 256)
 	size, err := conn.Read(got)
 	if err != nil {
 		return outcome(err)
@@ -105,10 +114,28 @@ func outcome(err error) string {
 // row is one of the policy table: under these rules, after a look-up of the first name, the attempt has this
 // result.
 type row struct {
-	allow []string
+	allow []string // or inbound
 	first string
 	try   try
 	want  string
+}
+
+// inbound in place of rules is the policy of published ports alone.
+const inbound = "--publish alone"
+
+// inboundRows is the policy of published ports alone.
+func inboundRows() []row {
+	rules := []string{inbound}
+	return []row{
+		{rules, "", try{"tcp", listed + ":7", ""}, "refused"},
+		{rules, "", try{"udp", listed + ":7", ""}, "refused"},
+		{rules, "", try{"tls", listed + ":443", "www.example.org"}, "refused"},
+		{rules, "", try{"tcp", "10.1.2.3:7", ""}, "refused"},
+		{rules, "", try{"tcp", gatewayAddress + ":7", ""}, "refused"},
+		{rules, "", try{"dns", "", "www.example.org"}, "no name"},
+		{rules, "", try{"dns/tcp", "", "www.example.org"}, "no name"},
+		{rules, "", try{"tcp", listed + ":53", ""}, "reset"}, // our name server, which was not asked anything
+	}
 }
 
 // publicRows is the policy without rules.
@@ -149,6 +176,9 @@ func publicRows() []row {
 // nameRows is a policy of names.
 func nameRows() []row {
 	byName := []string{"www.example.org", "*.sub.example.org:443", "shared.example.org"}
+	byPort := []string{"shared.example.org:7/tcp", "www.example.org:7/udp", "www.example.org:443",
+		"93.184.216.36:7/udp"}
+	const evil = "GET / HTTP/1.1\r\nHost: other.example.org\r\n\r\n"
 	return []row{
 		{byName, "", try{"dns", "", "www.example.org"}, "[" + listed + "]"},
 		{byName, "", try{"dns", "", "other.example.org"}, "no name"},
@@ -157,8 +187,10 @@ func nameRows() []row {
 		{byName, "", try{"dns", "", "sub.example.org"}, "no name"},
 		{byName, "", try{"dns", "", "evilsub.example.org"}, "no name"},
 		{byName, "", try{"tcp", listed + ":7", ""}, "refused"}, // nobody asked for the name
-		{byName, "www.example.org", try{"tcp", listed + ":7", ""}, "ok"},
-		{byName, "www.example.org", try{"udp", listed + ":7", ""}, "ok"},
+		{byName, "www.example.org", try{"tcp", listed + ":7", ""}, "reset"},
+		// it speaks nothing that has names
+		{byName, "www.example.org", try{"say", listed + ":7", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"}, "ok"},
+		{byName, "www.example.org", try{"udp", listed + ":7", ""}, "refused"},
 		{byName, "www.example.org", try{"udp", listed + ":443", ""}, "refused"}, // QUIC
 		{byName, "www.example.org", try{"tcp", unlisted + ":7", ""}, "refused"},
 		{byName, "www.example.org", try{"udp", unlisted + ":7", ""}, "refused"},
@@ -174,11 +206,27 @@ func nameRows() []row {
 		{byName, "shared.example.org", try{"tcp", shared + ":80", ""}, "reset"},
 		{byName, "shared.example.org", try{"http", shared + ":7", "other.example.org"}, "reset"},
 		{byName, "shared.example.org", try{"tls", shared + ":7", "other.example.org"}, "reset"},
+		{byName, "shared.example.org", try{"say", shared + ":7", strings.Replace(evil, "other", "shared", 1)},
+			"ok"},
+		{byName, "shared.example.org", try{"say", shared + ":7", "\r\n" + evil}, "reset"},
+		{byName, "shared.example.org", try{"say", shared + ":7", strings.ToLower(evil[:4]) + evil[4:]},
+			"reset"},
+		{byName, "shared.example.org", try{"say", shared + ":7", "M-SEARCH" + evil[3:]}, "reset"},
+		{byName, "shared.example.org", try{"say", shared + ":7", "GET\t" + evil[4:]}, "reset"},
+		{byName, "shared.example.org", try{"say", shared + ":7", "SSH-2.0-x" + evil[3:]}, "reset"},
 		{byName, "a.sub.example.org", try{"tls", listed + ":443", "a.sub.example.org"}, "ok"},
 		{byName, "a.sub.example.org", try{"tcp", listed + ":7", ""}, "refused"}, // another port
 		{byName, "private.sub.example.org", try{"tcp", "10.1.2.3:443", ""}, "refused"},
 		{byName, "", try{"dns", "", "private.sub.example.org"}, "no name"},
 		{byName, "", try{"tcp", "169.254.169.254:80", ""}, "refused"},
+		{byPort, "shared.example.org", try{"tcp", shared + ":7", ""}, "ok"},
+		{byPort, "shared.example.org", try{"udp", shared + ":7", ""}, "refused"},
+		{byPort, "shared.example.org", try{"tls", shared + ":443", "www.example.org"}, "refused"},
+		{byPort, "www.example.org", try{"udp", listed + ":7", ""}, "ok"},
+		{byPort, "www.example.org", try{"tcp", listed + ":7", ""}, "refused"},
+		{byPort, "www.example.org", try{"udp", listed + ":443", ""}, "refused"},
+		{byPort, "", try{"udp", unlisted + ":7", ""}, "ok"},
+		{byPort, "", try{"tcp", unlisted + ":7", ""}, "refused"},
 	}
 }
 
@@ -200,16 +248,17 @@ func addressRows() []row {
 		{byAddress, "", try{"tcp", gatewayAddress + ":7", ""}, "ok"}, // this host's loopback
 		{byAddress, "", try{"http", gatewayAddress + ":80", ""}, "refused"},
 		{[]string{ownPub}, "", try{"tcp", ownPub + ":7", ""}, "ok"},
-		{[]string{"private.example.org", "10.1.2.3"}, "", try{"dns", "", "private.example.org"}, "[10.1.2.3]"},
+		{[]string{"private.example.org", "10.1.2.3"}, "", try{"dns", "", "private.example.org"},
+			"[10.1.2.3]"},
 		// Foreign resolvers are answered by ours, unless they are listed.
 		{nil, "", try{"tcp", listed + ":53", ""}, "reset"}, // that is not a question
 		{[]string{listed + ":53"}, "", try{"tcp", listed + ":53", ""}, "ok"},
 	}
 }
 
-// TestPolicy is the table of issue 6: attempt and result, each on a network of its own.
+// TestPolicy is the table of attempts and results, each on a network of its own.
 func TestPolicy(t *testing.T) {
-	rows := slices.Concat(publicRows(), nameRows(), addressRows())
+	rows := slices.Concat(publicRows(), inboundRows(), nameRows(), addressRows())
 	checkTable(t, *update, rows)
 	for _, row := range rows {
 		name := fmt.Sprintf("%d rules/%s %s %s", len(row.allow), row.try.kind, row.try.where, row.try.name)
@@ -229,7 +278,11 @@ func TestPolicy(t *testing.T) {
 			w.set("mapped.example.org", "::ffff:169.254.169.254")
 			w.set("mixed.example.org", "127.0.0.1", listed, "192.168.0.1")
 			w.own = []netip.Addr{netip.MustParseAddr(ownPub)}
-			g := newGuest(t, w.config(row.allow...))
+			cfg := w.config(row.allow...)
+			if slices.Equal(row.allow, []string{inbound}) {
+				cfg.Allow, cfg.Inbound = nil, true
+			}
+			g := newGuest(t, cfg)
 			if row.first != "" {
 				g.lookup(row.first)
 			}
@@ -240,7 +293,8 @@ func TestPolicy(t *testing.T) {
 			if got := row.try.run(g); got != row.want {
 				t.Errorf("got %s, want %s; decisions %+v", got, row.want, w.decisions())
 			}
-			if refused := row.want == "refused" || row.want == "silence"; refused && len(w.connectedTo()) > 0 {
+			if refused := row.want == "refused" || row.want == "silence"; refused &&
+				len(w.connectedTo()) > 0 {
 				t.Errorf("connected to %v", w.connectedTo())
 			}
 		})

@@ -18,20 +18,28 @@ type rule struct {
 	below    bool         // the rule means all names below name, not name itself
 	prefix   netip.Prefix // the zero Prefix for a name
 	port     uint16       // 0 means every port
+	protocol string       // "tcp" or "udp"; "" means both for a range, and TCP that names a host for a name
 	original string       // as the user wrote it
 }
 
-// parseRule reads HOST[:PORT], *.DOMAIN[:PORT], ADDRESS[:PORT] or CIDR[:PORT].
+// parseRule reads HOST[:PORT], *.DOMAIN[:PORT], ADDRESS[:PORT] or CIDR[:PORT], each with /tcp or /udp behind
+// it or without.
 func parseRule(word string) (rule, error) {
 	r := rule{original: word}
 	fail := func(format string, args ...any) (rule, error) {
 		return rule{}, fmt.Errorf("cannot allow %q: %s", word, fmt.Sprintf(format, args...))
 	}
 	host := word
-	if strings.Count(word, ":") > 1 {
+	for _, protocol := range []string{"tcp", "udp"} {
+		if head, found := strings.CutSuffix(host, "/"+protocol); found {
+			host, r.protocol = head, protocol
+			break
+		}
+	}
+	if strings.Count(host, ":") > 1 {
 		return fail("the guest has no IPv6, name an IPv4 address or a host")
 	}
-	if head, tail, found := strings.Cut(word, ":"); found {
+	if head, tail, found := strings.Cut(host, ":"); found {
 		port, err := parsePort(tail)
 		if err != nil || port == 0 {
 			return fail("%q is not a port", tail)
@@ -63,6 +71,9 @@ func parseRule(word string) (rule, error) {
 			return fail("%s", err)
 		}
 		r.name = name
+		if r.protocol != "" && r.port == 0 {
+			return fail("name the port too that is opened to all of %s", strings.ToUpper(r.protocol))
+		}
 	}
 	if r.prefix.IsValid() {
 		if class := classOf(r.prefix.Addr()); class != nil && class.never && class.holds(r.prefix) {
@@ -70,7 +81,8 @@ func parseRule(word string) (rule, error) {
 		}
 	}
 	if r.name == "localhost" || strings.HasSuffix(r.name, ".localhost") {
-		return fail("that is the guest itself, to reach this host allow 127.0.0.1 with a port and connect to the gateway")
+		return fail("that is the guest itself, to reach this host allow 127.0.0.1 with a port and connect " +
+			"to the gateway")
 	}
 	return r, nil
 }
@@ -151,3 +163,12 @@ func (r rule) matchesName(name string) bool {
 // matchesPort tells whether the rule is for the port. Echo requests have none and ask for port 0, which only
 // a rule without a port matches.
 func (r rule) matchesPort(port uint16) bool { return r.port == 0 || r.port == port }
+
+// matchesProtocol tells whether the rule is for the protocol. A name opens UDP only if the rule says so:
+// nothing in a datagram tells which name it is for. Echo requests are in a rule that names no protocol.
+func (r rule) matchesProtocol(protocol string) bool {
+	if r.protocol == "" {
+		return r.name == "" || protocol != "udp"
+	}
+	return r.protocol == protocol
+}

@@ -85,38 +85,13 @@ func (o *Output) pass(w io.Writer, r io.Reader, buffer []byte) error {
 	}
 }
 
-// NewInput gives the command's end of its input: what r gives, or nothing where r is nil. Close it once the command is
-// started. A command that does not read on is no failure; r is then read no further. Where r fails, its input must not
-// look complete to the command: its pipe stays open until nobody can read it any more, and to end the command is
-// the caller's.
-func NewInput(r io.Reader) (*os.File, error) {
-	if r == nil {
-		return os.Open(os.DevNull)
+// NewInput gives the two ends of a command's input, the parent's nil if none is wanted: the command then reads nothing.
+// Close the child's end once the command is started. Input that breaks off must not look complete to the command: the
+// parent's end is closed at the input's true end, or when the command has ended.
+func NewInput(wanted bool) (child, parent *os.File, err error) {
+	if wanted {
+		return os.Pipe()
 	}
-	theirs, ours, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		defer ours.Close()
-		if _, err := io.Copy(ours, r); err != nil {
-			awaitUnread(ours)
-		}
-	}()
-	return theirs, nil
-}
-
-// awaitUnread waits until nobody has the reading end of a pipe.
-func awaitUnread(pipe *os.File) {
-	raw, err := pipe.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = raw.Control(func(fd uintptr) {
-		for {
-			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, -1); !errors.Is(err, unix.EINTR) {
-				return
-			}
-		}
-	})
+	child, err = os.Open(os.DevNull)
+	return child, nil, err
 }

@@ -30,108 +30,99 @@ type wire struct {
 	Stream bool   `json:"stream"` // tell of output as it comes
 	Stdin  []byte `json:"stdin"`  // base64
 	Input  bool   `json:"input"`  // standard input comes in notifications
+	Follow bool   `json:"follow"` // tell of what happens from now on
 }
 
-type (
-	runParams struct {
-		pyro.RunInVMRequest
-		wire
+// wireNames are the names of a request that say something about each hook.
+func wireNames(o pyro.Operation) []string {
+	var names []string
+	if o.Takes(pyro.HookStreams) {
+		names = append(names, "stream", "stdin", "input")
 	}
-	execVMParams struct {
-		pyro.ExecVMRequest
-		wire
+	if o.Takes(pyro.HookFollow) {
+		names = append(names, "follow")
 	}
-	execTaskParams struct {
-		pyro.ExecTaskRequest
-		wire
-	}
-	logsParams struct {
-		pyro.LogsTaskRequest
-		Follow bool `json:"follow"`
-	}
-	none struct{}
-)
+	return names
+}
 
 // methods are the operations, by the names that all faces share.
 func (s *server) methods() map[string]method {
-	p := s.engine
-	return map[string]method{
-		"hello":              handle(s.hello),
-		"list_environments":  handle(func(ctx context.Context, _ call, _ none) (any, error) { return p.ListEnvironments(ctx) }),
-		"prune_environments": handle(func(ctx context.Context, _ call, _ none) (any, error) { return p.PruneEnvironments(ctx) }),
-		"reap_expired":       handle(func(ctx context.Context, _ call, _ none) (any, error) { return p.ReapExpired(ctx) }),
-		"list_vms":           handle(func(ctx context.Context, _ call, _ none) (any, error) { return p.ListVMs(ctx) }),
-		"pull_environment": handle(func(ctx context.Context, c call, in pyro.PullEnvironmentRequest) (any, error) {
-			in.Progress = c.progress
-			return p.PullEnvironment(ctx, in)
-		}),
-		"inspect_environment": handle(func(ctx context.Context, _ call, in pyro.EnvironmentRequest) (any, error) {
-			return p.InspectEnvironment(ctx, in)
-		}),
-		"warm_environment": handle(func(ctx context.Context, _ call, in pyro.WarmEnvironmentRequest) (any, error) {
-			return p.WarmEnvironment(ctx, in)
-		}),
-		"create_vm": handle(func(ctx context.Context, c call, in pyro.CreateVMRequest) (any, error) {
-			in.Progress = c.progress
-			return p.CreateVM(ctx, in)
-		}),
-		"start_vm":        handle(func(ctx context.Context, _ call, in pyro.VMRequest) (any, error) { return p.StartVM(ctx, in) }),
-		"stop_vm":         handle(func(ctx context.Context, _ call, in pyro.VMRequest) (any, error) { return p.StopVM(ctx, in) }),
-		"delete_vm":       handle(func(ctx context.Context, _ call, in pyro.VMRequest) (any, error) { return p.DeleteVM(ctx, in) }),
-		"status_vm":       handle(func(ctx context.Context, _ call, in pyro.VMRequest) (any, error) { return p.StatusVM(ctx, in) }),
-		"network_info_vm": handle(func(ctx context.Context, _ call, in pyro.VMRequest) (any, error) { return p.NetworkInfoVM(ctx, in) }),
-		"exec_vm": handle(func(ctx context.Context, c call, in execVMParams) (any, error) {
-			in.Streams = c.streams(in.wire)
-			return p.ExecVM(ctx, in.ExecVMRequest)
-		}),
-		"run_in_vm": handle(func(ctx context.Context, c call, in runParams) (any, error) {
-			in.Progress, in.Streams = c.progress, c.streams(in.wire)
-			return p.RunInVM(ctx, in.RunInVMRequest)
-		}),
-		"create_task": handle(func(ctx context.Context, c call, in pyro.CreateTaskRequest) (any, error) {
-			in.Progress = c.progress
-			return p.CreateTask(ctx, in)
-		}),
-		"exec_task": handle(func(ctx context.Context, c call, in execTaskParams) (any, error) {
-			in.Streams = c.streams(in.wire)
-			return p.ExecTask(ctx, in.ExecTaskRequest)
-		}),
-		"status_task": handle(func(ctx context.Context, _ call, in pyro.TaskRequest) (any, error) { return p.StatusTask(ctx, in) }),
-		"delete_task": handle(func(ctx context.Context, _ call, in pyro.TaskRequest) (any, error) { return p.DeleteTask(ctx, in) }),
-		"logs_task": handle(func(ctx context.Context, c call, in logsParams) (any, error) {
-			request := in.LogsTaskRequest
-			if in.Follow {
-				request.Follow = c.event
-			}
-			return p.LogsTask(ctx, request)
-		}),
+	all := map[string]method{"hello": s.hello}
+	for _, o := range pyro.Operations() {
+		all[o.Name] = s.method(o)
 	}
+	return all
+}
+
+// method answers an operation's requests.
+func (s *server) method(o pyro.Operation) method {
+	return func(ctx context.Context, c call, raw json.RawMessage) (any, error) {
+		raw, w, err := split(raw, wireNames(o))
+		if err != nil {
+			return nil, &paramsError{"params: " + err.Error()}
+		}
+		params, err := o.Decode(raw)
+		if err != nil {
+			return nil, &paramsError{err.Error()}
+		}
+		hooks := pyro.Hooks{Progress: c.progress, Streams: c.streams(w)}
+		if w.Follow {
+			hooks.Follow = c.event
+		}
+		return o.Call(ctx, s.engine, params, hooks)
+	}
+}
+
+// split takes what a request says about its streams out of its params.
+func split(raw json.RawMessage, names []string) (json.RawMessage, wire, error) {
+	var w wire
+	if len(names) == 0 || len(raw) == 0 || string(raw) == "null" {
+		return raw, w, nil
+	}
+	var all, ours map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return raw, w, err
+	}
+	ours = map[string]json.RawMessage{}
+	for _, name := range names {
+		if value, ok := all[name]; ok {
+			ours[name] = value
+			delete(all, name)
+		}
+	}
+	if len(ours) == 0 {
+		return raw, w, nil
+	}
+	rest, err := json.Marshal(all)
+	if err != nil {
+		return raw, w, err
+	}
+	said, err := json.Marshal(ours)
+	if err == nil {
+		err = json.Unmarshal(said, &w)
+	}
+	return rest, w, err
 }
 
 // hello tells who we are, and refuses a client that needs a later protocol.
-func (s *server) hello(_ context.Context, _ call, in struct {
-	Protocol int    `json:"protocol"`
-	Client   string `json:"client"`
-}) (any, error) {
+func (s *server) hello(_ context.Context, _ call, raw json.RawMessage) (any, error) {
+	var in struct {
+		Protocol int    `json:"protocol"`
+		Client   string `json:"client"`
+	}
+	if len(raw) > 0 {
+		decoder := json.NewDecoder(bytes.NewReader(raw))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&in); err != nil {
+			return nil, &paramsError{"params: " + err.Error()}
+		}
+	}
 	if in.Protocol > Protocol {
-		return nil, &paramsError{fmt.Sprintf("this pyro (%s) speaks protocol %d of the bridge, %d is wanted: install a later one", s.version, Protocol, in.Protocol)}
+		return nil, &paramsError{fmt.Sprintf(
+			"this pyro (%s) speaks protocol %d of the bridge, %d is wanted: install a later one", s.version,
+			Protocol, in.Protocol)}
 	}
 	return map[string]any{"protocol": Protocol, "version": s.version, "pid": os.Getpid()}, nil
-}
-
-// handle reads an operation's params, in which each name must be known.
-func handle[In any](do func(context.Context, call, In) (any, error)) method {
-	return func(ctx context.Context, c call, params json.RawMessage) (any, error) {
-		var in In
-		if len(params) > 0 && string(params) != "null" {
-			decoder := json.NewDecoder(bytes.NewReader(params))
-			decoder.DisallowUnknownFields()
-			if err := decoder.Decode(&in); err != nil {
-				return nil, &paramsError{"params: " + err.Error()}
-			}
-		}
-		return do(ctx, c, in)
-	}
 }
 
 // streams connects a command's streams with the client.

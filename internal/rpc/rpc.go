@@ -67,14 +67,16 @@ type fault struct {
 }
 
 type faultData struct {
-	Kind string `json:"kind"`
-	Hint string `json:"hint,omitempty"`
+	Kind  string `json:"kind"`
+	Cause string `json:"cause,omitempty"`
+	Hint  string `json:"hint,omitempty"`
 }
 
 // server is one conversation.
 type server struct {
 	engine  *pyro.Pyro
 	version string
+	known   map[string]method
 	writing sync.Mutex
 	out     io.Writer
 	calls   sync.WaitGroup
@@ -91,7 +93,7 @@ type active struct {
 
 // Serve answers requests until the input or ctx ends. It returns when all requests have ended.
 func Serve(ctx context.Context, p *pyro.Pyro, version string, in io.Reader, out io.Writer) error {
-	s := &server{engine: p, version: version, out: out, active: map[string]active{}}
+	s := newServer(p, version, out)
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- s.read(ctx, in) }()
@@ -106,6 +108,12 @@ func Serve(ctx context.Context, p *pyro.Pyro, version string, in io.Reader, out 
 		return nil
 	}
 	return err
+}
+
+func newServer(p *pyro.Pyro, version string, out io.Writer) *server {
+	s := &server{engine: p, version: version, out: out, active: map[string]active{}}
+	s.known = s.methods()
+	return s
 }
 
 func (s *server) read(ctx context.Context, in io.Reader) error {
@@ -153,7 +161,7 @@ func (s *server) take(ctx context.Context, line []byte) error {
 	if m.ID[0] == '{' || m.ID[0] == '[' || m.Method == "" {
 		return s.fail(nil, fault{Code: codeRequest, Message: "a request wants a method, and an id that is a number or a string"})
 	}
-	do, ok := s.methods()[m.Method]
+	do, ok := s.known[m.Method]
 	if !ok {
 		return s.fail(m.ID, fault{Code: codeMethod, Message: fmt.Sprintf("unknown method %q", m.Method)})
 	}
@@ -216,7 +224,7 @@ func describe(ctx context.Context, err error) fault {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return fault{Code: codeCancelled, Message: "cancelled", Data: &faultData{Kind: "cancelled"}}
 	}
-	return fault{Code: codeFailure, Message: err.Error(), Data: &faultData{Kind: pyro.ErrorKind(err), Hint: pyro.ErrorHint(err)}}
+	return fault{Code: codeFailure, Message: err.Error(), Data: &faultData{Kind: pyro.ErrorKind(err), Cause: pyro.ErrorCause(err), Hint: pyro.ErrorRemedy(err, wording())}}
 }
 
 func (s *server) fail(id json.RawMessage, f fault) error {

@@ -47,7 +47,8 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 	defer s.mu.Unlock()
 	if s.removed {
 		g.Kill()
-		return nil, &link.Error{Code: link.CodeState, Cause: link.CauseDeleted, Message: "the VM is being deleted"}
+		return nil, &link.Error{Code: link.CodeState, Cause: link.CauseDeleted,
+			Message: "the VM is being deleted"}
 	}
 	facts := g.Facts()
 	s.running = g
@@ -117,6 +118,7 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		Network:     vm.NetworkEnabled,
 		Allow:       vm.Allow,
 		Publish:     vm.Publish,
+		Inbound:     vm.InboundOnly,
 		Accelerator: vm.WantAccelerator,
 		AllowHost:   vm.AllowHostCompat,
 		ScratchFile: record.ScratchFile,

@@ -15,19 +15,17 @@ type Spec struct {
 	// Cmdline has words for the kernel beside those that the driver needs (console, reboot, panic).
 	Cmdline string
 
-	VCPUs  int // 0 is 1
+	VCPUs  int // 0 is 1; at most [Abilities].VCPUs
 	MemMiB int // 0 is 1024
 	// Accelerator is [KVM] or [TCG]: ask [Driver].Accelerator which.
 	Accelerator Accelerator
 
-	// Disks are found in the guest by their ID, never by their order.
+	// Disks are found in the guest by what is on them: no order and no name is promised there, only which may be
+	// written.
 	Disks []Disk
 
-	// Link is the monitor's end of a connected stream socket: the guest's serial port [LinkPort].
-	// Nil is no port.
-	Link *os.File
-	// Network is the monitor's end of a connected stream socket on which each Ethernet frame stands
-	// behind its length, 4 bytes, big-endian. Nil is no network device.
+	// Network is the child's end of a connected stream socket on which each Ethernet frame stands behind its length,
+	// 4 bytes, big-endian. Nil is no network device. It needs [Abilities].Network.
 	Network *os.File
 	// MAC is the network device's address, as in 52:54:00:12:34:56.
 	MAC string
@@ -35,17 +33,17 @@ type Spec struct {
 	// Console gets what the guest's kernel has to say: warnings and panics. It may be a pipe; who owns it
 	// must read it, and bound what they keep. Nil is thrown away.
 	Console *os.File
-	// Log is the monitor's own standard error. Nil: its last line is still found in [Machine].Err.
+	// Log is the VMM's own standard error. Nil: its last line is still found in [Machine].Err.
 	Log *os.File
 
-	// Memory is the guest's memory where it must be in a file. Nil is anonymous memory.
+	// Memory is the guest's memory if it must be in a file. Nil is anonymous memory.
 	Memory *Memory
-	// Incoming is the state that [Freezer].Freeze wrote, at its beginning: go on from there instead of booting. All else
+	// Incoming is the state that [Freezer].Freeze or [Snapshotter].Snapshot wrote, at its beginning: go on from there instead of booting. All else
 	// in the Spec must be as it was when that was written, but for the files themselves. Nil boots.
 	Incoming *os.File
 }
 
-// LinkPort is the name of the serial port that [Spec].Link is in the guest.
+// LinkPort is the name of the port that [Machine].Link leads to in the guest, if that has ports with names.
 const LinkPort = "pyro.link"
 
 // Disk is a raw disk. One of File and Path is set.
@@ -53,9 +51,9 @@ type Disk struct {
 	// File is the open disk: for reading, and for writing unless ReadOnly. The machine reads and writes
 	// at offsets, so that open files may be shared.
 	File *os.File
-	// Path is the disk's path, which the monitor opens itself.
+	// Path is the disk's path, which the driver opens itself.
 	Path string
-	// ID is the serial that the guest sees, at most 20 bytes of letters, digits, '-' and '_'.
+	// ID tells the disks of a machine apart, in errors too: at most 20 bytes of letters, digits, '-' and '_'.
 	ID       string
 	ReadOnly bool
 	// Durable is that what the guest flushes reaches the host's disk. Otherwise a flush is a no-op and the disk
@@ -70,4 +68,7 @@ type Memory struct {
 	// Shared is that the guest writes to the file: to freeze it. Otherwise the guest's writes stay its own and the file is not
 	// changed: to clone.
 	Shared bool
+	// Overlay has pages that take the place of the file's, as [Snapshotter].Snapshot kept them. They become the guest's own.
+	// Nil is none.
+	Overlay *os.File
 }

@@ -1,23 +1,27 @@
-// Package vmm says what a supervisor needs of a virtual machine monitor: start a machine, know when and
-// why it ended, end it, and, where the monitor can, freeze it into a template.
+// Package vmm says what a guest needs of the program that runs it (a VMM): start a machine, know when and why it ended,
+// end it, and, if the VMM can, freeze it into a template.
 //
-// A driver is one monitor (QEMU, say) behind the [Driver] interface. Its contract stands in the comments
+// A driver is one VMM (QEMU, say) behind the [Driver] interface. Its contract stands in the comments
 // here and is checked by the suite in vmmtest, which each driver must pass.
 package vmm
 
 import (
 	"context"
+	"io"
 	"os"
 )
 
-// Driver is one kind of monitor. It holds no machines: what it starts belongs to the caller.
+// Driver is one kind of VMM. It holds no machines: what it starts belongs to the caller.
 type Driver interface {
 	// Name is the driver's stable, lower-case name, as in "qemu".
 	Name() string
 
-	// Fingerprint names all that a frozen state depends on beside the Spec: the monitor's version, its
+	// Abilities says what machines of this driver can do beside running. It is the same at all times.
+	Abilities() Abilities
+
+	// Fingerprint names all that a frozen state depends on beside the Spec: the VMM's version, its
 	// machine and its CPU model. A state frozen under one fingerprint must not be loaded under another.
-	// It fails with [ErrMissing] or [ErrTooOld] where the monitor cannot be used at all.
+	// It fails with [ErrMissing] or [ErrTooOld] if the VMM cannot be used at all.
 	Fingerprint(ctx context.Context, accelerator Accelerator) (string, error)
 
 	// Accelerator chooses how guests run on this host. For [Auto] it is [KVM] only if boot, which the
@@ -25,7 +29,7 @@ type Driver interface {
 	// succeeded on it; the verdict is remembered for this boot of the host. For [KVM] it fails with the reason where KVM is no use.
 	Accelerator(ctx context.Context, want Accelerator, boot Boot) (Choice, error)
 
-	// Start starts a machine and returns once the monitor runs with everything in spec in its hands: the
+	// Start starts a machine and returns once the VMM runs with everything in spec in its hands: the
 	// guest boots, or with spec.Incoming goes on, by itself. The context bounds the start, not the
 	// machine's life. The files in spec stay the caller's, who may close them once Start has returned.
 	// Where Start fails nothing is left running.
@@ -34,16 +38,28 @@ type Driver interface {
 	Start(ctx context.Context, spec Spec) (Machine, error)
 }
 
+// Abilities is what not every VMM can. What is not declared here is not asked for.
+type Abilities struct {
+	Freeze   bool // its machines are a [Freezer], and start from what that has left
+	Snapshot bool // its machines are a [Snapshotter]
+	Network  bool // [Spec].Network
+	VCPUs    int  // the most that a machine may have; 0 is no limit
+}
+
 // Boot boots a guest with the accelerator given, and reports why that failed.
 type Boot func(ctx context.Context, accelerator Accelerator) error
 
 // Machine is one running machine, with one owner who calls Kill at the latest when it is of no more use.
 // Its methods may be called from any goroutine.
 type Machine interface {
-	// PID is the process id of the monitor.
+	// PID is the process id of the VMM.
 	PID() int
 
-	// Done is closed when the monitor has ended, has been reaped, and has left nothing behind.
+	// Link is the connection to the guest's agent, from the moment on at which the machine was started. It is the
+	// caller's to close, and ends when the machine does.
+	Link() io.ReadWriteCloser
+
+	// Done is closed when the VMM has ended, has been reaped, and has left nothing behind.
 	Done() <-chan struct{}
 
 	// Err says why the machine ended, once Done is closed: nil where the guest ended it by itself (be it in a
@@ -64,9 +80,27 @@ type Freezer interface {
 	Freeze(ctx context.Context, state *os.File) error
 }
 
-// Mortal is the ability of a [Machine] to tell that its monitor was killed though it has not ended yet.
+// Snapshotter is the ability of a [Machine] to be kept as it is at one moment while it goes on. It needs a Spec whose
+// Memory is not shared.
+type Snapshotter interface {
+	// Snapshot keeps the guest as it is at one moment, for which it stands still. A machine goes on from there that is
+	// started with a Spec as this one's, but for the files themselves: the same Memory.Path with to.Memory as its Overlay
+	// (or, if there was none, to.Memory's path alone), and to.State as Incoming. This machine goes on, too, also if
+	// Snapshot fails, unless to.Stay is set and it does not.
+	Snapshot(ctx context.Context, to Snapshot) error
+}
+
+// Snapshot says where a [Snapshotter] puts what it keeps.
+type Snapshot struct {
+	Memory *os.File     // the pages that the guest has written, in their places of a sparse file
+	State  *os.File     // the devices
+	Still  func() error // called while the guest stands still, for its disks; may be nil
+	Stay   bool         // the guest is not to go on: the machine is only to be killed
+}
+
+// Mortal is the ability of a [Machine] to tell that its VMM was killed though it has not ended yet.
 type Mortal interface {
-	// Dying tells it from the moment on at which whoever killed the monitor knows. It takes some milliseconds to end,
+	// Dying tells it from the moment on at which whoever killed the VMM knows. It takes some milliseconds to end,
 	// in which it takes what it is sent, and does nothing with it.
 	Dying() bool
 }

@@ -24,7 +24,9 @@ TOKEN = "client-token"
 
 @contextlib.asynccontextmanager
 async def over_stdio(state: Path, mode: str) -> AsyncIterator[Client]:
-    parameters = StdioServerParameters(command=BINARY, args=["mcp", "serve"], env={**os.environ, "PYRO_STATE_DIR": str(state)})
+    parameters = StdioServerParameters(
+        command=BINARY, args=["mcp", "serve"], env={**os.environ, "PYRO_STATE_DIR": str(state)}
+    )
     async with Client(parameters, mode=mode) as client:
         yield client
 
@@ -32,7 +34,9 @@ async def over_stdio(state: Path, mode: str) -> AsyncIterator[Client]:
 @contextlib.asynccontextmanager
 async def over_http(state: Path, mode: str) -> AsyncIterator[Client]:
     server = subprocess.Popen(
-        [BINARY, "mcp", "serve", "--http", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True,
+        [BINARY, "mcp", "serve", "--http", "127.0.0.1:0"],
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ, "PYRO_STATE_DIR": str(state), "PYRO_MCP_TOKEN": TOKEN},
     )
     try:
@@ -48,8 +52,10 @@ async def over_http(state: Path, mode: str) -> AsyncIterator[Client]:
 
 # The newest protocol has no clients over HTTP; the older one has.
 WAYS = {
-    "stdio": (over_stdio, "auto"), "stdio, older": (over_stdio, "legacy"),
-    "http": (over_http, "auto"), "http, older": (over_http, "legacy"),
+    "stdio": (over_stdio, "auto"),
+    "stdio, older": (over_stdio, "legacy"),
+    "http": (over_http, "auto"),
+    "http, older": (over_http, "legacy"),
 }
 
 
@@ -62,7 +68,10 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
 
 def live(state: Path) -> list[dict[str, Any]]:
     done = subprocess.run(
-        [BINARY, "task", "list", "--json"], env={**os.environ, "PYRO_STATE_DIR": str(state)}, capture_output=True, check=True
+        [BINARY, "task", "list", "--json"],
+        env={**os.environ, "PYRO_STATE_DIR": str(state)},
+        capture_output=True,
+        check=True,
     )
     everything = json.loads(done.stdout)
     return [*(everything["vms"] or []), *(everything["tasks"] or [])]
@@ -78,9 +87,18 @@ def test_calls(way: str, tmp_path: Path) -> None:
             assert any(e["name"] == ENVIRONMENT for e in environments["environments"])
 
             # Side by side.
-            results = await asyncio.gather(*(
-                call(client, "vm_run", environment=ENVIRONMENT, command=f"echo {n}; exit {n}", timeout_seconds=120) for n in range(3)
-            ))
+            results = await asyncio.gather(
+                *(
+                    call(
+                        client,
+                        "vm_run",
+                        environment=ENVIRONMENT,
+                        command=f"echo {n}; exit {n}",
+                        timeout_seconds=120,
+                    )
+                    for n in range(3)
+                )
+            )
             assert [(r["exit_code"], r["stdout"]) for r in results] == [(n, f"{n}\n") for n in range(3)]
 
             # A progress token.
@@ -102,22 +120,30 @@ def test_calls(way: str, tmp_path: Path) -> None:
             began = time.monotonic()
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(2):
-                    await client.call_tool("task_exec", {"task_id": identity, "command": "sleep 600", "timeout_seconds": 900})
+                    await client.call_tool(
+                        "task_exec", {"task_id": identity, "command": "sleep 600", "timeout_seconds": 900}
+                    )
             assert time.monotonic() - began < 10
             for _ in range(50):
-                processes = await call(client, "task_exec", task_id=identity, command="pgrep -x sleep || true")
+                processes = await call(
+                    client, "task_exec", task_id=identity, command="pgrep -x sleep || true"
+                )
                 if processes["stdout"] == "":
                     break
                 await asyncio.sleep(0.2)
             assert processes["stdout"] == "", "the cancelled command runs on"
-            assert (await call(client, "task_exec", task_id=identity, command="cat file"))["stdout"] == "one\n"
+            assert (await call(client, "task_exec", task_id=identity, command="cat file"))[
+                "stdout"
+            ] == "one\n"
 
             # Big output is cut, and the rest can be had.
             big = await call(client, "task_exec", task_id=identity, command="seq 1 40000")
             assert big["stdout_truncated"] and len(big["stdout"]) < 70_000
             text, offset = "", 0
             while True:
-                logs = await call(client, "task_logs", task_id=identity, sequence=big["sequence"], offset_bytes=offset)
+                logs = await call(
+                    client, "task_logs", task_id=identity, sequence=big["sequence"], offset_bytes=offset
+                )
                 entry = logs["entries"][0]
                 text += entry["stdout"]
                 offset = len(text)
@@ -139,7 +165,10 @@ def test_calls(way: str, tmp_path: Path) -> None:
     left = live(tmp_path)
     assert [t.get("task_id") is not None for t in left] == [True]
     subprocess.run(
-        [BINARY, "task", "delete", left[0]["task_id"]], env={**os.environ, "PYRO_STATE_DIR": str(tmp_path)}, check=True, capture_output=True
+        [BINARY, "task", "delete", left[0]["task_id"]],
+        env={**os.environ, "PYRO_STATE_DIR": str(tmp_path)},
+        check=True,
+        capture_output=True,
     )
     assert live(tmp_path) == []
 
@@ -147,7 +176,10 @@ def test_calls(way: str, tmp_path: Path) -> None:
 def test_client_that_goes_away(tmp_path: Path) -> None:
     """A client killed in the middle of a call leaves no VM behind."""
     server = subprocess.Popen(
-        [BINARY, "mcp", "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [BINARY, "mcp", "serve"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "PYRO_STATE_DIR": str(tmp_path)},
     )
     assert server.stdin and server.stdout
@@ -157,14 +189,27 @@ def test_client_that_goes_away(tmp_path: Path) -> None:
         server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
         server.stdin.flush()
 
-    send(id=1, method="initialize", params={
-        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}})
+    send(
+        id=1,
+        method="initialize",
+        params={
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"},
+        },
+    )
     assert "serverInfo" in server.stdout.readline()
     send(method="notifications/initialized")
     send(id=2, method="tools/call", params={"name": "vm_create", "arguments": {"environment": ENVIRONMENT}})
     assert '"vm_id"' in server.stdout.readline()
-    send(id=3, method="tools/call", params={
-        "name": "vm_run", "arguments": {"environment": ENVIRONMENT, "command": "sleep 600", "timeout_seconds": 900}})
+    send(
+        id=3,
+        method="tools/call",
+        params={
+            "name": "vm_run",
+            "arguments": {"environment": ENVIRONMENT, "command": "sleep 600", "timeout_seconds": 900},
+        },
+    )
     deadline = time.monotonic() + 60
     while len(live(tmp_path)) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)

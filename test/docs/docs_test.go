@@ -1,6 +1,6 @@
-// Package docs runs what the documentation shows: each console block's commands, in order, with the built program
-// ($PYRO_BINARY, else bin/pyro) on real guests, and each Go and Python example. A block that cannot be run in a test
-// says why in a comment before it; one of a kind that the test does not know is a failure.
+// Package docs runs what the documentation shows: each console block's commands, in order, with the built
+// program ($PYRO_BINARY, else bin/pyro) on real guests, and each Go and Python example. A block that cannot
+// be run in a test says why in a comment before it; one of a kind that the test does not know is a failure.
 package docs
 
 import (
@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/pyro-mcp/pyro/test/built"
 )
 
 const root = "../.."
@@ -79,8 +81,8 @@ func steps(text string) (all []step) {
 // volatile is what differs from run to run, and from machine to machine.
 var volatile = regexp.MustCompile(`\b(run|vm|task)-[0-9a-f]{12}\b|\d+(\.\d+)?`)
 
-// matches compares what came with what is shown: "..." stands for anything, on a line of its own for any lines, and any
-// number for any other.
+// matches compares what came with what is shown: "..." stands for anything, on a line of its own for any
+// lines, and any number for any other.
 func matches(shown []string, got string) bool {
 	pattern := "^"
 	for _, line := range shown {
@@ -108,7 +110,8 @@ type console struct {
 const mark = "--- exit status "
 
 func (c *console) run(command string) (output string, status string, err error) {
-	if _, err := fmt.Fprintf(c.in, "{ %s\n} 2>&1 </dev/null\necho; echo '%s'$?\n", command, mark); err != nil {
+	if _, err := fmt.Fprintf(c.in, "{ %s\n} 2>&1 </dev/null\necho; echo '%s'$?\n", command,
+		mark); err != nil {
 		return "", "", err
 	}
 	for {
@@ -125,14 +128,7 @@ func (c *console) run(command string) (output string, status string, err error) 
 
 // environ is the program first on PATH, a state of the page's own, and the cache that all tests share.
 func environ(t *testing.T, state string) []string {
-	binary := os.Getenv("PYRO_BINARY")
-	if binary == "" {
-		binary = root + "/bin/pyro"
-	}
-	binary, err := filepath.Abs(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
+	binary := built.Program()
 	library, err := filepath.Abs(root + "/python/src")
 	if err != nil {
 		t.Fatal(err)

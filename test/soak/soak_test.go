@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pyro-mcp/pyro"
+	"github.com/pyro-mcp/pyro/test/built"
 )
 
 const environment = "debian:12"
@@ -26,20 +27,15 @@ type leftovers struct {
 }
 
 func TestNothingIsLeft(t *testing.T) {
-	binary, err := filepath.Abs("../../bin/pyro")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if named := os.Getenv("PYRO_BINARY"); named != "" {
-		binary = named
-	}
+	binary := built.Program()
 	state := t.TempDir()
 	p, err := pyro.New(pyro.WithStateDir(state), pyro.WithCommand(binary), pyro.WithMaxActiveVMs(8))
 	if err != nil {
 		t.Fatal(err)
 	}
 	cache := p.Options().CacheDir
-	if _, err := p.WarmEnvironment(t.Context(), pyro.WarmEnvironmentRequest{Environment: environment}); err != nil {
+	if _, err := p.WarmEnvironment(t.Context(),
+		pyro.WarmEnvironmentRequest{Environment: environment}); err != nil {
 		t.Fatal(err)
 	}
 	once := func() {
@@ -100,8 +96,12 @@ func look(t *testing.T, state, cache string) leftovers {
 	for range 100 {
 		runtime.GC()
 		l = leftovers{
-			processes: processes(t, state), directories: entries(t, filepath.Join(state, "vms")), files: files(t, cache),
-			descriptors: entries(t, "/proc/self/fd"), goroutines: runtime.NumGoroutine(), residentKiB: resident(t),
+			processes:   processes(t, state),
+			directories: entries(t, filepath.Join(state, "vms")),
+			files:       files(t, cache),
+			descriptors: entries(t, "/proc/self/fd"),
+			goroutines:  runtime.NumGoroutine(),
+			residentKiB: resident(t),
 		}
 		if l.processes == 0 && l.directories <= 1 { // the gate's file
 			break

@@ -29,9 +29,20 @@ func (c *command) file(f *os.File) int {
 	return firstFile + len(c.files) - 1
 }
 
+// ends are those of the two socketpairs that join a machine to us: QMP connection and link.
+type ends struct{ qmp, link *os.File }
+
+func (e ends) close() {
+	for _, f := range []*os.File{e.qmp, e.link} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
 // build makes QEMU's command line from a spec that has been checked and whose disks are open. It touches
 // nothing: the same spec gives the same words.
-func build(p platform, can abilities, cpu string, spec vmm.Spec, qmp *os.File, kernelWords string) command {
+func build(p platform, can abilities, cpu string, spec vmm.Spec, child ends, kernelWords string) command {
 	var c command
 	machine := p.machine[spec.Accelerator] + ",dump-guest-core=off"
 	if spec.Memory != nil {
@@ -40,7 +51,9 @@ func build(p platform, can abilities, cpu string, spec vmm.Spec, qmp *os.File, k
 	c.add("-name", escape(spec.Name), "-machine", machine, "-cpu", cpu, "-accel", accel(spec.Accelerator),
 		"-smp", fmt.Sprint(spec.VCPUs), "-m", fmt.Sprintf("%dM", spec.MemMiB))
 	c.add("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-sandbox", sandbox)
-	c.add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", c.file(qmp)), "-mon", "chardev=qmp,mode=control")
+	// A state has no description of the machine in it: that of a snapshot cannot, and one reader is enough.
+	c.add("-global", "migration.send-configuration=off")
+	c.add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", c.file(child.qmp)), "-mon", "chardev=qmp,mode=control")
 	if spec.Incoming == nil { // a state has the kernel in its memory
 		c.add("-kernel", spec.Kernel, "-initrd", spec.Initrd, "-append", kernelWords)
 	}
@@ -49,11 +62,9 @@ func build(p platform, can abilities, cpu string, spec vmm.Spec, qmp *os.File, k
 	for _, disk := range spec.Disks {
 		c.disk(disk)
 	}
-	if spec.Link != nil {
-		c.add("-device", "virtio-serial-device,max_ports=2",
-			"-chardev", fmt.Sprintf("socket,id=link,fd=%d", c.file(spec.Link)),
-			"-device", "virtserialport,chardev=link,name="+vmm.LinkPort)
-	}
+	c.add("-device", "virtio-serial-device,max_ports=2",
+		"-chardev", fmt.Sprintf("socket,id=link,fd=%d", c.file(child.link)),
+		"-device", "virtserialport,chardev=link,name="+vmm.LinkPort)
 	if spec.Network != nil {
 		c.add("-netdev", fmt.Sprintf("stream,id=net,server=off,addr.type=fd,addr.str=%d", c.file(spec.Network)),
 			"-device", "virtio-net-device,netdev=net,mac="+spec.MAC)

@@ -19,8 +19,8 @@ func (f *files) close() {
 	*f = nil
 }
 
-// open opens what a spec has by path, and gives the incoming state an offset of its own. QEMU takes a disk only
-// if it is open for just what it is used for.
+// open opens what a spec has by path, and gives the incoming state an offset of its own. QEMU takes a disk
+// only if it is open for just what it is used for.
 func (f *files) open(spec vmm.Spec) (vmm.Spec, error) {
 	disks := make([]vmm.Disk, len(spec.Disks))
 	for i, disk := range spec.Disks {
@@ -63,15 +63,23 @@ func accessMode(file *os.File) int {
 	return flags & unix.O_ACCMODE
 }
 
-// pair makes the control connection. Our end is not of f: the monitor takes it over.
-func (f *files) pair() (ours, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot make a socket pair: %w", err)
+// connect makes the QMP connection and the link. The parent's ends are not of f: the machine takes them over.
+func (f *files) connect() (parent, child ends, err error) {
+	for _, each := range []struct {
+		parent, child **os.File
+		name          string
+		flags         int
+	}{{&parent.qmp, &child.qmp, "qmp", 0}, {&parent.link, &child.link, "link", unix.SOCK_NONBLOCK}} {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|each.flags, 0)
+		if err != nil {
+			parent.close()
+			return ends{}, ends{}, fmt.Errorf("cannot make a socketpair: %w", err)
+		}
+		*each.parent, *each.child = os.NewFile(uintptr(fds[0]), each.name),
+			os.NewFile(uintptr(fds[1]), each.name)
+		*f = append(*f, *each.child)
 	}
-	ours, theirs = os.NewFile(uintptr(fds[0]), "qmp"), os.NewFile(uintptr(fds[1]), "qmp")
-	*f = append(*f, theirs)
-	return ours, theirs, nil
+	return parent, child, nil
 }
 
 // reopen is the path that opens a file once more, deleted or not.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,10 @@ const maxEvents = 64
 type machine struct {
 	process *process
 	monitor *monitor
+	link    *os.File
+
+	memoryPath string // of the guest's memory; empty is anonymous memory
+	memMiB     int
 
 	done   chan struct{}
 	err    error // read after done
@@ -60,21 +65,21 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 	if spec, err = opened.open(spec); err != nil {
 		return nil, err
 	}
-	ours, theirs, err := opened.pair()
+	parent, child, err := opened.connect()
 	if err != nil {
 		return nil, err
 	}
 	if spec.Accelerator == vmm.TCG {
 		noHugePages()
 	}
-	c := build(d.platform, known.release.Abilities, d.cpu(spec.Accelerator, known), spec, theirs, d.kernelWords(spec))
+	c := build(d.platform, known.release.Abilities, d.cpu(spec.Accelerator, known), spec, child, d.kernelWords(spec))
 	p, err := startProcess(known.release.QEMU.Path, c, spec.Console, spec.Log)
 	if err != nil {
-		ours.Close()
+		parent.close()
 		return nil, fmt.Errorf("cannot run %s: %w", known.release.QEMU.Path, err)
 	}
 	opened.close()
-	return newMachine(ctx, p, ours, c.incoming)
+	return newMachine(ctx, p, parent, spec, c.incoming)
 }
 
 // kernelWords is the guest's command line. One that resumes has had its own.
@@ -90,18 +95,23 @@ func (d *Driver) kernelWords(spec vmm.Spec) string {
 }
 
 // newMachine takes over a process that has just started, and returns when it runs.
-func newMachine(ctx context.Context, p *process, control *os.File, incoming string) (*machine, error) {
+func newMachine(ctx context.Context, p *process, parent ends, spec vmm.Spec, incoming string) (*machine, error) {
 	m := &machine{
 		process: p, done: make(chan struct{}), events: make(chan vmm.Event, maxEvents),
-		moved: make(chan string, 16),
+		moved: make(chan string, 16), link: parent.link, memMiB: spec.MemMiB,
+	}
+	var overlay *os.File
+	if spec.Memory != nil {
+		m.memoryPath, overlay = spec.Memory.Path, spec.Memory.Overlay
 	}
 	var err error
-	if m.monitor, err = newMonitor(control, m.event); err != nil {
+	if m.monitor, err = newMonitor(parent.qmp, m.event); err != nil {
 		p.kill()
+		m.link.Close()
 		return nil, err
 	}
 	go m.watch()
-	if err := m.ready(ctx, incoming); err != nil {
+	if err := m.ready(ctx, overlay, incoming); err != nil {
 		return nil, m.giveUp(err)
 	}
 	return m, nil
@@ -116,6 +126,7 @@ func (m *machine) giveUp(err error) error {
 		}
 	}
 	m.Kill()
+	m.link.Close()
 	if cause := m.Err(); cause != nil && !errors.Is(cause, vmm.ErrKilled) {
 		return cause
 	}
@@ -123,9 +134,14 @@ func (m *machine) giveUp(err error) error {
 }
 
 // ready waits until QEMU has made the machine and, if it resumes, has loaded its state.
-func (m *machine) ready(ctx context.Context, incoming string) error {
+func (m *machine) ready(ctx context.Context, overlay *os.File, incoming string) error {
 	if err := m.monitor.execute(ctx, "qmp_capabilities", nil, nil, nil); err != nil || incoming == "" {
 		return err
+	}
+	if overlay != nil {
+		if err := m.overlay(overlay); err != nil {
+			return err
+		}
 	}
 	if err := m.monitor.execute(ctx, "migrate-set-capabilities", capabilities(), nil, nil); err != nil {
 		return err
@@ -171,6 +187,9 @@ func (m *machine) reason() error {
 
 // PID is QEMU's process id.
 func (m *machine) PID() int { return m.process.cmd.Process.Pid }
+
+// Link is the parent's end of the guest's port.
+func (m *machine) Link() io.ReadWriteCloser { return m.link }
 
 // Done is closed when QEMU has been reaped.
 func (m *machine) Done() <-chan struct{} { return m.done }

@@ -64,6 +64,11 @@ func New(options Options) (*Driver, error) {
 // Name is "qemu".
 func (d *Driver) Name() string { return "qemu" }
 
+// Abilities are all that there are.
+func (d *Driver) Abilities() vmm.Abilities {
+	return vmm.Abilities{Freeze: true, Snapshot: true, Network: true}
+}
+
 // Version is QEMU's version, and the path of its executable.
 func (d *Driver) Version(ctx context.Context) (version, path string, err error) {
 	k, err := d.know(ctx)
@@ -83,9 +88,9 @@ func (d *Driver) Fingerprint(ctx context.Context, accelerator vmm.Accelerator) (
 	if _, ok := d.platform.machine[accelerator]; !ok {
 		return "", fmt.Errorf("no machine for accelerator %q", accelerator)
 	}
-	full := vmm.Spec{Accelerator: accelerator, Memory: &vmm.Memory{}, Console: &os.File{}, Link: &os.File{}, Network: &os.File{},
+	full := vmm.Spec{Accelerator: accelerator, Memory: &vmm.Memory{}, Console: &os.File{}, Network: &os.File{},
 		Disks: []vmm.Disk{{ReadOnly: true}, {}}}
-	c := build(d.platform, k.release.Abilities, d.cpu(accelerator, k), full, nil, d.platform.kernelWords(accelerator))
+	c := build(d.platform, k.release.Abilities, d.cpu(accelerator, k), full, ends{}, d.platform.kernelWords(accelerator))
 	digest := sha256.Sum256([]byte(strings.Join(c.words, "\x00")))
 	return fmt.Sprintf("qemu %s %d %d %x", k.release.Version, k.release.QEMU.Size, k.release.QEMU.ModTime, digest[:8]), nil
 }

@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +33,7 @@ type rig struct {
 type guest struct {
 	vmm.Machine
 	t       testing.TB
-	conn    net.Conn
+	conn    io.ReadWriteCloser
 	lines   *bufio.Reader
 	network *os.File
 	console string // the path of what it said
@@ -46,27 +46,27 @@ func (r *rig) spec(t testing.TB) (vmm.Spec, *guest) {
 	g := &guest{t: t}
 	dir := t.TempDir()
 	g.console, g.scratch = filepath.Join(dir, "console"), filepath.Join(dir, "scratch")
-	link, guestLink := pair(t)
-	conn, err := net.FileConn(link)
-	must(t, err)
-	link.Close()
-	t.Cleanup(func() { conn.Close() })
-	g.conn, g.lines = conn, bufio.NewReader(conn)
 	var guestNetwork *os.File
 	g.network, guestNetwork = pair(t)
 	console, err := os.Create(g.console)
 	must(t, err)
 	t.Cleanup(func() { console.Close() })
 	base := filepath.Join(dir, "base")
-	must(t, os.WriteFile(base, append([]byte("this is the base\n"), make([]byte, 1<<20)...), 0o600))
-	must(t, os.WriteFile(g.scratch, append([]byte("this is the scratch disk\n"), make([]byte, 1<<20)...), 0o600))
+	must(t, os.WriteFile(base, diskWith("base", "this is the base"), 0o600))
+	must(t, os.WriteFile(g.scratch, diskWith("scratch", "this is the scratch disk"), 0o600))
 	disk, err := os.OpenFile(g.scratch, os.O_RDWR, 0)
 	must(t, err)
 	t.Cleanup(func() { disk.Close() })
 	return vmm.Spec{
-		Name: "vmmtest", Kernel: r.config.Guest.Kernel, Initrd: r.config.Guest.Initrd, Accelerator: r.config.Accelerator, MemMiB: 256,
-		Disks: []vmm.Disk{{Path: base, ID: "base", ReadOnly: true}, {File: disk, ID: "scratch"}},
-		Link:  guestLink, Network: guestNetwork, MAC: macAddress, Console: console,
+		Name:        "vmmtest",
+		Kernel:      r.config.Guest.Kernel,
+		Initrd:      r.config.Guest.Initrd,
+		Accelerator: r.config.Accelerator,
+		MemMiB:      256,
+		Disks:       []vmm.Disk{{Path: base, ID: "base", ReadOnly: true}, {File: disk, ID: "scratch"}},
+		Network:     guestNetwork,
+		MAC:         macAddress,
+		Console:     console,
 	}, g
 }
 
@@ -105,10 +105,11 @@ func (r *rig) start(spec vmm.Spec, g *guest) {
 	defer cancel()
 	machine, err := r.config.Driver.Start(ctx, spec)
 	must(g.t, err)
-	spec.Link.Close() // as an owner would, to see the end of the guest's side
-	spec.Network.Close()
+	spec.Network.Close() // as an owner would, to see the end of the guest's side
 	spec.Console.Close()
-	g.Machine = machine
+	g.Machine, g.conn = machine, machine.Link()
+	g.lines = bufio.NewReader(g.conn)
+	g.t.Cleanup(func() { g.conn.Close() })
 	g.t.Cleanup(func() { must(g.t, machine.Kill()) })
 }
 
@@ -127,7 +128,8 @@ func (g *guest) send(line string) {
 
 func (g *guest) read() string {
 	g.t.Helper()
-	must(g.t, g.conn.SetReadDeadline(time.Now().Add(patience)))
+	late := time.AfterFunc(patience, func() { g.conn.Close() })
+	defer late.Stop()
 	line, err := g.lines.ReadString('\n')
 	if err != nil {
 		said, _ := os.ReadFile(g.console)
@@ -158,36 +160,42 @@ func (g *guest) ended() error {
 // Boot boots the guest with a driver until it answers, and ends it.
 func (g Guest) Boot(driver vmm.Driver) vmm.Boot {
 	return func(ctx context.Context, accelerator vmm.Accelerator) error {
-		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		if err != nil {
-			return err
-		}
-		ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
-		defer ours.Close()
 		machine, err := driver.Start(ctx, vmm.Spec{
-			Name: "vmmtest", Kernel: g.Kernel, Initrd: g.Initrd, MemMiB: 256, Accelerator: accelerator, Link: theirs,
+			Name:        "vmmtest",
+			Kernel:      g.Kernel,
+			Initrd:      g.Initrd,
+			MemMiB:      256,
+			Accelerator: accelerator,
 		})
-		theirs.Close()
 		if err != nil {
 			return err
 		}
+		defer machine.Link().Close()
 		defer machine.Kill()
-		stop := context.AfterFunc(ctx, func() { ours.SetReadDeadline(time.Now()) })
+		stop := context.AfterFunc(ctx, func() { machine.Kill() })
 		defer stop()
-		if _, err := ours.Read(make([]byte, 1)); err != nil {
+		if _, err := machine.Link().Read(make([]byte, 1)); err != nil {
 			return fmt.Errorf("the guest does not answer: %w", err)
 		}
 		return nil
 	}
 }
 
-func pair(t testing.TB) (ours, theirs *os.File) {
+// diskWith is a small disk with a first line, and a label in its second block by which the guest finds it.
+func diskWith(label, line string) []byte {
+	disk := make([]byte, 1<<20)
+	copy(disk, line+"\n")
+	copy(disk[512:], label+"\n")
+	return disk
+}
+
+func pair(t testing.TB) (parent, child *os.File) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	must(t, err)
-	ours, theirs = os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
-	t.Cleanup(func() { ours.Close(); theirs.Close() })
-	return ours, theirs
+	parent, child = os.NewFile(uintptr(fds[0]), "parent"), os.NewFile(uintptr(fds[1]), "child")
+	t.Cleanup(func() { parent.Close(); child.Close() })
+	return parent, child
 }
 
 func must(t testing.TB, err error) {

@@ -31,8 +31,8 @@ type Config struct {
 	Accelerator vmm.Accelerator
 }
 
-// orphanVariable tells a copy of the test program that it is to start a machine, say its process id, and wait to
-// be killed.
+// orphanVariable tells a copy of the test program that it is to start a machine, say its process id, and wait
+// to be killed.
 const orphanVariable = "PYRO_VMMTEST_ORPHAN"
 
 // Run checks that a driver keeps its contract. The calling test must be a top-level one, without much before
@@ -48,6 +48,8 @@ func Run(t *testing.T, config Config) {
 	// The first boots; the others clone what it leaves, where the driver can.
 	t.Run("Boot", r.checkBoot)
 	t.Run("Clone", r.checkClone)
+	t.Run("Snapshot", r.checkSnapshot)
+	t.Run("BootedSnapshot", r.checkBootedSnapshot)
 	t.Run("DamagedState", r.checkDamagedState)
 	t.Run("Kill", r.checkKill)
 	t.Run("KilledFromOutside", r.checkKilledFromOutside)

@@ -1,4 +1,7 @@
-"""The results of the calls, as typed dictionaries. Moments are texts in RFC 3339."""
+"""The results of the calls, as typed dictionaries. Moments are texts in RFC 3339, byte strings are in base64.
+
+This file is generated from the engine's own types: go run ./tools/pyclient.
+"""
 
 from __future__ import annotations
 
@@ -21,135 +24,21 @@ else:
                 return item
 
 
-State = Literal["created", "started", "stopped"]
 ExecutionMode = Literal["guest", "host_compat"]
 Accelerator = Literal["kvm", "tcg"]
+State = Literal["created", "started", "stopped"]
+SeedMode = Literal["empty", "directory", "tar_archive"]
 
 
-class Output(TypedDict):
-    """How a command ended, and what it wrote."""
+class PullProgress(TypedDict):
+    """A moment of a pull. Totals are 0 while unknown. Packages are layers where the environment is an image."""
 
-    exit_code: int
-    stdout: str
-    stderr: str
-    duration_ms: int
-    execution_mode: ExecutionMode
-    stdout_truncated: NotRequired[bool]
-    stderr_truncated: NotRequired[bool]
-    timed_out: NotRequired[bool]
-    notice: NotRequired[str]
-    cause: NotRequired[str]
-
-
-class RunResult(Output):
-    """One command in a VM that is gone now."""
-
-    vm_id: str
-    environment: str
-    command: str
-    vcpu_count: int
-    mem_mib: int
-    accelerator: Accelerator
-
-
-class VM(TypedDict):
-    """A VM's record."""
-
-    vm_id: str
-    environment: str
-    state: State
-    vcpu_count: int
-    mem_mib: int
-    ttl_seconds: int
-    created_at: str
-    expires_at: str | None
-    network_enabled: bool
-    allow_host_compat: bool
-    execution_mode: ExecutionMode
-    last_error: str | None
-    metadata: dict[str, str]
-    accelerator: Accelerator
-
-
-class WorkspaceSeed(TypedDict):
-    """What a task's workspace was filled with."""
-
-    mode: Literal["empty", "directory", "tar_archive"]
-    source_path: str | None
-    destination: str
-    entry_count: int
-    bytes_written: int
-
-
-class LastCommand(TypedDict):
-    """The newest command of a task."""
-
-    command: str
-    exit_code: int
-
-
-class Task(TypedDict):
-    """A task's record."""
-
-    task_id: str
-    environment: str
-    state: State
-    workspace_path: str
-    vcpu_count: int
-    mem_mib: int
-    ttl_seconds: int
-    created_at: str
-    expires_at: str | None
-    network_enabled: bool
-    allow_host_compat: bool
-    execution_mode: ExecutionMode
-    command_count: int
-    last_command: LastCommand | None
-    workspace_seed: WorkspaceSeed
-    last_error: str | None
-    metadata: dict[str, str]
-    accelerator: Accelerator
-
-
-class TaskCommand(Output):
-    """One command of a task."""
-
-    task_id: str
-    sequence: int
-    cwd: str
-    command: str
-
-
-class LogEntry(Output):
-    """One command of a task's history."""
-
-    sequence: int
-    cwd: str
-    command: str
-    started_at: str
-    running: NotRequired[bool]
-    interrupted: NotRequired[bool]
-
-
-class TaskLogs(TypedDict):
-    """A task's history, oldest first."""
-
-    task_id: str
-    count: int
-    entries: list[LogEntry]
-
-
-class DeleteResult(TypedDict):
-    """What a deletion did."""
-
-    deleted: bool
-
-
-class ReapResult(TypedDict):
-    """What was reaped."""
-
-    count: int
-    reaped: list[str]
+    phase: str
+    detail: NotRequired[str]
+    bytes_done: int
+    bytes_total: int
+    packages_done: int
+    packages_total: int
 
 
 class EnvironmentListing(TypedDict):
@@ -165,6 +54,13 @@ class Environments(TypedDict):
     """The catalog, and what else is installed."""
 
     environments: list[EnvironmentListing]
+
+
+class PullPhase(TypedDict):
+    """One phase of a finished pull."""
+
+    name: str
+    duration_ms: int
 
 
 class EnvironmentPackage(TypedDict):
@@ -218,31 +114,14 @@ class EnvironmentManifest(TypedDict):
     config: NotRequired[EnvironmentConfig]
 
 
-class PullPhase(TypedDict):
-    """One phase of a finished pull."""
-
-    name: str
-    duration_ms: int
-
-
 class PullResult(TypedDict):
-    """The installed environment, and whether it is a new one."""
+    """The installed environment. Changed is false where it was already current. PreviousOrigin is the origin of
+    the one that was installed before, if any: where a tag moved, it differs from the new one's."""
 
     changed: bool
     previous_origin: NotRequired[str]
     phases: list[PullPhase]
     environment: EnvironmentManifest
-
-
-class PullProgress(TypedDict):
-    """A moment of a pull. Totals are 0 while unknown."""
-
-    phase: str
-    detail: NotRequired[str]
-    bytes_done: int
-    bytes_total: int
-    packages_done: int
-    packages_total: int
 
 
 class PruneResult(TypedDict):
@@ -253,7 +132,7 @@ class PruneResult(TypedDict):
 
 
 class WarmResult(TypedDict):
-    """A template: a booted guest, frozen."""
+    """The template made."""
 
     environment: str
     template: str
@@ -261,46 +140,199 @@ class WarmResult(TypedDict):
     duration_ms: int
 
 
-class NetworkPolicy(TypedDict):
-    """How far a guest reaches."""
+class Output(TypedDict):
+    """How a command ended, and what it wrote. Stdout and Stderr hold at most OutputLimit bytes each: the
+    beginning and the end, with a mark between them that counts what is left out."""
 
-    mode: str
+    exit_code: int
+    stdout: str
+    stderr: str
+    stdout_truncated: NotRequired[bool]
+    stderr_truncated: NotRequired[bool]
+    timed_out: NotRequired[bool]
+    duration_ms: int
+    execution_mode: ExecutionMode
+    notice: NotRequired[str]
+    cause: NotRequired[str]
+
+
+class RunResult(Output):
+    """The command's end. The VM is gone."""
+
+    vm_id: str
+    environment: str
+    command: str
+    vcpu_count: int
+    mem_mib: int
+    accelerator: Accelerator
+    confinement: NotRequired[str]
+
+
+class VM(TypedDict):
+    """A VM's record. State is created, started or stopped."""
+
+    vm_id: str
+    environment: str
+    state: State
+    vcpu_count: int
+    mem_mib: int
+    ttl_seconds: int
+    created_at: str
+    expires_at: str | None
+    network_enabled: bool
+    allow_host_compat: bool
+    execution_mode: ExecutionMode
+    last_error: str | None
+    metadata: dict[str, str]
+    accelerator: Accelerator
+    confinement: NotRequired[str]
+
+
+class DeleteResult(TypedDict):
+    """What a deletion did."""
+
+    deleted: bool
+
+
+class NetworkPolicy(TypedDict):
+    """How far the guest reaches. Mode is public or allow-list."""
+
+    mode: SeedMode
     allow: list[str]
 
 
 class NetworkCounters(TypedDict):
-    """What went over a guest's network."""
+    """NetworkCounters count since the guest's start."""
 
     bytes_in: int
     bytes_out: int
     connections_allowed: int
     connections_refused: int
+    connections_failed: int
+    dns_answered: int
+    dns_refused: int
+    frames_dropped: int
 
 
 class PublishedPort(TypedDict):
-    """A guest's port that is open on the host."""
+    """A guest port opened on the host."""
 
-    host_address: str
+    host_ip: str
     host_port: int
     guest_port: int
 
 
-class NetworkInfo(TypedDict):
-    """The state of a guest's network."""
+class NetworkDecision(TypedDict):
+    """Something that the guest tried, and what became of it."""
 
-    vm_id: str
-    enabled: bool
-    counters: NetworkCounters
+    time: str
+    allowed: bool
+    protocol: str
+    destination: str
+    name: NotRequired[str]
+    reason: str
+    skipped: NotRequired[int]
+
+
+class NetworkDetails(TypedDict):
+    """What NetworkInfo says of a network that is there."""
+
     guest_address: NotRequired[str]
     gateway: NotRequired[str]
     dns: NotRequired[str]
     mac: NotRequired[str]
     policy: NotRequired[NetworkPolicy]
+    counters: NetworkCounters
     published: NotRequired[list[PublishedPort]]
+    decisions: NotRequired[list[NetworkDecision]]
+
+
+class NetworkInfo(NetworkDetails):
+    """The state of a guest's network. Fields beyond Enabled are empty without one."""
+
+    vm_id: str
+    enabled: bool
+
+
+class LastCommand(TypedDict):
+    """The newest command of a task."""
+
+    command: str
+    exit_code: int
+
+
+class WorkspaceSeed(TypedDict):
+    """What /workspace was filled with. Mode is empty, directory or tar_archive."""
+
+    mode: SeedMode
+    source_path: str | None
+    destination: str
+    entry_count: int
+    bytes_written: int
+
+
+class Task(TypedDict):
+    """A task's record."""
+
+    task_id: str
+    environment: str
+    state: State
+    workspace_path: str
+    vcpu_count: int
+    mem_mib: int
+    ttl_seconds: int
+    created_at: str
+    expires_at: str | None
+    network_enabled: bool
+    allow_host_compat: bool
+    execution_mode: ExecutionMode
+    command_count: int
+    last_command: LastCommand | None
+    workspace_seed: WorkspaceSeed
+    last_error: str | None
+    metadata: dict[str, str]
+    accelerator: Accelerator
+    confinement: NotRequired[str]
 
 
 class Everything(TypedDict):
-    """All VMs and tasks that there are."""
+    """All that lives or is kept in the state directory."""
 
     vms: list[VM]
     tasks: list[Task]
+
+
+class ReapResult(TypedDict):
+    """What was reaped: VMs and tasks past their TTL, and what dead supervisors left."""
+
+    count: int
+    reaped: list[str]
+
+
+class TaskCommand(Output):
+    """The command's end, as the task's history keeps it."""
+
+    task_id: str
+    sequence: int
+    cwd: str
+    command: str
+
+
+class LogEntry(Output):
+    """One command of a task's history. Interrupted says that the guest, or the caller, went before the command
+    had ended; Cause says which."""
+
+    sequence: int
+    cwd: str
+    command: str
+    started_at: str
+    running: NotRequired[bool]
+    interrupted: NotRequired[bool]
+
+
+class TaskLogs(TypedDict):
+    """A task's history, oldest first."""
+
+    task_id: str
+    count: int
+    entries: list[LogEntry]

@@ -1,5 +1,5 @@
-// Command guest is the init of the suite's guest: it loads the modules that stand in /modules, in the order of
-// their names, and answers one line on the link for each line that it reads there.
+// Command guest is the init of the suite's guest: it loads the modules that stand in /modules, in the order
+// of their names, and answers one line on the link for each line that it reads there.
 package main
 
 import (
@@ -15,16 +15,15 @@ import (
 )
 
 func main() {
-	if err := serve(); err != nil {
-		fmt.Fprintln(os.Stderr, "guest:", err)
-		os.Exit(1) // PID 1 ends: the kernel panics, and says so on the console
-	}
+	fmt.Fprintln(os.Stderr, "guest:", serve())
+	os.Exit(1) // PID 1 ends: the kernel panics, and says so on the console
 }
 
-// serve brings the guest up and answers until it is told to end.
+// serve brings the guest up and answers until the link ends; it never returns nil.
 func serve() error {
 	started := uptime()
-	for _, m := range []struct{ dir, kind string }{{"/proc", "proc"}, {"/sys", "sysfs"}, {"/dev", "devtmpfs"}} {
+	for _, m := range []struct{ dir, kind string }{{"/proc", "proc"}, {"/sys", "sysfs"},
+		{"/dev", "devtmpfs"}} {
 		os.MkdirAll(m.dir, 0o755)
 		if err := unix.Mount(m.kind, m.dir, m.kind, 0, ""); err != nil && !errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("mount %s: %w", m.dir, err)
@@ -145,15 +144,23 @@ func findPort(name string) (*os.File, error) {
 	return nil, fmt.Errorf("no port %q", name)
 }
 
-// findDisk returns the device of the disk whose serial is id.
-func findDisk(id string) (string, error) {
-	found, _ := filepath.Glob("/sys/block/*/serial")
+// findDisk returns the device of the disk whose second block is labelled so.
+func findDisk(label string) (string, error) {
+	found, _ := filepath.Glob("/sys/block/*")
 	for _, path := range found {
-		if got, _ := os.ReadFile(path); strings.TrimSpace(string(got)) == id {
-			return "/dev/" + filepath.Base(filepath.Dir(path)), nil
+		device := "/dev/" + filepath.Base(path)
+		file, err := os.Open(device)
+		if err != nil {
+			continue
+		}
+		block := make([]byte, 512)
+		_, err = file.ReadAt(block, 512)
+		file.Close()
+		if line, _, _ := strings.Cut(string(block), "\n"); err == nil && line == label {
+			return device, nil
 		}
 	}
-	return "", fmt.Errorf("no disk %q", id)
+	return "", fmt.Errorf("no disk %q", label)
 }
 
 func readLine(disk string) (string, error) {

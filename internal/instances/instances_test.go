@@ -1,6 +1,7 @@
-package pyro
+package instances
 
 import (
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,19 +13,16 @@ import (
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// made gives a state directory with a VM in it, locked by nobody, and an engine on it.
-func made(t *testing.T, kind record.Kind) (*Pyro, string) {
+// made gives a state directory with a VM in it, locked by nobody, and its instances.
+func made(t *testing.T, kind record.Kind) (*Instances, string) {
 	t.Helper()
-	p, err := New(WithStateDir(t.TempDir()), WithCacheDir(t.TempDir()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, lock, err := p.root().Create(kind, 1, nil)
+	i := Open(Options{StateDir: t.TempDir(), MaxActive: 1, Log: slog.New(slog.DiscardHandler)})
+	id, lock, err := i.root.Create(kind, 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	lock.Close()
-	return p, id
+	return i, id
 }
 
 // holding starts a process that has a VM's lock, exclusive or shared, and is deaf to all but SIGKILL.
@@ -47,9 +45,9 @@ func holding(t *testing.T, path, how string) *exec.Cmd {
 
 // Deleting ends who holds the lock, found over a path with a link in it, and leaves who only asks alone.
 func TestWhoHoldsTheLockIsEnded(t *testing.T) {
-	p, id := made(t, record.KindTask)
+	i, id := made(t, record.KindTask)
 	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(p.options.StateDir, link); err != nil {
+	if err := os.Symlink(i.options.StateDir, link); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(link, "vms", id, record.LockFile)
@@ -83,15 +81,15 @@ func TestWhoHoldsTheLockIsEnded(t *testing.T) {
 
 // What has no record was never whole, or is half removed.
 func TestWhatHasNoRecordIsReaped(t *testing.T) {
-	p, id := made(t, record.KindTask)
-	if err := os.WriteFile(filepath.Join(p.root().Path(id), record.ScratchFile), nil, 0o600); err != nil {
+	i, id := made(t, record.KindTask)
+	if err := os.WriteFile(filepath.Join(i.Dir(id), record.ScratchFile), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	reaped, err := p.ReapExpired(t.Context())
-	if err != nil || strings.Join(reaped.Reaped, " ") != id {
+	reaped, err := i.Reap(t.Context())
+	if err != nil || strings.Join(reaped, " ") != id {
 		t.Errorf("%+v, %v", reaped, err)
 	}
-	if p.root().Exists(id) {
+	if i.root.Exists(id) {
 		t.Error("it is there still")
 	}
 }
@@ -111,8 +109,8 @@ func TestWhatIsReaped(t *testing.T) {
 		"newer":          {raw: `{"format": 99}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, id := made(t, record.KindTask)
-			dir := p.root().Path(id)
+			i, id := made(t, record.KindTask)
+			dir := i.Dir(id)
 			err := record.Save(dir, c.vm, false)
 			if c.raw != "" {
 				err = os.WriteFile(filepath.Join(dir, record.VMFile), []byte(c.raw), 0o600)
@@ -120,13 +118,13 @@ func TestWhatIsReaped(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := p.ReapExpired(t.Context()); err != nil {
+			if _, err := i.Reap(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if p.root().Exists(id) == c.goes {
+			if i.root.Exists(id) == c.goes {
 				t.Errorf("it goes: %v, want %v", !c.goes, c.goes)
 			}
-			if _, err := p.DeleteTask(t.Context(), TaskRequest{TaskID: id}); err != nil && !c.goes {
+			if err := i.Destroy(t.Context(), id); err != nil && !c.goes {
 				t.Error(err)
 			}
 		})

@@ -1,0 +1,115 @@
+// Package instances is the VMs of one state directory, seen from outside: it spawns their supervisors,
+// reaches and revives them, ends them, sweeps what is orphaned, and counts those that live against the limit.
+package instances
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/record"
+)
+
+// Options say where the VMs are, and how many may live.
+type Options struct {
+	StateDir  string
+	Command   string // the pyro executable that supervises VMs; empty finds it
+	MaxActive int    // how many runs, VMs and tasks may live at once
+	Log       *slog.Logger
+}
+
+// Instances are the VMs of one state directory. Several processes may share it. Its errors are [*link.Error]
+// if somebody above may have a choice.
+type Instances struct {
+	options Options
+	root    record.Root
+}
+
+// Open gives the VMs of a state directory. Nothing is made until a VM is.
+func Open(o Options) *Instances {
+	return &Instances{options: o, root: record.NewRoot(o.StateDir)}
+}
+
+// Dir is the directory of a VM.
+func (i *Instances) Dir(id string) string { return i.root.Path(id) }
+
+// IDs lists the VMs, sorted.
+func (i *Instances) IDs() ([]string, error) { return i.root.IDs() }
+
+// Alive tells whether a VM has a supervisor.
+func (i *Instances) Alive(id string) bool { return !i.root.Gone(id) }
+
+// Create makes a VM with a supervisor. The VM is bound to the session until it is complete.
+func (i *Instances) Create(ctx context.Context, vm record.VM) (*Session, error) {
+	if _, err := i.Sweep(); err != nil {
+		// It is done in passing.
+		i.options.Log.Warn("cannot remove what is orphaned", "error", err)
+	}
+	counted := counts
+	if vm.Kind == record.KindBuild || vm.Kind == record.KindPool {
+		counted = nil
+	}
+	id, lock, err := i.root.Create(vm.Kind, i.options.MaxActive, counted)
+	if err != nil {
+		return nil, limitReached(err)
+	}
+	s, err := i.spawn(id, lock)
+	if err != nil {
+		return nil, errors.Join(err, i.Discard(id))
+	}
+	if err := s.Client.Call(ctx, link.OpCreate, vm, nil); err != nil {
+		s.Close()
+		return nil, errors.Join(about("cannot create a VM", err), i.Discard(id))
+	}
+	return s, nil
+}
+
+// Status reads a VM's record from disk, and tells whether its supervisor lives. A record that says started
+// while nobody supervises it is given as what it is: stopped.
+func (i *Instances) Status(id string) (vm record.VM, alive bool, err error) {
+	if !i.root.Exists(id) {
+		return vm, false, notFound(id)
+	}
+	alive = i.Alive(id)
+	vm, err = record.Load(i.Dir(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return vm, false, notFound(id)
+	}
+	if err != nil {
+		return vm, false, &link.Error{
+			Code:    link.CodeInternal,
+			Cause:   CauseBadRecord,
+			Message: fmt.Sprintf("cannot read the record of %q: %v", id, err),
+		}
+	}
+	if !alive && vm.State != record.StateStopped {
+		why := record.EndedWithout(vm)
+		vm.State, vm.LastError = record.StateStopped, &why
+	}
+	return vm, alive, nil
+}
+
+// MustBe refuses an id of another kind.
+func (i *Instances) MustBe(id string, kind record.Kind) error {
+	if !i.root.Exists(id) {
+		return notFound(id)
+	}
+	if !isOf(id, kind) {
+		return &link.Error{Code: link.CodeNotFound, Message: fmt.Sprintf("%q is not a %s", id, kind)}
+	}
+	return nil
+}
+
+// isOf tells whether an id is of a kind.
+func isOf(id string, kind record.Kind) bool {
+	prefix := string(kind) + "-"
+	return len(id) > len(prefix) && id[:len(prefix)] == prefix
+}
+
+// counts tells whether a VM counts against the limit.
+func counts(id string) bool {
+	return isOf(id, record.KindRun) || isOf(id, record.KindVM) || isOf(id, record.KindTask)
+}

@@ -1,0 +1,76 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/pyro-mcp/pyro/internal/vmm"
+)
+
+// Snapshot keeps a guest as it is at one moment. Most of its memory is written while it still runs, so that it stands
+// still only for what has changed since.
+func (m *machine) Snapshot(ctx context.Context, to vmm.Snapshot) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("cannot take a snapshot of the virtual machine: %w", err)
+		}
+	}()
+	size := int64(m.memMiB) << 20
+	ram, err := findMemory(m.PID(), m.memoryPath, size)
+	if err != nil {
+		return err
+	}
+	if err := to.Memory.Truncate(size); err != nil {
+		return err
+	}
+	if _, err := ram.save(to.Memory); err != nil {
+		return err
+	}
+	if err := m.monitor.execute(ctx, "stop", nil, nil, nil); err != nil {
+		return err
+	}
+	_, err = ram.save(to.Memory)
+	if err == nil {
+		err = m.saveDevices(ctx, to.State)
+	}
+	if err == nil && to.Still != nil {
+		err = to.Still()
+	}
+	if to.Stay && err == nil {
+		return nil
+	}
+	// It goes on also if its caller has gone.
+	return errors.Join(err, m.monitor.execute(context.WithoutCancel(ctx), "cont", nil, nil, nil))
+}
+
+// saveDevices writes the state of everything but the memory.
+func (m *machine) saveDevices(ctx context.Context, state *os.File) error {
+	out, err := os.OpenFile(reopen(state), os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	var set struct {
+		ID int `json:"fdset-id"`
+	}
+	if err := m.monitor.execute(ctx, "add-fd", nil, out, &set); err != nil {
+		return err
+	}
+	err = m.monitor.execute(ctx, "xen-save-devices-state", map[string]any{
+		"filename": fmt.Sprintf("/dev/fdset/%d", set.ID),
+		"live":     false,
+	}, nil, nil)
+	remove := m.monitor.execute(ctx, "remove-fd", map[string]any{"fdset-id": set.ID}, nil, nil)
+	return errors.Join(err, remove)
+}
+
+// overlay gives the guest, which does not run yet, the pages that a snapshot has kept.
+func (m *machine) overlay(pages *os.File) error {
+	ram, err := findMemory(m.PID(), m.memoryPath, int64(m.memMiB)<<20)
+	if err != nil {
+		return err
+	}
+	return ram.load(pages)
+}

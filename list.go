@@ -1,0 +1,36 @@
+package pyro
+
+import (
+	"context"
+
+	"github.com/pyro-mcp/pyro/internal/record"
+)
+
+// ReapExpired removes VMs and tasks that are past their TTL, and what is orphaned. What lives and is within
+// its time is never touched, nor is a task whose record cannot be read.
+func (p *Pyro) ReapExpired(ctx context.Context) (ReapResult, error) {
+	reaped, err := p.instances.Reap(ctx)
+	return ReapResult{Count: len(reaped), Reaped: append([]string{}, reaped...)}, err
+}
+
+// ListVMs gives all that lives or is kept. Records that cannot be read are left out.
+func (p *Pyro) ListVMs(context.Context) (ListVMsResult, error) {
+	ids, err := p.instances.IDs()
+	if err != nil {
+		return ListVMsResult{}, err
+	}
+	out := ListVMsResult{VMs: []VM{}, Tasks: []Task{}}
+	for _, id := range ids {
+		vm, err := p.status(id)
+		if err != nil {
+			continue
+		}
+		switch vm.Kind {
+		case record.KindTask:
+			out.Tasks = append(out.Tasks, viewTask(vm))
+		case record.KindVM, record.KindRun:
+			out.VMs = append(out.VMs, viewVM(vm))
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,152 @@
+package pyro
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Defaults and limits of the contract.
+const (
+	DefaultVCPUCount      = 1
+	DefaultMemMiB         = 1024
+	DefaultTimeoutSeconds = 30
+	DefaultTTLSeconds     = 600
+	DefaultMaxActiveVMs   = 4
+	DefaultDiskMiB        = 8192
+)
+
+// Options is what an [Option] sets. The zero value of each field is its documented default.
+type Options struct {
+	// CacheDir holds environments, downloads and templates: $PYRO_CACHE_DIR, else pyro in the user's cache directory.
+	CacheDir string
+	// StateDir holds VMs and tasks: $PYRO_STATE_DIR, else $XDG_STATE_HOME/pyro, else ~/.local/state/pyro.
+	StateDir string
+	// Command is the pyro executable that supervises VMs: this program if it is pyro, else pyro on PATH.
+	Command string
+	// MaxActiveVMs is how many VMs and tasks may live at once for one StateDir: $PYRO_MAX_ACTIVE_VMS, else 4.
+	MaxActiveVMs int
+	// Accelerator is auto (KVM where a guest really boots on it, else TCG), kvm or tcg: $PYRO_ACCELERATOR, else auto.
+	Accelerator string
+	// Mirror is the Debian mirror that environments are built from: $PYRO_DEBIAN_MIRROR, else the one that the
+	// host's own apt sources name, else ftp.debian.org.
+	Mirror string
+	// InsecureRegistries are the hosts of container registries that may be asked without TLS, or whose certificates are
+	// not verified: $PYRO_INSECURE_REGISTRIES, separated by commas. A registry on this host needs no mention.
+	InsecureRegistries []string
+	// Pool is how many booted clones are kept ready for RunInVM, apart from MaxActiveVMs. The default is none.
+	Pool int
+	// Logger takes what would help to debug pyro itself; nil is silence.
+	Logger *slog.Logger
+}
+
+// Option changes one of the [Options].
+type Option func(*Options)
+
+// WithCacheDir sets [Options.CacheDir].
+func WithCacheDir(dir string) Option { return func(o *Options) { o.CacheDir = dir } }
+
+// WithStateDir sets [Options.StateDir].
+func WithStateDir(dir string) Option { return func(o *Options) { o.StateDir = dir } }
+
+// WithCommand sets [Options.Command].
+func WithCommand(path string) Option { return func(o *Options) { o.Command = path } }
+
+// WithMaxActiveVMs sets [Options.MaxActiveVMs].
+func WithMaxActiveVMs(n int) Option { return func(o *Options) { o.MaxActiveVMs = n } }
+
+// WithAccelerator sets [Options.Accelerator].
+func WithAccelerator(name string) Option { return func(o *Options) { o.Accelerator = name } }
+
+// WithMirror sets [Options.Mirror].
+func WithMirror(url string) Option { return func(o *Options) { o.Mirror = url } }
+
+// WithInsecureRegistries sets [Options.InsecureRegistries].
+func WithInsecureRegistries(hosts ...string) Option {
+	return func(o *Options) { o.InsecureRegistries = hosts }
+}
+
+// WithPool sets [Options.Pool].
+func WithPool(n int) Option { return func(o *Options) { o.Pool = n } }
+
+// WithLogger sets [Options.Logger].
+func WithLogger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
+
+func (o *Options) complete() error {
+	var err error
+	if o.CacheDir == "" {
+		if o.CacheDir = os.Getenv("PYRO_CACHE_DIR"); o.CacheDir == "" {
+			base, errDir := os.UserCacheDir()
+			err = errDir
+			o.CacheDir = filepath.Join(base, "pyro")
+		}
+	}
+	if err != nil {
+		return &Error{Kind: ErrInvalid, Message: "cannot find a cache directory: " + err.Error(), Cause: "no_directory"}
+	}
+	if o.StateDir == "" {
+		if o.StateDir, err = stateDir(); err != nil {
+			return &Error{Kind: ErrInvalid, Message: "cannot find a state directory: " + err.Error(), Cause: "no_directory"}
+		}
+	}
+	for _, dir := range []*string{&o.CacheDir, &o.StateDir} {
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return err
+		}
+	}
+	if o.MaxActiveVMs, err = positive(o.MaxActiveVMs, "PYRO_MAX_ACTIVE_VMS", DefaultMaxActiveVMs); err != nil {
+		return err
+	}
+	if o.Accelerator == "" {
+		if o.Accelerator = os.Getenv("PYRO_ACCELERATOR"); o.Accelerator == "" {
+			o.Accelerator = "auto"
+		}
+	}
+	if choices := AcceleratorChoices(); !slices.Contains(choices, o.Accelerator) {
+		return invalid("accelerator %q is none of %s", o.Accelerator, strings.Join(choices, ", "))
+	}
+	if hosts := os.Getenv("PYRO_INSECURE_REGISTRIES"); o.InsecureRegistries == nil && hosts != "" {
+		o.InsecureRegistries = strings.Split(hosts, ",")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+func stateDir() (string, error) {
+	if dir := os.Getenv("PYRO_STATE_DIR"); dir != "" {
+		return dir, nil
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
+		if !filepath.IsAbs(dir) {
+			return "", errors.New("$XDG_STATE_HOME is not absolute")
+		}
+		return filepath.Join(dir, "pyro"), nil
+	}
+	home, err := os.UserHomeDir()
+	return filepath.Join(home, ".local", "state", "pyro"), err
+}
+
+// positive is n, else the number that a variable of the environment holds, else a default.
+func positive(n int, variable string, otherwise int) (int, error) {
+	if n < 0 {
+		return 0, invalid("%d is not a positive number", n)
+	}
+	if n > 0 {
+		return n, nil
+	}
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n <= 0 {
+		return 0, invalid("%s=%q is not a positive number", variable, text)
+	}
+	return n, nil
+}

@@ -1,0 +1,104 @@
+package pyro
+
+import (
+	"slices"
+
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/record"
+)
+
+// Parameter says what holds for a parameter of this name in every operation that takes it: what it is if it is left out,
+// and within which bounds the engine takes it. The faces offer no more and no less.
+type Parameter struct {
+	// Name is the JSON name.
+	Name string
+	// Default is what is taken if the parameter is left out; nil is the type's zero, or that it must be given.
+	Default any
+	// Min and Max bound a number, both included. A Max of 0 is no bounds.
+	Min, Max int
+	// Words are all that the parameter may be, if there are few.
+	Words []string
+	// Examples show what it may be like.
+	Examples []string
+	// Names says whose names the parameter takes, if any: a face may complete or look them up.
+	Names Names
+}
+
+// Names is a set of names that the engine or its host knows.
+type Names string
+
+// The sets of names.
+const (
+	NamesEnvironments Names = "environments"
+	NamesVMs          Names = "vms"
+	NamesTasks        Names = "tasks"
+	NamesHostPaths    Names = "host_paths" // of files on the host; relative to where the caller is
+)
+
+// Workspace is the directory in which a task's commands run and which its seed fills.
+const Workspace = link.Workspace
+
+// Bounds of what may be asked for.
+const (
+	maxSeconds     = 1 << 31
+	maxNumber      = 1 << 40
+	maxMetadata    = 64
+	maxMetadataLen = 4096
+)
+
+// Parameters lists what is known of parameters, by their names.
+func Parameters() []Parameter {
+	return []Parameter{
+		{Name: "environment", Examples: []string{"debian:12", "debian:12-build"}, Names: NamesEnvironments},
+		{Name: "vm_id", Names: NamesVMs},
+		{Name: "task_id", Names: NamesTasks},
+		{Name: "vcpu_count", Default: DefaultVCPUCount, Min: 1, Max: 64},
+		{Name: "mem_mib", Default: DefaultMemMiB, Min: 128, Max: 1 << 20},
+		{Name: "disk_mib", Default: DefaultDiskMiB, Min: 256, Max: 1 << 22},
+		{Name: "ttl_seconds", Default: DefaultTTLSeconds, Min: 0, Max: maxSeconds},
+		{Name: "timeout_seconds", Default: DefaultTimeoutSeconds, Min: 1, Max: maxSeconds},
+		{Name: "network", Default: false},
+		{Name: "allow_host_compat", Default: false},
+		{Name: "command", Examples: []string{"git --version", "cd /workspace && make test"}},
+		{Name: "sequence", Min: 0, Max: maxNumber},
+		{Name: "offset_bytes", Min: 0, Max: maxNumber},
+		{Name: "max_bytes", Min: 0, Max: maxNumber},
+		{Name: "source_path", Names: NamesHostPaths},
+	}
+}
+
+// ParameterNamed finds what is known of a parameter. One without a row has no more to it than its type.
+func ParameterNamed(name string) Parameter {
+	for _, p := range Parameters() {
+		if p.Name == name {
+			return p
+		}
+	}
+	return Parameter{Name: name}
+}
+
+// check refuses a number that is out of a parameter's bounds.
+func (p Parameter) check(value int) error {
+	if p.Max != 0 && (value < p.Min || value > p.Max) {
+		return invalid("%s is %d, not between %d and %d", p.Name, value, p.Min, p.Max)
+	}
+	return nil
+}
+
+// Vocabulary gives all that a field of a result may hold, for fields of few words, else nil.
+func Vocabulary(field string) []string {
+	switch field {
+	case "state":
+		return []string{string(record.StateCreated), string(record.StateStarted), string(record.StateStopped)}
+	case "execution_mode":
+		return []string{link.ModeGuest, link.ModeHostCompat}
+	case "accelerator":
+		return []string{"kvm", "tcg"}
+	case "mode":
+		return []string{"empty", "directory", "tar_archive"}
+	}
+	return nil
+}
+
+// AcceleratorChoices are what [Options.Accelerator] may be.
+func AcceleratorChoices() []string { return slices.Concat([]string{"auto"}, Vocabulary("accelerator")) }

@@ -1,0 +1,33 @@
+package pyro
+
+import (
+	"context"
+
+	"github.com/pyro-mcp/pyro/internal/instances"
+	"github.com/pyro-mcp/pyro/internal/record"
+)
+
+// reach gives a conversation with a VM's supervisor, which is started anew if it is gone.
+func (p *Pyro) reach(ctx context.Context, id string) (*instances.Session, error) {
+	s, err := p.instances.Reach(ctx, id)
+	return s, fromLink("", err)
+}
+
+// status reads a VM's record.
+func (p *Pyro) status(id string) (record.VM, error) {
+	vm, _, err := p.instances.Status(id)
+	return vm, fromLink("", err)
+}
+
+// mustBe refuses an id of another kind.
+func (p *Pyro) mustBe(id string, kind record.Kind) error {
+	return fromLink("", p.instances.MustBe(id, kind))
+}
+
+// destroy ends a VM and removes all of it, whatever state it is in.
+func (p *Pyro) destroy(ctx context.Context, id string) (DeleteResult, error) {
+	if err := p.instances.Destroy(ctx, id); err != nil {
+		return DeleteResult{}, fromLink("", err)
+	}
+	return DeleteResult{Deleted: true}, nil
+}

@@ -1,0 +1,96 @@
+package pyro
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/pyro-mcp/pyro/internal/instances"
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/record"
+)
+
+// RunInVM runs one command in a fresh VM, which is gone afterwards. A command's failure or time-out is in the
+// result, not an error. Where the context ends, so does the VM.
+func (p *Pyro) RunInVM(ctx context.Context, r RunInVMRequest) (RunInVMResult, error) {
+	if err := p.checkRun(r); err != nil {
+		return RunInVMResult{}, err
+	}
+	vm, err := p.describe(ctx, record.KindRun, r.Shape, nil)
+	if err != nil {
+		return RunInVMResult{}, err
+	}
+	if r.CommandLine, err = r.within(vm.Boot); err != nil {
+		return RunInVMResult{}, err
+	}
+	if ready, ok := p.pool.Take(vm); ok {
+		if vm.TTLSeconds > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, time.Duration(vm.TTLSeconds)*time.Second)
+			defer cancel()
+		}
+		defer p.pool.Fill(vm)
+		return p.runAndRemove(ctx, ready.Session, ready.VM, r.CommandLine)
+	}
+	s, err := p.createHeld(ctx, vm)
+	if err != nil {
+		return RunInVMResult{}, err
+	}
+	defer p.pool.Fill(vm)
+	return p.runAndRemove(ctx, s, vm, r.CommandLine)
+}
+
+// runAndRemove starts a VM where it is not, runs its one command and removes it.
+func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record.VM, c CommandLine) (_ RunInVMResult, err error) {
+	defer func() {
+		call := context.WithoutCancel(ctx)
+		if gone := s.Client.Call(call, link.OpDelete, link.Empty{}, nil); gone != nil {
+			gone = p.instances.Discard(s.ID)
+			err = errors.Join(err, gone)
+		}
+		s.Close()
+	}()
+	if err := s.Client.Call(ctx, link.OpStart, link.Empty{}, &vm); err != nil {
+		return RunInVMResult{}, fromLink("cannot start a guest", err)
+	}
+	output, _, err := p.exec(ctx, s, c, true)
+	if err != nil {
+		return RunInVMResult{}, err
+	}
+	p.warmLater(vm)
+	return RunInVMResult{VMID: s.ID, Environment: vm.Environment, Command: commandText(c), Output: output,
+		VCPUCount: vm.VCPUCount, MemMiB: vm.MemMiB, Accelerator: vm.Accelerator, Confinement: vm.Confinement}, nil
+}
+
+func commandText(c CommandLine) string { return link.Exec{Command: c.Command, Argv: c.Argv}.Line() }
+
+// exec runs one command over a session.
+func (p *Pyro) exec(ctx context.Context, s *instances.Session, c CommandLine, last bool) (Output, link.ExecResult, error) {
+	limit, err := c.timeout()
+	if err != nil {
+		return Output{}, link.ExecResult{}, err
+	}
+	var stdout, stderr record.Capture
+	streams := link.Streams{Stdin: c.Streams.Stdin, Stdout: tee(c.Streams.Stdout, &stdout), Stderr: tee(c.Streams.Stderr, &stderr)}
+	result, err := s.Client.Exec(ctx, link.Exec{Command: c.Command, Argv: c.Argv, TimeoutMS: limit,
+		Stdin: c.Streams.Stdin != nil, Last: last}, streams)
+	if ctx.Err() != nil {
+		return Output{}, result, context.Cause(ctx)
+	}
+	if err != nil {
+		return Output{}, result, fromLink(fmt.Sprintf("cannot run the command in %q", s.ID), err)
+	}
+	return Output{ExitCode: result.ExitCode, Stdout: stdout.String(), Stderr: stderr.String(),
+		StdoutTruncated: stdout.Truncated(), StderrTruncated: stderr.Truncated(), TimedOut: result.TimedOut,
+		DurationMS: result.DurationMS, ExecutionMode: result.Mode, Notice: result.Notice,
+		Cause: string(result.Cause)}, result, nil
+}
+
+func tee(w io.Writer, capture *record.Capture) io.Writer {
+	if w == nil {
+		return capture
+	}
+	return io.MultiWriter(w, capture)
+}
