@@ -17,7 +17,21 @@ from typing import Any
 
 import ray
 
-from ._jobs import RETRIED, Command, Function, Plan, Result, Tally, Work, earlier, in_order, perform, plan_of, storage, work_of
+from ._jobs import (
+    RETRIED,
+    Command,
+    Function,
+    Plan,
+    Result,
+    Tally,
+    Work,
+    earlier,
+    in_order,
+    perform,
+    plan_of,
+    storage,
+    work_of,
+)
 
 __all__ = ["Result", "map"]
 

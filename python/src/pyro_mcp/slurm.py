@@ -7,13 +7,29 @@ of ours runs. Install with the extra: pip install 'pyro-mcp[slurm]'.
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import submitit
 
-from ._jobs import RETRIED, Command, Function, Plan, Result, Tally, Work, earlier, in_order, perform, plan_of, storage, work_of
+from ._jobs import (
+    RETRIED,
+    Command,
+    Function,
+    Plan,
+    Result,
+    Tally,
+    Work,
+    earlier,
+    in_order,
+    perform,
+    plan_of,
+    storage,
+    work_of,
+)
+from .errors import PyroError
 
 __all__ = ["Result", "map"]
 
@@ -107,7 +123,8 @@ def _array(
     store = storage(plan.output)
     try:
         while running:
-            ended = [n for n, job in running.items() if job.done()]
+            queued = _queued({job.job_id.split("_")[0] for job in running.values()})
+            ended = [n for n, job in running.items() if job.done() or job.job_id not in queued]
             yield from _new(store, batches, running, given)
             for n in ended:
                 job = running.pop(n)
@@ -120,6 +137,16 @@ def _array(
     finally:
         for job in running.values():
             job.cancel()
+
+
+def _queued(arrays: Iterable[str]) -> set[str]:
+    """Give the batch jobs that wait or run. submitit would ask the accounting, which many clusters do not have."""
+    asked = subprocess.run(
+        ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={','.join(sorted(arrays))}"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    if asked.returncode and "Invalid job id" not in asked.stderr:
+        raise PyroError(f"cannot ask Slurm for its queue: {asked.stderr.strip()}")
+    return set(asked.stdout.split())
 
 
 def _new(
@@ -135,8 +162,12 @@ def _new(
 
 
 def _outcome(job: Any, work: Sequence[Work]) -> list[tuple[Work, Result]]:
+    by_key = {w.key: w for w in work}
     try:
-        return list(zip(work, sorted(job.result(), key=lambda r: [w.key for w in work].index(r.key))))
+        if not job.paths.result_pickle.exists():
+            raise RuntimeError("it is no longer in the queue, and left no result")
+        return [(by_key[r.key], r) for r in job.result()]
     except Exception as e:  # of submitit's: the batch was ended, or its node is gone
         lines = str(e).strip().splitlines() or [type(e).__name__]
-        return [(w, Result(w.key, w.index, w.job, failure="guest_lost", message=f"its batch job is lost: {lines[0]}")) for w in work]
+        message = f"its batch job is lost: {lines[0]}"
+        return [(w, Result(w.key, w.index, w.job, failure="guest_lost", message=message)) for w in work]
