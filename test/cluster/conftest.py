@@ -1,4 +1,4 @@
-"""A Slurm of our own: slurmctld and two slurmd on this machine, with keys, sockets and directories of their own."""
+"""A Slurm of our own: slurmctld and two slurmd on this machine, with their own keys and directories."""
 
 from __future__ import annotations
 

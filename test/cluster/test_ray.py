@@ -79,7 +79,8 @@ def test_results_and_failures(world: World, tmp_path: Path) -> None:
         pyro.exec_task(task, command=f"echo {job} >f")
         return int(pyro.exec_task(task, command="cat f")["stdout"]) * 2
 
-    values = cluster_jobs.map([1, 2], function=prepared, output=tmp_path / "functions", ordered=True, **OPTIONS)
+    output = tmp_path / "functions"
+    values = cluster_jobs.map([1, 2], function=prepared, output=output, ordered=True, **OPTIONS)
     assert [r.value for r in values] == [2, 4]
     assert world.left("node0") == world.left("node1") == []
 

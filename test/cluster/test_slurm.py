@@ -52,8 +52,8 @@ def stepds(slurm: Slurm, node: str) -> list[int]:
             environment = (proc / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        wanted = {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={slurm.environment['SLURM_CONF']}".encode()}
-        if wanted <= set(environment):
+        configuration = slurm.environment["SLURM_CONF"]
+        if {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={configuration}".encode()} <= set(environment):
             found.append(int(proc.name))
     return found
 

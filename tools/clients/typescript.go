@@ -31,9 +31,8 @@ func (ts *typescript) operations() string {
 			paths = append(paths, fmt.Sprintf("%q", p.Name))
 		}
 	}
-	hostPaths := fmt.Sprintf("\n/** The parameters that are paths on this host. */\nexport const hostPaths = [%s];\n",
-		strings.Join(paths, ", "))
-	return typescriptHead + hostPaths + ts.types.String() + typescriptClass + methods.String() + "}\n"
+	constants := fmt.Sprintf(hostPathsText, strings.Join(paths, ", "))
+	return typescriptHead + constants + ts.types.String() + typescriptClass + methods.String() + "}\n"
 }
 
 func (ts *typescript) method(o pyro.Operation) string {
@@ -55,9 +54,10 @@ func (ts *typescript) method(o pyro.Operation) string {
 	if o.Params.NumField() > 0 {
 		params, pass = "params: "+ts.declare(o.Params)+", ", "params"
 	}
-	return fmt.Sprintf("\n  /** %s */\n  async %s(%soptions: %s = {}): Promise<%s> {\n"+
-		"    return (await this.call(%q, %s, options)) as %s;\n  }\n",
-		wrap(o.Summary, 104, "   * "), camelCase(o.Name), params, strings.Join(options, " & "), result, o.Name, pass, result)
+	signature := fmt.Sprintf("%s(%soptions: %s = {}): Promise<%s>",
+		camelCase(o.Name), params, strings.Join(options, " & "), result)
+	body := fmt.Sprintf("return (await this.call(%q, %s, options)) as %s;", o.Name, pass, result)
+	return fmt.Sprintf("\n  /** %s */\n  async %s {\n    %s\n  }\n", wrap(o.Summary, 104, "   * "), signature, body)
 }
 
 // declare writes a struct's interface, unless it is written, and gives its name.
@@ -84,7 +84,8 @@ func (ts *typescript) declare(t reflect.Type) string {
 			of, mark = strings.TrimSuffix(of, " | null")+" | undefined", "?"
 		}
 		if about := f.Tag.Get("jsonschema"); about != "" {
-			fmt.Fprintf(&fields, "  /** %s */\n", wrap(strings.ToUpper(about[:1])+about[1:]+".", 104, "   * "))
+			about = strings.ToUpper(about[:1]) + about[1:] + "."
+			fmt.Fprintf(&fields, "  /** %s */\n", wrap(about, 104, "   * "))
 		}
 		fmt.Fprintf(&fields, "  %s%s: %s;\n", key, mark, of)
 	}
@@ -136,8 +137,8 @@ func (ts *typescript) plain(t reflect.Type) string {
 		return "string"
 	case reflect.Bool:
 		return "boolean"
-	case reflect.Float64, reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint16, reflect.Uint32,
-		reflect.Uint64:
+	case reflect.Float64, reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint16,
+		reflect.Uint32, reflect.Uint64:
 		return "number"
 	}
 	return "unknown"
@@ -158,6 +159,11 @@ func camelCase(name string) string {
 	}
 	return b.String()
 }
+
+const hostPathsText = `
+/** The parameters that are paths on this host. */
+export const hostPaths = [%s];
+`
 
 const typescriptHead = `// The operations, one method each, as the engine declares them. Names of fields are those of every face of pyro;
 // moments are texts in RFC 3339, byte strings are in base64.
