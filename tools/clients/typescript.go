@@ -57,7 +57,8 @@ func (ts *typescript) method(o pyro.Operation) string {
 	signature := fmt.Sprintf("%s(%soptions: %s = {}): Promise<%s>",
 		camelCase(o.Name), params, strings.Join(options, " & "), result)
 	body := fmt.Sprintf("return (await this.call(%q, %s, options)) as %s;", o.Name, pass, result)
-	return fmt.Sprintf("\n  /** %s */\n  async %s {\n    %s\n  }\n", wrap(o.Summary, 104, "   * "), signature, body)
+	about := wrap(o.Summary, 104, "   * ")
+	return fmt.Sprintf("\n  /** %s */\n  async %s {\n    %s\n  }\n", about, signature, body)
 }
 
 // declare writes a struct's interface, unless it is written, and gives its name.
