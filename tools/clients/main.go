@@ -1,6 +1,6 @@
-// Command clients writes what the clients in Python and TypeScript have of the operations, from
-// their one table: the types of parameters and results, and a method for each. Run it at the repository's root: go run
-// ./tools/clients.
+// Command clients writes what the clients in Python and TypeScript have of the operations, from their one
+// table: the types of parameters and results, and a method for each. Run it at the repository's root:
+// go run ./tools/clients.
 package main
 
 import (

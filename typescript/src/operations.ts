@@ -234,6 +234,7 @@ export interface VM {
   metadata: Record<string, string>;
   accelerator: "kvm" | "tcg";
   confinement?: string | undefined;
+  vmm_confinement?: string | undefined;
 }
 
 /** CreateVMRequest asks for a VM that is not started yet. */
@@ -347,6 +348,7 @@ export interface Task {
   metadata: Record<string, string>;
   accelerator: "kvm" | "tcg";
   confinement?: string | undefined;
+  vmm_confinement?: string | undefined;
 }
 
 /** ListVMsResult is all that lives or is kept in the state directory. */

@@ -186,6 +186,7 @@ class VM(TypedDict):
     metadata: dict[str, str]
     accelerator: Accelerator
     confinement: NotRequired[str]
+    vmm_confinement: NotRequired[str]
 
 
 class DeleteResult(TypedDict):
@@ -293,6 +294,7 @@ class Task(TypedDict):
     metadata: dict[str, str]
     accelerator: Accelerator
     confinement: NotRequired[str]
+    vmm_confinement: NotRequired[str]
 
 
 class Everything(TypedDict):
