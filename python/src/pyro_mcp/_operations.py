@@ -1,6 +1,6 @@
 """The operations, one method each, as the engine declares them.
 
-This file is generated: go run ./tools/pyclient.
+This file is generated: go run ./tools/clients.
 """
 
 from __future__ import annotations
