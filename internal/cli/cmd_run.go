@@ -11,7 +11,7 @@ import (
 
 func newRun(a *app) *cobra.Command {
 	var shape shapeFlags
-	var timeout *number
+	var timeout *duration
 	var entrypoint string
 	var tty terminalFlags
 	cmd := &cobra.Command{
@@ -64,6 +64,7 @@ run, and its own command runs where none is given.
 	return cmd
 }
 
+<<<<<<< HEAD
 // commandLine is the command after --, with our streams as its own unless the result is to hold them. What it
 // did to our terminal is undone by restore, which may be called again.
 func (a *app) commandLine(
@@ -73,6 +74,12 @@ func (a *app) commandLine(
 	if seconds := timeout.value; !tty.terminal || tty.timed() {
 		line.TimeoutSeconds = &seconds
 	}
+=======
+// commandLine is the command after --, with our streams as its own unless the result is to hold them.
+func (a *app) commandLine(argv []string, timeout *duration) pyro.CommandLine {
+	seconds := timeout.value
+	line := pyro.CommandLine{Argv: argv, TimeoutSeconds: &seconds, Streams: pyro.Streams{Stdin: a.stdin}}
+>>>>>>> main
 	if !a.json {
 		line.Streams.Stdout, line.Streams.Stderr = a.stdout, a.stderr
 	}
