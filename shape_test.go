@@ -21,11 +21,11 @@ var shape = []room{
 	{path: "internal/vmm", level: 0},
 	{path: "internal/vmm/qemu", level: 1, may: []string{"internal/vmm"}},
 	{path: "internal/link", level: 1, may: []string{"internal/wire"}},
-	{path: "internal/environment", level: 1, may: []string{"internal/image", "internal/archive"}},
+	{path: "internal/environment", level: 1, may: []string{"internal/image"}},
 	{path: "internal/environment/debian", level: 2, may: []string{"internal/environment", "internal/image"}},
 	{path: "internal/environment/oci", level: 2, may: []string{"internal/environment", "internal/image"}},
 	{path: "internal/agent", level: 2, may: []string{"internal/link", "internal/wire", "internal/archive", "internal/process"}},
-	{path: "internal/template", level: 2, may: []string{"internal/vmm", "internal/image", "internal/link"}},
+	{path: "internal/template", level: 2},
 	{path: "internal/hostcompat", level: 2, may: []string{"internal/link", "internal/wire", "internal/archive", "internal/process"}},
 	{path: "internal/instances", level: 2, may: []string{"internal/link", "internal/wire", "internal/record"}},
 	{path: "internal/guest", level: 3, may: []string{
@@ -38,7 +38,7 @@ var shape = []room{
 		"internal/environment/oci", "internal/archive", "internal/record", "internal/template", "internal/network",
 	}},
 	{path: "internal/doctor", level: 5, may: []string{
-		"internal/vmm", "internal/vmm/qemu", "internal/environment", "internal/network", ".",
+		"internal/vmm", "internal/vmm/qemu", "internal/environment",
 	}},
 	{path: "mcpserver", level: 5, may: []string{"."}},
 	{path: "internal/rpc", level: 5, may: []string{"."}},

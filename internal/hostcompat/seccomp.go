@@ -38,8 +38,8 @@ var deniedWithout = map[layer][]uint32{
 
 // newNamespaces are the flags of clone that would make a namespace; clone3 keeps its flags where a filter
 // cannot see them and is therefore absent altogether, which the C libraries take as an old kernel.
-const newNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC |
-	unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+const newNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
+	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
 // families gives the kinds of socket that a command may open. A Unix socket is reached through a path, so
 // without a view of their own commands could talk to the user's other programs; vsock and others know no
