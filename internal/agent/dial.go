@@ -30,16 +30,18 @@ func (a *Agent) dial(ctx context.Context, d link.Dial, stream *wire.Stream) (any
 		}
 	}
 	if err != nil {
-		return nil, &link.Error{Code: link.CodeState, Message: fmt.Sprintf("nobody listens on port %d: %v", d.Port, err)}
+		message := fmt.Sprintf("nobody listens on port %d: %v", d.Port, err)
+		return nil, &link.Error{Code: link.CodeState, Message: message}
 	}
 	return link.Empty{}, link.Relay(ctx, stream, conn)
 }
 
-// socket is a connection in the hands of the runtime's poller. Package net would make the agent half a megabyte larger.
-type socket struct{ *os.File }
+// loopback is a connection in the hands of the runtime's poller. Package net would make the agent half a
+// megabyte larger.
+type loopback struct{ *os.File }
 
 // CloseWrite says that nothing more is sent.
-func (s socket) CloseWrite() error {
+func (s loopback) CloseWrite() error {
 	raw, err := s.SyscallConn()
 	if err != nil {
 		return err
@@ -49,10 +51,10 @@ func (s socket) CloseWrite() error {
 	return errors.Join(err, failed)
 }
 
-func connect(family int, to unix.Sockaddr) (socket, error) {
+func connect(family int, to unix.Sockaddr) (loopback, error) {
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return socket{}, err
+		return loopback{}, err
 	}
 	limit := unix.NsecToTimeval(int64(dialLimit))
 	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)
@@ -64,7 +66,7 @@ func connect(family int, to unix.Sockaddr) (socket, error) {
 	}
 	if err != nil {
 		unix.Close(fd)
-		return socket{}, err
+		return loopback{}, err
 	}
-	return socket{os.NewFile(uintptr(fd), "loopback")}, nil
+	return loopback{os.NewFile(uintptr(fd), "loopback")}, nil
 }

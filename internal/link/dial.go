@@ -8,8 +8,9 @@ import (
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
 
-// Dial asks for a connection to a server in the guest that listens on the guest's own loopback, 127.0.0.1 or ::1. Its first
-// message is of [KindNote] and says that there is one; the second says that the server sends no more.
+// Dial asks for a connection to a server in the guest that listens on the guest's own loopback, 127.0.0.1 or
+// ::1. Its first message is of [KindNote] and says that there is one; the second says that the server sends
+// no more.
 type Dial struct {
 	Port int `json:"port"`
 }
@@ -20,7 +21,8 @@ type Duplex interface {
 	CloseWrite() error
 }
 
-// Dial connects to a server in the guest. ctx bounds the call alone. An error of [CodeState] means that nobody listens.
+// Dial connects to a server in the guest. ctx bounds the call alone. An error of [CodeState] means that
+// nobody listens.
 func (c *Client) Dial(ctx context.Context, port int) (Duplex, error) {
 	s, err := c.open(OpDial, Dial{Port: port})
 	if err != nil {
@@ -83,8 +85,8 @@ func (d *dialled) CloseWrite() error { return d.s.CloseSend() }
 
 func (d *dialled) Close() error { return d.s.Close() }
 
-// Relay answers [OpDial] on the side that has the connection, until both directions have ended or one has failed. It closes
-// the connection.
+// Relay answers [OpDial] on the side that has the connection, until both directions have ended or one has
+// failed. It closes the connection.
 func Relay(ctx context.Context, s *wire.Stream, conn Duplex) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()

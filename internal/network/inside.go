@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// relayInside leads a connection from outside to the guest's loopback. An error means that there is no way there; the
-// connection is still the caller's then.
+// relayInside leads a connection from outside to the guest's loopback. An error means that there is no way
+// there; the connection is still the caller's then.
 func (n *Network) relayInside(life context.Context, host *net.TCPConn, port int) error {
 	if n.inside == nil {
 		return errors.New("no way to the guest's loopback")

@@ -195,7 +195,8 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// TestPublishInside reaches a server that listens on the guest's loopback alone, for which the guest's address is closed.
+// TestPublishInside reaches a server that listens on the guest's loopback alone, for which the guest's
+// address is closed.
 func TestPublishInside(t *testing.T) {
 	w := newWorld(t)
 	w.listen(1, func(c *net.TCPConn) { // hears all, then answers
@@ -240,7 +241,8 @@ func TestPublishInside(t *testing.T) {
 		t.Errorf("greeting %q, %v", greeting, err)
 	}
 	conn.Close()
-	if err := readHost(fmt.Sprint("127.0.0.1:", n.Info().Published[2].HostPort)); !errors.Is(err, syscall.ECONNRESET) {
+	closed := fmt.Sprint("127.0.0.1:", n.Info().Published[2].HostPort)
+	if err := readHost(closed); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("where nobody listens: %v", err)
 	}
 	r, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d", n.Info().Published[3].HostPort))

@@ -113,27 +113,39 @@ func TestPublicAnswers(t *testing.T) {
 	if !inNamespaces(t) {
 		return
 	}
-	w := newWorld(t, map[string]string{"www.example.org": "192.0.2.35", "ns.example.org": "192.0.2.34", "ns.corp.example.org": "10.1.2.3",
-		"table.example.org": "192.0.2.36"})
+	w := newWorld(t, map[string]string{
+		"www.example.org":     "192.0.2.35",
+		"ns.example.org":      "192.0.2.34",
+		"ns.corp.example.org": "10.1.2.3",
+		"table.example.org":   "192.0.2.36",
+	})
 	ns := func(host string) dnsmessage.ResourceBody {
 		return &dnsmessage.NSResource{NS: dnsmessage.MustNewName(host)}
 	}
-	text := func(words string) dnsmessage.ResourceBody { return &dnsmessage.TXTResource{TXT: []string{words}} }
+	text := func(words string) dnsmessage.ResourceBody {
+		return &dnsmessage.TXTResource{TXT: []string{words}}
+	}
 	w.other = map[string][]dnsmessage.ResourceBody{
-		"example.org": {ns("ns.example.org."), text("public")}, "corp.example.org": {ns("ns.corp.example.org."), text("secret")},
-		"corp.internal": {ns("ns.example.org."), text("secret")},
+		"example.org":      {ns("ns.example.org."), text("public")},
+		"corp.example.org": {ns("ns.corp.example.org."), text("secret")},
+		"corp.internal":    {ns("ns.example.org."), text("secret")},
 	}
 	w.replace("/etc/hosts", "127.0.0.1 localhost\n192.0.2.36 table.example.org secret-host\n")
 	serve(t, w.listen(80), byHost(nil))
 	p := engine(t)
-	done, err := p.RunInVM(t.Context(), pyro.RunInVMRequest{Shape: pyro.Shape{Environment: "debian:12", Network: true},
-		CommandLine: pyro.CommandLine{TimeoutSeconds: new(90), Command: "curl -sS http://www.example.org/; for n in table.example.org secret-host; do " +
-			"curl -s --max-time 20 http://$n/; echo $n $?; done; python3 -c '" + askText + "' example.org corp.example.org corp.internal table.example.org"}})
+	script := "curl -sS http://www.example.org/; for n in table.example.org secret-host; do " +
+		"curl -s --max-time 20 http://$n/; echo $n $?; done; python3 -c '" + askText +
+		"' example.org corp.example.org corp.internal table.example.org"
+	done, err := p.RunInVM(t.Context(), pyro.RunInVMRequest{
+		Shape:       pyro.Shape{Environment: "debian:12", Network: true},
+		CommandLine: pyro.CommandLine{Command: script, TimeoutSeconds: new(90)},
+	})
 	if err := errors.Join(err, done.Err()); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"hello www.example.org", "table.example.org 6", "secret-host 6", "example.org code 0 answers 1 public",
-		"corp.example.org code 3 answers 0", "corp.internal code 3 answers 0", "table.example.org code 3 answers 0"} {
+	for _, want := range []string{"hello www.example.org", "table.example.org 6", "secret-host 6",
+		"example.org code 0 answers 1 public", "corp.example.org code 3 answers 0", "corp.internal code 3 answers 0",
+		"table.example.org code 3 answers 0"} {
 		if !strings.Contains("\n"+done.Stdout, "\n"+want) {
 			t.Errorf("not %q", want)
 		}

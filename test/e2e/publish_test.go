@@ -77,14 +77,16 @@ func TestAPublishedPortLeadsInwardAlone(t *testing.T) {
 	for _, port := range ports {
 		publish = append(publish, fmt.Sprintf("0:%d", port))
 	}
-	task, err := p.CreateTask(t.Context(), pyro.CreateTaskRequest{Shape: pyro.Shape{Environment: "debian:12"}, Publish: publish})
+	task, err := p.CreateTask(t.Context(), pyro.CreateTaskRequest{
+		Shape: pyro.Shape{Environment: "debian:12"}, Publish: publish})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.DeleteTask(t.Context(), pyro.TaskRequest{TaskID: task.TaskID}) })
 	script := "echo served >index.html; for a in 127.0.0.1:8001 ::1:8002 0.0.0.0:8003; do " +
 		"python3 -m http.server ${a##*:} --bind ${a%:*} >/dev/null 2>&1 & done; " +
-		"until curl -sf -o /dev/null http://127.0.0.1:8001/ && curl -sf -o /dev/null http://127.0.0.1:8003/ && curl -sf -o /dev/null 'http://[::1]:8002/'; do sleep 0.1; done; " +
+		"get() { curl -sf -o /dev/null \"$@\"; }; until get http://127.0.0.1:8001/ && get http://127.0.0.1:8003/ && " +
+		"get 'http://[::1]:8002/'; do sleep 0.1; done; " +
 		"curl -s --max-time 10 http://93.184.216.34/; echo $?; curl -s --max-time 10 http://www.example.org/; echo $?"
 	done, err := p.ExecTask(t.Context(), pyro.ExecTaskRequest{TaskID: task.TaskID,
 		CommandLine: pyro.CommandLine{Command: script, TimeoutSeconds: new(120)}})

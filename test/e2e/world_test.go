@@ -208,7 +208,8 @@ func (w *world) answer(query []byte) []byte {
 			Body: &dnsmessage.AResource{A: addr.As4()}}}
 	}
 	for _, body := range w.other[name] {
-		r := dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60}, Body: body}
+		head := dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60}
+		r := dnsmessage.Resource{Header: head, Body: body}
 		switch body.(type) {
 		case *dnsmessage.TXTResource:
 			r.Header.Type = dnsmessage.TypeTXT
