@@ -85,9 +85,10 @@ func TestAPublishedPortLeadsInwardAlone(t *testing.T) {
 	t.Cleanup(func() { p.DeleteTask(t.Context(), pyro.TaskRequest{TaskID: task.TaskID}) })
 	script := "echo served >index.html; for a in 127.0.0.1:8001 ::1:8002 0.0.0.0:8003; do " +
 		"python3 -m http.server ${a##*:} --bind ${a%:*} >/dev/null 2>&1 & done; " +
-		"get() { curl -sf -o /dev/null \"$@\"; }; until get http://127.0.0.1:8001/ && get http://127.0.0.1:8003/ && " +
-		"get 'http://[::1]:8002/'; do sleep 0.1; done; " +
-		"curl -s --max-time 10 http://93.184.216.34/; echo $?; curl -s --max-time 10 http://www.example.org/; echo $?"
+		"get() { curl -sf -o /dev/null \"$@\"; }; until get http://127.0.0.1:8001/ && " +
+		"get http://127.0.0.1:8003/ && get 'http://[::1]:8002/'; do sleep 0.1; done; " +
+		"curl -s --max-time 10 http://93.184.216.34/; echo $?; " +
+		"curl -s --max-time 10 http://www.example.org/; echo $?"
 	done, err := p.ExecTask(t.Context(), pyro.ExecTaskRequest{TaskID: task.TaskID,
 		CommandLine: pyro.CommandLine{Command: script, TimeoutSeconds: new(120)}})
 	if err := errors.Join(err, done.Err()); err != nil || done.Stdout != "7\n6\n" {
