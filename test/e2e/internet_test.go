@@ -143,9 +143,15 @@ func TestPublicAnswers(t *testing.T) {
 	if err := errors.Join(err, done.Err()); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"hello www.example.org", "table.example.org 6", "secret-host 6",
-		"example.org code 0 answers 1 public", "corp.example.org code 3 answers 0", "corp.internal code 3 answers 0",
-		"table.example.org code 3 answers 0"} {
+	for _, want := range []string{
+		"hello www.example.org",
+		"table.example.org 6",
+		"secret-host 6",
+		"example.org code 0 answers 1 public",
+		"corp.example.org code 3 answers 0",
+		"corp.internal code 3 answers 0",
+		"table.example.org code 3 answers 0",
+	} {
 		if !strings.Contains("\n"+done.Stdout, "\n"+want) {
 			t.Errorf("not %q", want)
 		}
