@@ -64,22 +64,15 @@ run, and its own command runs where none is given.
 	return cmd
 }
 
-<<<<<<< HEAD
 // commandLine is the command after --, with our streams as its own unless the result is to hold them. What it
 // did to our terminal is undone by restore, which may be called again.
 func (a *app) commandLine(
-	ctx context.Context, argv []string, timeout *number, tty *terminalFlags,
+	ctx context.Context, argv []string, timeout *duration, tty *terminalFlags,
 ) (line pyro.CommandLine, restore func()) {
 	line = pyro.CommandLine{Argv: argv, Streams: pyro.Streams{Stdin: a.stdin}}
 	if seconds := timeout.value; !tty.terminal || tty.timed() {
 		line.TimeoutSeconds = &seconds
 	}
-=======
-// commandLine is the command after --, with our streams as its own unless the result is to hold them.
-func (a *app) commandLine(argv []string, timeout *duration) pyro.CommandLine {
-	seconds := timeout.value
-	line := pyro.CommandLine{Argv: argv, TimeoutSeconds: &seconds, Streams: pyro.Streams{Stdin: a.stdin}}
->>>>>>> main
 	if !a.json {
 		line.Streams.Stdout, line.Streams.Stderr = a.stdout, a.stderr
 	}

@@ -6,12 +6,8 @@ import (
 )
 
 func newTaskExec(a *app) *cobra.Command {
-<<<<<<< HEAD
-	var timeout *number
-	var tty terminalFlags
-=======
 	var timeout *duration
->>>>>>> main
+	var tty terminalFlags
 	cmd := &cobra.Command{
 		Use:   "exec ID -- COMMAND [ARGUMENT...]",
 		Short: "Run one command in a task, in /workspace; the task lives on",

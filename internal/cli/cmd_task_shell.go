@@ -22,7 +22,7 @@ is the shell's own.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			argv := []string{"/bin/sh", "-c", loginShell}
 			tty := &terminalFlags{terminal: true, timed: never}
-			line, restore := a.commandLine(cmd.Context(), argv, &number{}, tty)
+			line, restore := a.commandLine(cmd.Context(), argv, &duration{}, tty)
 			defer restore()
 			result, err := with(a, func(p *pyro.Pyro) (pyro.ExecTaskResult, error) {
 				request := pyro.ExecTaskRequest{TaskID: args[0], CommandLine: line}
