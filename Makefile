@@ -12,7 +12,7 @@ export GOTOOLCHAIN := local
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients wheel
-.PHONY: bench bench-setup bench-compare bench-network bench-oci bench-tasks soak faults fuzz man dist clean
+.PHONY: bench bench-setup bench-compare bench-network bench-oci bench-tasks soak faults fuzz man dist changelog clean
 
 # build leaves bin/pyro: static, with the guest's agent in it.
 build: $(GUEST)
@@ -123,6 +123,10 @@ fuzz:
 # bench-tasks measures tasks: commands, deleting, seeding, an idle supervisor. It wants an installed debian:12.
 bench-tasks: build
 	python3 bench/tasks.py
+
+# changelog writes CHANGELOG.md from changes/; with VERSION=x.y.z it makes a release's section of them.
+changelog:
+	./tools/changelog $(if $(findstring command line,$(origin VERSION)),$(VERSION))
 
 clean:
 	rm -rf bin dist $(GUEST) $(GUEST).sha256
