@@ -80,4 +80,7 @@ type Facts struct {
 	MemMiB      int
 	Warm        bool   // it was started from a template
 	Confinement string // of the host, if that stands in
+	// VMMConfinement is what the VMM is confined by, and empty if the host stands in or the VMM does not
+	// tell.
+	VMMConfinement string
 }

@@ -50,6 +50,7 @@ const (
 	OpStatus  Op = "status"  // Empty -> the VM's record
 	OpStart   Op = "start"   // Empty -> the VM's record
 	OpStop    Op = "stop"    // Empty -> the VM's record
+	OpExtend  Op = "extend"  // Extend -> the VM's record: its TTL begins anew
 	OpDelete  Op = "delete"  // Empty -> Empty
 	OpSeeded  Op = "seeded"  // Seeded -> the VM's record: creation is complete
 	OpFollow  Op = "follow"  // Empty -> Event in each data message, until the VM ends
@@ -140,6 +141,11 @@ type Import struct {
 type ImportResult struct {
 	Entries int64 `json:"entries"`
 	Bytes   int64 `json:"bytes"`
+}
+
+// Extend asks for the TTL to begin anew, with another length if one is given.
+type Extend struct {
+	TTLSeconds *int `json:"ttl_seconds,omitempty"`
 }
 
 // Event is something that happened to a command, for those who follow.

@@ -53,7 +53,7 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 	facts := g.Facts()
 	s.running = g
 	s.vm.State, s.vm.ExecutionMode, s.vm.Accelerator = record.StateStarted, facts.Mode, facts.Accelerator
-	s.vm.Warm, s.vm.Confinement = facts.Warm, facts.Confinement
+	s.vm.Warm, s.vm.Confinement, s.vm.VMMConfinement = facts.Warm, facts.Confinement, facts.VMMConfinement
 	go s.watch(g)
 	return g, s.save()
 }

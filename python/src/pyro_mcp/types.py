@@ -1,6 +1,6 @@
 """The results of the calls, as typed dictionaries. Moments are texts in RFC 3339, byte strings are in base64.
 
-This file is generated from the engine's own types: go run ./tools/pyclient.
+This file is generated from the engine's own types: go run ./tools/clients.
 """
 
 from __future__ import annotations
@@ -186,6 +186,7 @@ class VM(TypedDict):
     metadata: dict[str, str]
     accelerator: Accelerator
     confinement: NotRequired[str]
+    vmm_confinement: NotRequired[str]
 
 
 class DeleteResult(TypedDict):
@@ -293,6 +294,7 @@ class Task(TypedDict):
     metadata: dict[str, str]
     accelerator: Accelerator
     confinement: NotRequired[str]
+    vmm_confinement: NotRequired[str]
 
 
 class Everything(TypedDict):
