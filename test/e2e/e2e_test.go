@@ -64,7 +64,8 @@ func installed(t testing.TB) {
 	t.Fatal("debian:12 is not installed: run 'pyro env pull debian:12' first")
 }
 
-// mirrorOf is where an environment's packages came from: the one server of the world outside that is known to answer.
+// mirrorOf is where an environment's packages came from: the one server of the world outside that is known to
+// answer.
 func mirrorOf(t testing.TB, name string) *url.URL {
 	manifest, err := environment.Open(cacheDir(t)).Get(name)
 	if err != nil {
