@@ -40,6 +40,7 @@ const (
 	OpCommands Op = "commands" // Empty -> CommandList
 	OpSignal   Op = "signal"   // Signal -> Empty
 	OpResize   Op = "resize"   // Resize -> Empty
+	OpDial     Op = "dial"     // Dial, data <-> data, Empty
 	OpImport   Op = "import"   // Import, data of package archive -> ImportResult
 	OpExport   Op = "export"   // Empty -> tar data, Empty: what differs from the base image, OCI whiteouts
 	OpSync     Op = "sync"     // Empty -> Empty: all file systems written out
