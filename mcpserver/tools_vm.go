@@ -8,7 +8,7 @@ const (
 		"filter its output"
 )
 
-// vmTools are the tools for VMs without a workspace, and for environments.
+// vmTools make VMs without a workspace and run commands in them; they list the environments, too.
 func vmTools() []tool {
 	return []tool{
 		{
@@ -75,6 +75,12 @@ func vmTools() []tool {
 			}),
 			text: wording(func(r pyro.ExecVMResult) string { return commandText(r.Output) }),
 		},
+	}
+}
+
+// vmCareTools look after a VM that was made, and after all that are there.
+func vmCareTools() []tool {
+	return []tool{
 		{
 			name:        "vm_stop",
 			title:       "Stop a VM",
