@@ -196,8 +196,10 @@ func (c *Command) feed(s *wire.Stream) {
 		if err != nil {
 			return
 		}
-		if m.Kind == KindResize && len(m.Data) == 4 {
-			c.resize(parseSize(m.Data))
+		if m.Kind == KindResize {
+			if size, ok := ParseSize(m.Data); ok {
+				c.resize(size)
+			}
 		}
 		if m.Kind != KindStdin {
 			continue
