@@ -103,10 +103,10 @@ func parseID(s string) (uint32, bool) {
 	return uint32(n), err == nil
 }
 
-// readTable reads a file of lines with colons. A guest need not have one.
+// readTable reads a file of lines with colons. A guest need not have one; what is no file is none.
 func readTable(path string) ([][]string, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	f, err := openRegular(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular) {
 		return nil, nil
 	}
 	if err != nil {

@@ -1,11 +1,14 @@
 package agent
 
 import (
+	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 const passwd = `root:x:0:0:root:/root:/bin/bash
@@ -17,6 +20,28 @@ broken:x:no:1:::
 `
 
 const groupFile = "root:x:0:\nstaff:x:50:app,root\ndocker:x:999:nobody,app\nshort:x\n"
+
+// What is no file is no table, and is not waited for.
+func TestATableThatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	fifo, socket := filepath.Join(dir, "fifo"), filepath.Join(dir, "socket")
+	if err := unix.Mkfifo(fifo, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, path := range []string{fifo, socket, dir, "/dev/zero", filepath.Join(dir, "missing")} {
+		if rows, err := readTable(path); err != nil || rows != nil {
+			t.Errorf("%s: %v, %v", path, rows, err)
+		}
+		if holds(path, "x") {
+			t.Errorf("%s has a content", path)
+		}
+	}
+}
 
 func TestFind(t *testing.T) {
 	for spec, want := range map[string]account{

@@ -50,7 +50,7 @@ func Main() {
 
 // die tells the console why the guest cannot go on, and ends it.
 func die(err error) {
-	if console, openErr := os.OpenFile("/dev/console", os.O_WRONLY, 0); openErr == nil {
+	if console, openErr := os.OpenFile("/dev/console", os.O_WRONLY|unix.O_NONBLOCK, 0); openErr == nil {
 		fmt.Fprintf(console, "pyro-agent: fatal: %v\n", err)
 	}
 	unix.Sync()

@@ -25,6 +25,9 @@ type ApplyOptions struct {
 	// Devices keeps device nodes; otherwise they are left out, as are hard links to them.
 	Devices bool
 	Limits  Limits
+	// MaxContent bounds the sum of the logical sizes of the files that this layer has, which its own length does not
+	// where files are sparse. Zero is no bound beside the limits.
+	MaxContent int64
 }
 
 // applier lays one layer.
@@ -33,6 +36,7 @@ type applier struct {
 	o       ApplyOptions
 	r       *layerReader
 	devices []omitted
+	content int64 // sum of the files' logical sizes
 }
 
 // omitted is a name that is to go when the layer is complete: until then hard links may refer to it.
@@ -109,6 +113,10 @@ func (a *applier) entry(h *tar.Header, layer io.ReaderAt, size int64) error {
 		return err
 	}
 	if n.mode.IsRegular() {
+		if a.o.MaxContent > 0 && h.Size > a.o.MaxContent-a.content {
+			return fmt.Errorf("%w of %d bytes that a layer of its size may unfold to", ErrLimit, a.o.MaxContent)
+		}
+		a.content += h.Size
 		off, err := a.r.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return err

@@ -15,6 +15,8 @@ const (
 	bufferSize = 1 << 20
 	// copyAlone is from which length on content is copied by the kernel rather than through the buffer.
 	copyAlone = 256 << 10
+	// holeSize is from which length on zeros are left out of the file rather than written.
+	holeSize = 4 * blockSize
 	// copyAtOnce bounds one such copy, so that a cancelled context is noticed.
 	copyAtOnce = 64 << 20
 )
@@ -38,6 +40,9 @@ func newOutput(ctx context.Context, w *os.File) (*output, error) {
 func (o *output) flush() error {
 	if err := o.alive(); err != nil {
 		return err
+	}
+	if len(o.buf) == 0 {
+		return nil
 	}
 	_, err := o.w.WriteAt(o.buf, o.pos-int64(len(o.buf)))
 	o.buf = o.buf[:0]
@@ -65,7 +70,7 @@ func (o *output) zero(to int64) error {
 	if gap < 0 {
 		return fmt.Errorf("the layout goes back from byte %d to %d", o.pos, to)
 	}
-	if gap <= int64(cap(o.buf)-len(o.buf)) {
+	if gap < holeSize && gap <= int64(cap(o.buf)-len(o.buf)) {
 		n := len(o.buf)
 		o.buf = o.buf[:n+int(gap)]
 		clear(o.buf[n:])
@@ -146,7 +151,7 @@ func (o *output) kernelCopy(f *os.File, off, length int64) (int64, error) {
 
 // stream writes length bytes of r, blocks of zeros as holes.
 func (o *output) stream(r io.Reader, length int64) error {
-	var block, zeros [16 * blockSize]byte
+	var block, zeros [holeSize]byte
 	for length > 0 {
 		part := block[:min(length, int64(len(block)))]
 		if _, err := io.ReadFull(r, part); err != nil {

@@ -220,6 +220,16 @@ func TestImages(t *testing.T) {
 			entry{tar.Header{Name: "etc/hosts/x/", Typeflag: tar.TypeDir}, nil}, symlink("etc/resolv.conf", "/run/nowhere"), symlink("sys", "/busybox"))),
 			pyro.CommandLine{Argv: []string{"sh", "-c", "/busybox touch /tmp/x /run/y && /busybox cat /etc/hosts && /busybox test -e /proc/self -a -c /dev/null && echo whole"}},
 			`localhost\n(.*\n)*whole\n$`},
+		{"links from where the kernel's file systems are to what is the image's", image(t, runConfig{Entrypoint: []string{"/busybox"}}, packed(t,
+			file("busybox", busybox), file("conf/passwd", []byte("me:x:0:0::/root:/busybox\n")), file("tmp", nil),
+			symlink("etc", "conf"), symlink("proc", "/etc"), symlink("dev", "/tmp"), symlink("sys", "/etc"))),
+			pyro.CommandLine{Argv: []string{"sh", "-c", "/busybox id -un && /busybox test -e /proc/self -a -c /dev/null -a -d /tmp && echo whole"}},
+			`^me\nwhole\n$`},
+		{"tables that never end", image(t, runConfig{Entrypoint: []string{"/busybox"}, User: "7:8"}, packed(t, file("busybox", busybox),
+			symlink("root", "/proc"), entry{tar.Header{Name: "etc/passwd", Typeflag: tar.TypeFifo}, nil},
+			symlink("etc/group", "/dev/zero"), entry{tar.Header{Name: "etc/hostname", Typeflag: tar.TypeFifo}, nil},
+			entry{tar.Header{Name: "etc/resolv.conf", Typeflag: tar.TypeFifo}, nil})),
+			pyro.CommandLine{Argv: []string{"sh", "-c", "/busybox id -u; /busybox id -g"}}, `^7\n8\n$`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.line.TimeoutSeconds = new(90)

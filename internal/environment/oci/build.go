@@ -119,7 +119,7 @@ func (j *job) flatten(ctx context.Context, layers []layer, tars []plain) (*image
 	tree := image.NewTree()
 	for i, l := range j.found.layers {
 		t := at[l.key()]
-		if err := tree.Apply(ctx, t.file, t.size, image.ApplyOptions{Whiteouts: true, Unique: true}); err != nil {
+		if err := tree.Apply(ctx, t.file, t.size, image.ApplyOptions{Whiteouts: true, Unique: true, MaxContent: t.mayHold()}); err != nil {
 			return nil, fmt.Errorf("cannot use layer %d of %d, %s: %w", i+1, len(j.found.layers), l.name(), err)
 		}
 	}

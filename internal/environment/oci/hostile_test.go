@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -45,7 +46,13 @@ func TestHostileImages(t *testing.T) {
 		{"a name twice", layers(pack(t, file("a", "1"), file("a", "2"))), "twice"},
 		{"a truncated tar", layers(pack(t, file("a", strings.Repeat("x", 4000)))[:2000]), "unexpected EOF"},
 		{"no tar", layers(bytes.Repeat([]byte("no tar "), 300)), "invalid tar header"},
-		{"an absurd size", layers(absurd(t)), "over the limit of .* bytes of content"},
+		{"one layer twice, with two contents", func() *made {
+			m := layers(pack(t, file("a", "1")), pack(t, file("a", "1")))
+			m.manifest.Layers[1] = m.manifest.Layers[0]
+			return changed(m, func() { m.config.RootFS.DiffIDs[1] = digestOf([]byte("x")) })
+		}(), "gives its content two digests"},
+		{"a sparse file that a layer of its size is not to have", layers(sparseTar(t, 8<<30)), "over the limit of .* that a layer of its size may unfold to"},
+		{"an absurd size", layers(absurd(t)), "over the limit of .* bytes"},
 		{"another content than the configuration says", changed(fine(), func() {}), ""},
 		{"a manifest with a size below zero", func() *made { m := fine(); return changed(m, func() { m.manifest.Layers[0].Size = -1 }) }(), "more than the .* bytes allowed"},
 		{"an absurd layer", func() *made { m := fine(); return changed(m, func() { m.manifest.Layers[0].Size = 1 << 60 }) }(), "more than the .* bytes allowed"},
@@ -69,7 +76,7 @@ func TestHostileImages(t *testing.T) {
 			return changed(m, func() { m.manifest.Layers[0].MediaType += "+encrypted" })
 		}(), "which is no file system"},
 		{"Docker's first format", &made{blobs: map[v1.Hash][]byte{digestOf([]byte(`{"schemaVersion":1}`)): []byte(`{"schemaVersion":1}`)},
-			top: []byte(`{"schemaVersion":1}`), topType: types.DockerManifestSchema2}, "first format"},
+			top: []byte(`{"schemaVersion":1}`), topType: types.DockerManifestSchema2}, "schema 1"},
 		{"a swapped layer", func() *made {
 			m.blobs[m.manifest.Layers[0].Digest] = m.blobs[m.manifest.Layers[1].Digest]
 			return m
@@ -142,6 +149,39 @@ func nothingLeft(t *testing.T, s *environment.Store) {
 	}
 }
 
+// sparseTar is a tar of one sparse file with three bytes at its beginning, in the format that GNU tar had first.
+func sparseTar(t testing.TB, size int64) []byte {
+	t.Helper()
+	h := make([]byte, 512)
+	put := func(at int, text string) { copy(h[at:], text) }
+	put(0, "hole")
+	put(100, "0000644\x00")
+	put(108, "0000000\x00")
+	put(116, "0000000\x00")
+	put(124, "00000000003\x00")
+	put(136, "14524770400\x00")
+	put(156, "S")
+	put(257, "ustar  \x00")
+	put(386, "00000000000\x0000000000003\x00")
+	put(483, fmt.Sprintf("%011o\x00", size))
+	put(148, "        ")
+	sum := 0
+	for _, b := range h {
+		sum += int(b)
+	}
+	put(148, fmt.Sprintf("%06o\x00 ", sum))
+	return append(append(h, "abc"...), make([]byte, 512-3+1024)...)
+}
+
+// A hole in a layer is one in the image: what it takes on the disk is what is in it.
+func TestHolesStayHoles(t *testing.T) {
+	s := newStore(t, "")
+	m := mustPull(t, s, "oci:"+layered(t, v1.Config{}, []string{gzipped}, sparseTar(t, 512<<20)).layoutDir(t)).Manifest
+	if m.Image.Size < 512<<20 || m.DiskBytes > 1<<20 {
+		t.Errorf("an image of %d bytes takes %d on the disk", m.Image.Size, m.DiskBytes)
+	}
+}
+
 // absurd is a tar whose one sparse file would have 2^50 bytes.
 func absurd(t *testing.T) []byte {
 	t.Helper()
@@ -168,9 +208,13 @@ func TestIndexes(t *testing.T) {
 		return &v1.Platform{OS: "linux", Architecture: arch, Variant: variant}
 	}
 	attestation := v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digestOf([]byte("x")), Size: 1, Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"}}
+	signature := v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digestOf([]byte("y")), Size: 1, ArtifactType: "application/vnd.example.signature"}
+	other := layered(t, v1.Config{}, []string{gzipped}, pack(t, file("a", "3")))
+	other.config.Architecture = "arm64"
+	other.seal(t)
 	index := func(nest int, all ...v1.Descriptor) *made {
 		m := &made{blobs: map[v1.Hash][]byte{}, topType: types.OCIImageIndex}
-		for _, from := range []*made{one, two, arm} {
+		for _, from := range []*made{one, two, arm, other} {
 			for d, data := range from.blobs {
 				m.blobs[d] = data
 			}
@@ -192,6 +236,13 @@ func TestIndexes(t *testing.T) {
 		{"an index in an index", index(1, one.descriptor(linux("amd64", ""))), digestOf(one.top).String()},
 		{"not there", index(0, arm.descriptor(linux("arm64", "v8")), attestation), `not there for linux/amd64, only for ["linux/arm64/v8"]`},
 		{"too deep", index(4, one.descriptor(linux("amd64", ""))), "nested more than"},
+		{"one that does not say, beside an attestation", index(0, one.descriptor(nil), attestation), digestOf(one.top).String()},
+		{"one that says nothing, beside another", index(0, arm.descriptor(linux("arm64", "")), one.descriptor(&v1.Platform{})), digestOf(one.top).String()},
+		{"one that does not say, beside its signature", index(0, one.descriptor(nil), signature), digestOf(one.top).String()},
+		{"two that do not say", index(0, one.descriptor(nil), two.descriptor(nil)), "2 images that do not say"},
+		{"one that does not say and is for another", index(0, other.descriptor(nil), attestation), "it is for linux/arm64"},
+		{"nothing but attestations", index(0, attestation, signature), "its index holds no image"},
+		{"the first format", index(0, v1.Descriptor{MediaType: types.DockerManifestSchema1, Digest: digestOf([]byte("x")), Size: 1}), "schema 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRegistry(t)

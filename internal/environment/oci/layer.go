@@ -34,9 +34,14 @@ type stored struct {
 
 // plain is a layer's tar.
 type plain struct {
-	file *os.File
-	size int64
+	file   *os.File
+	size   int64
+	stored int64 // bytes as it is stored
 }
+
+// mayHold bounds the logical sizes of the files in the layer, like its decompression: a sparse file of any size takes
+// a few bytes in a tar.
+func (p plain) mayHold() int64 { return max(freely, p.stored*maxGrowth) }
 
 // unpacker makes tars of layers. The tars are files without a name, which are gone when they are closed.
 type unpacker struct {
@@ -89,7 +94,8 @@ func (u *unpacker) unpack(ctx context.Context, l layer, b stored) (_ plain, err 
 	if got := hex.EncodeToString(content.Sum(nil)); got != l.diffID.Hex {
 		return plain{}, fmt.Errorf("its content has the SHA-256 %s where the configuration says %s", got, l.diffID.Hex)
 	}
-	return plain{out, size}, finish(buffered, sum, l)
+	err = finish(buffered, sum, l)
+	return plain{out, size, raw.n}, err
 }
 
 // finish reads what the decompressor left, and compares the digest of the whole.

@@ -123,7 +123,7 @@ func (l *layout) wanted(all []v1.Descriptor) ([]v1.Descriptor, error) {
 	for _, d := range all {
 		name := d.Annotations[refName]
 		known := slices.ContainsFunc(wanted, func(w v1.Descriptor) bool { return w.Digest == d.Digest })
-		if !known && (l.ref.image == "" || l.ref.image == name || l.ref.image == d.Digest.String()) {
+		if !known && !(attests(d) && l.ref.image == "") && (l.ref.image == "" || l.ref.image == name || l.ref.image == d.Digest.String()) {
 			wanted = append(wanted, d)
 		}
 		if name != "" && !slices.Contains(names, name) {
