@@ -110,7 +110,8 @@ func TestProbeGivesUp(t *testing.T) {
 	if choice, err = driver.Accelerator(t.Context(), vmm.KVM, works); err != nil || !choice.KVM.Usable {
 		t.Errorf("forced again: %+v, %v", choice, err)
 	}
-	if choice, err = driver.Accelerator(t.Context(), vmm.Auto, neverBoot(t)); err != nil || !choice.KVM.Usable {
+	choice, err = driver.Accelerator(t.Context(), vmm.Auto, neverBoot(t))
+	if err != nil || !choice.KVM.Usable {
 		t.Errorf("got %+v, %v from memory", choice, err)
 	}
 }
@@ -147,7 +148,12 @@ func TestProbeIsRepeated(t *testing.T) {
 	}{{1, time.Minute, true}, {1, 11 * time.Minute, false}, {3, 11 * time.Minute, true},
 		{3, 41 * time.Minute, false}, {100, 23 * time.Hour, true}, {100, 25 * time.Hour, false},
 		{1, -time.Hour, false}} {
-		v := verdict{KVM: vmm.Verdict{Tried: true}, TimedOut: true, Tries: c.tries, At: now.Add(-c.after)}
+		v := verdict{
+			KVM:      vmm.Verdict{Tried: true},
+			TimedOut: true,
+			Tries:    c.tries,
+			At:       now.Add(-c.after),
+		}
 		if got := v.stands(now); got != c.want {
 			t.Errorf("after %d trials and %v it stands: %v", c.tries, c.after, got)
 		}

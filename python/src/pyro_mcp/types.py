@@ -166,6 +166,7 @@ class RunResult(Output):
     mem_mib: int
     accelerator: Accelerator
     confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class VM(TypedDict):
@@ -186,6 +187,8 @@ class VM(TypedDict):
     metadata: dict[str, str]
     accelerator: Accelerator
     confinement: NotRequired[str]
+    vmm_confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class DeleteResult(TypedDict):
@@ -293,6 +296,8 @@ class Task(TypedDict):
     metadata: dict[str, str]
     accelerator: Accelerator
     confinement: NotRequired[str]
+    vmm_confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class Everything(TypedDict):
