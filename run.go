@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// RunInVM runs one command in a fresh VM, which is gone afterwards. A command's failure or time-out is in the
-// result, not an error. Where the context ends, so does the VM.
+// RunInVM runs one command in a fresh VM, which is gone afterwards. A command's failure or timeout is in the
+// result, not an error. If the context ends, so does the VM.
 func (p *Pyro) RunInVM(ctx context.Context, r RunInVMRequest) (RunInVMResult, error) {
 	if err := p.checkRun(r); err != nil {
 		return RunInVMResult{}, err
@@ -26,11 +25,6 @@ func (p *Pyro) RunInVM(ctx context.Context, r RunInVMRequest) (RunInVMResult, er
 		return RunInVMResult{}, err
 	}
 	if ready, ok := p.pool.Take(vm); ok {
-		if vm.TTLSeconds > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, time.Duration(vm.TTLSeconds)*time.Second)
-			defer cancel()
-		}
 		defer p.pool.Fill(vm)
 		return p.runAndRemove(ctx, ready.Session, ready.VM, r.CommandLine)
 	}

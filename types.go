@@ -14,8 +14,9 @@ type Shape struct {
 	VCPUCount int `json:"vcpu_count,omitempty" jsonschema:"virtual CPUs"`
 	// MemMiB is the guest's memory in MiB; 0 is 1024.
 	MemMiB int `json:"mem_mib,omitempty" jsonschema:"memory in MiB"`
-	// TTLSeconds bounds the life of the VM or task, from its creation; nil is 600, 0 is no limit.
-	TTLSeconds *int `json:"ttl_seconds,omitempty" jsonschema:"seconds until the VM or task is reaped, from its creation; 0 is no limit"`
+	// TTLSeconds bounds how long the VM or task is idle: it runs from the creation, or from the end of the last command, and
+	// never cuts a command short. Past it the VM or task is removed. nil is 600, 0 is no limit.
+	TTLSeconds *int `json:"ttl_seconds,omitempty" jsonschema:"seconds without a command after which the VM or task is removed; 0 is no limit"`
 	// Network gives the guest a network that reaches the public internet, or what Allow lists.
 	Network bool `json:"network,omitempty" jsonschema:"give the guest a network"`
 	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies Network. A name opens
@@ -43,8 +44,8 @@ type CommandLine struct {
 	Command string `json:"command,omitempty" jsonschema:"a shell command line, run by /bin/sh -lc in the guest"`
 	// Argv is an argument vector, run as it is. The command line's faces use it.
 	Argv []string `json:"argv,omitempty" jsonschema:"an argument vector, run as it is, in place of command"`
-	// TimeoutSeconds bounds the command; nil is 30.
-	TimeoutSeconds *int `json:"timeout_seconds,omitempty" jsonschema:"seconds after which the command and all that it started is killed"`
+	// TimeoutSeconds bounds the command; nil is 30, 0 is no limit.
+	TimeoutSeconds *int `json:"timeout_seconds,omitempty" jsonschema:"seconds after which the command and all that it started is ended; 0 is no limit"`
 	// Streams pass input and output while the command runs.
 	Streams Streams `json:"-"`
 }
@@ -163,6 +164,13 @@ type CreateTaskRequest struct {
 // TaskRequest names a task.
 type TaskRequest struct {
 	TaskID string `json:"task_id" jsonschema:"the task's id"`
+}
+
+// ExtendTaskRequest asks for a task to be kept for longer.
+type ExtendTaskRequest struct {
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
+	// TTLSeconds is the idle TTL from now on; nil keeps its length.
+	TTLSeconds *int `json:"ttl_seconds,omitempty" default:"none" jsonschema:"idle TTL from now on, in seconds; left out: as long as before"`
 }
 
 // Task is a task's record.

@@ -152,7 +152,7 @@ func TestBounds(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s: no operation %s", tool.name, tool.operation)
 		}
-		schema, err := inputSchema(o.Params, tool.required...)
+		schema, err := inputSchema(o, tool.required...)
 		if err != nil {
 			t.Fatal(err)
 		}

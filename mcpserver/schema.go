@@ -12,8 +12,8 @@ import (
 
 // inputSchema derives a tool's parameters from its request, with the contract's defaults. Argument vectors are for
 // the other faces: a model writes a shell's command line.
-func inputSchema(params reflect.Type, required ...string) (*jsonschema.Schema, error) {
-	s, err := jsonschema.ForType(params, nil)
+func inputSchema(o pyro.Operation, required ...string) (*jsonschema.Schema, error) {
+	s, err := jsonschema.ForType(o.Params, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -21,13 +21,17 @@ func inputSchema(params reflect.Type, required ...string) (*jsonschema.Schema, e
 		delete(s.Properties, vector)
 		s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(name string) bool { return name == vector })
 	}
-	for name, property := range s.Properties {
+	for _, p := range o.Parameters() {
+		property := s.Properties[p.Name]
+		if property == nil {
+			continue
+		}
 		// A parameter that may be left out need not be null as well.
 		if len(property.Types) == 2 && property.Types[0] == "null" {
 			property.Type, property.Types = property.Types[1], nil
 		}
-		if err := limit(property, pyro.ParameterNamed(name)); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+		if err := limit(property, p); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
 	}
 	for _, name := range required {

@@ -89,7 +89,7 @@ func (b *toolbox) add(t tool) error {
 	if !ok {
 		return errors.New("there is no operation " + t.operation)
 	}
-	in, err := inputSchema(o.Params, t.required...)
+	in, err := inputSchema(o, t.required...)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 
 func newRun(a *app) *cobra.Command {
 	var shape shapeFlags
-	var timeout *number
+	var timeout *duration
 	var entrypoint string
 	cmd := &cobra.Command{
 		Use:   "run ENVIRONMENT [-- COMMAND [ARGUMENT...]]",
@@ -60,7 +60,7 @@ run, and its own command runs where none is given.
 }
 
 // commandLine is the command after --, with our streams as its own unless the result is to hold them.
-func (a *app) commandLine(argv []string, timeout *number) pyro.CommandLine {
+func (a *app) commandLine(argv []string, timeout *duration) pyro.CommandLine {
 	seconds := timeout.value
 	line := pyro.CommandLine{Argv: argv, TimeoutSeconds: &seconds, Streams: pyro.Streams{Stdin: a.stdin}}
 	if !a.json {

@@ -10,5 +10,5 @@ func newTask(a *app) *cobra.Command {
   pyro task logs "$id"
   pyro task delete "$id"`,
 		newTaskCreate(a), newTaskExec(a), newTaskList(a), newTaskStatus(a), newTaskLogs(a), newTaskNetwork(a),
-		newTaskDelete(a))
+		newTaskExtend(a), newTaskStop(a), newTaskStart(a), newTaskDelete(a))
 }

@@ -6,7 +6,7 @@ import (
 )
 
 func newTaskExec(a *app) *cobra.Command {
-	var timeout *number
+	var timeout *duration
 	cmd := &cobra.Command{
 		Use:   "exec ID -- COMMAND [ARGUMENT...]",
 		Short: "Run one command in a task, in /workspace; the task lives on",

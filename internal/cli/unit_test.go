@@ -149,3 +149,26 @@ func TestRemediesOnTheCommandLine(t *testing.T) {
 		t.Errorf("the faces offer %q, VMMs know %q", pyro.AcceleratorChoices(), known)
 	}
 }
+
+func TestUnits(t *testing.T) {
+	for text, want := range map[string]int{"90": 90, "90s": 90, "10m": 600, "2h": 7200, "1h30m": 5400, "1d": 86400, "500ms": 1, "0": 0} {
+		d := duration{least: 0}
+		if err := d.Set(text); err != nil || d.value != want {
+			t.Errorf("%q: %d, %v", text, d.value, err)
+		}
+	}
+	for text, want := range map[string]int{"512": 512, "512m": 512, "2g": 2048, "1.5GiB": 1536, "1t": 1 << 20, "1024k": 1, "2GB": 2048} {
+		m := mebibytes{least: 1}
+		if err := m.Set(text); err != nil || m.value != want {
+			t.Errorf("%q: %d, %v", text, m.value, err)
+		}
+	}
+	for _, text := range []string{"", "m", "x", "-1", "-1m", "1x", "1.5", "1e9g", "NaNg"} {
+		if err := (&mebibytes{least: 1}).Set(text); err == nil {
+			t.Errorf("%q is a size", text)
+		}
+		if err := (&duration{least: 0}).Set(text); err == nil && text != "-1m" {
+			t.Errorf("%q is a duration", text)
+		}
+	}
+}

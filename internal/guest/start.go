@@ -206,7 +206,7 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 			return err
 		}
 		child = append(child, vmmFrames)
-		if g.network, err = newNetwork(p.Spec); err != nil {
+		if g.network, err = g.newNetwork(p.Spec); err != nil {
 			frames.Close()
 			return err
 		}

@@ -40,6 +40,7 @@ const (
 	OpCommands Op = "commands" // Empty -> CommandList
 	OpSignal   Op = "signal"   // Signal -> Empty
 	OpResize   Op = "resize"   // Resize -> Empty
+	OpDial     Op = "dial"     // Dial, data <-> data, Empty
 	OpImport   Op = "import"   // Import, data of package archive -> ImportResult
 	OpExport   Op = "export"   // Empty -> tar data, Empty: what differs from the base image, OCI whiteouts
 	OpSync     Op = "sync"     // Empty -> Empty: all file systems written out
@@ -50,6 +51,7 @@ const (
 	OpStatus  Op = "status"  // Empty -> the VM's record
 	OpStart   Op = "start"   // Empty -> the VM's record
 	OpStop    Op = "stop"    // Empty -> the VM's record
+	OpExtend  Op = "extend"  // Extend -> the VM's record: its TTL begins anew
 	OpDelete  Op = "delete"  // Empty -> Empty
 	OpSeeded  Op = "seeded"  // Seeded -> the VM's record: creation is complete
 	OpFollow  Op = "follow"  // Empty -> Event in each data message, until the VM ends
@@ -140,6 +142,11 @@ type Import struct {
 type ImportResult struct {
 	Entries int64 `json:"entries"`
 	Bytes   int64 `json:"bytes"`
+}
+
+// Extend asks for the TTL to begin anew, with another length if one is given.
+type Extend struct {
+	TTLSeconds *int `json:"ttl_seconds,omitempty"`
 }
 
 // Event is something that happened to a command, for those who follow.
