@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"slices"
 
 	"github.com/pyro-mcp/pyro/internal/instances"
@@ -87,10 +86,6 @@ func checkShape(vm record.VM) error {
 		if err := ParameterNamed(given.name).check(given.value); err != nil {
 			return err
 		}
-	}
-	if have := runtime.NumCPU(); vm.VCPUCount > have {
-		return invalid("vcpu_count is %d, and this host has %d processors: a guest with more than those is slower, "+
-			"not faster", vm.VCPUCount, have)
 	}
 	if len(vm.Metadata) > maxMetadata {
 		return invalid("metadata has %d entries, more than %d", len(vm.Metadata), maxMetadata)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
@@ -122,6 +123,13 @@ func fits(driver vmm.Driver, spec Spec) error {
 	}
 	if spec.Network && !can.Network {
 		return refuse("cannot give a guest a network")
+	}
+	if have := runtime.NumCPU(); spec.VCPUs > have {
+		return &link.Error{
+			Code: link.CodeInvalid,
+			Message: fmt.Sprintf("vcpu_count is %d, and this host has %d processors: a guest with more than "+
+				"those is slower, not faster", spec.VCPUs, have),
+		}
 	}
 	if can.VCPUs > 0 && spec.VCPUs > can.VCPUs {
 		return refuse(fmt.Sprintf("cannot give a guest %d processors: %d is the most", spec.VCPUs, can.VCPUs))
