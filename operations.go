@@ -193,6 +193,12 @@ func Operations() []Operation {
 			"Give a task's record.", (*Pyro).StatusTask),
 		operation("logs_task", EffectReads,
 			"Give a task's history.", (*Pyro).LogsTask),
+		operation("extend_task", EffectMakes,
+			"Begin a task's idle TTL anew, with another length if one is given.", (*Pyro).ExtendTask),
+		operation("stop_task", EffectDestroys,
+			"End a task's guest and keep its files; the next command starts it again.", (*Pyro).StopTask),
+		operation("start_task", EffectMakes,
+			"Start a stopped task.", (*Pyro).StartTask),
 		operation("delete_task", EffectDestroys,
 			"End a task and remove all that it kept.", (*Pyro).DeleteTask),
 	}

@@ -73,7 +73,12 @@ func (s *Store) List() ([]Listing, error) {
 	var list []Listing
 	for _, source := range s.sources {
 		for _, o := range source.Offers() {
-			l := Listing{Name: o.Name, Version: o.Version, Description: o.Description, Source: o.Source}
+			l := Listing{
+				Name:        o.Name,
+				Version:     o.Version,
+				Description: o.Description,
+				Source:      o.Source,
+			}
 			if m, ok := all.take(o.Name); ok {
 				l.Installed, l.ImageSHA256, l.DiskBytes = true, m.Image.SHA256, m.DiskBytes
 			}

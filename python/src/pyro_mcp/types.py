@@ -1,6 +1,6 @@
 """The results of the calls, as typed dictionaries. Moments are texts in RFC 3339, byte strings are in base64.
 
-This file is generated from the engine's own types: go run ./tools/pyclient.
+This file is generated from the engine's own types: go run ./tools/clients.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ class EnvironmentListing(TypedDict):
     version: str
     description: str
     installed: bool
-    problem: NotRequired[str]
 
 
 class Environments(TypedDict):
@@ -116,11 +115,10 @@ class EnvironmentManifest(TypedDict):
 
 
 class PullResult(TypedDict):
-    """The installed environment. Changed is false where it was already current and sound. PreviousOrigin is the
-    origin of the one that was installed before, if any: where a tag moved, it differs from the new one's."""
+    """The installed environment. Changed is false where it was already current. PreviousOrigin is the origin of
+    the one that was installed before, if any: where a tag moved, it differs from the new one's."""
 
     changed: bool
-    repaired: NotRequired[bool]
     previous_origin: NotRequired[str]
     phases: list[PullPhase]
     environment: EnvironmentManifest
@@ -168,6 +166,7 @@ class RunResult(Output):
     mem_mib: int
     accelerator: Accelerator
     confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class VM(TypedDict):
@@ -189,6 +188,7 @@ class VM(TypedDict):
     accelerator: Accelerator
     confinement: NotRequired[str]
     vmm_confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class DeleteResult(TypedDict):
@@ -297,6 +297,7 @@ class Task(TypedDict):
     accelerator: Accelerator
     confinement: NotRequired[str]
     vmm_confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class Everything(TypedDict):
