@@ -166,6 +166,7 @@ class RunResult(Output):
     mem_mib: int
     accelerator: Accelerator
     confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class VM(TypedDict):
@@ -187,6 +188,7 @@ class VM(TypedDict):
     accelerator: Accelerator
     confinement: NotRequired[str]
     vmm_confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class DeleteResult(TypedDict):
@@ -295,6 +297,7 @@ class Task(TypedDict):
     accelerator: Accelerator
     confinement: NotRequired[str]
     vmm_confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class Everything(TypedDict):
