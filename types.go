@@ -120,6 +120,8 @@ type RunInVMResult struct {
 	Accelerator string `json:"accelerator"`
 	// Confinement says what is confined and what is not, where the host stood in for a guest.
 	Confinement string `json:"confinement,omitempty"`
+	// Warnings are what the host may not be able to keep of what was asked for.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // CreateVMRequest asks for a VM that is not started yet.
@@ -151,6 +153,8 @@ type VM struct {
 	Confinement     string            `json:"confinement,omitempty"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
+	// Warnings are what the host may not be able to keep of what was asked for.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // ExecVMRequest asks for one command in a started VM, which is removed afterwards.
@@ -212,6 +216,8 @@ type Task struct {
 	Confinement     string            `json:"confinement,omitempty"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
+	// Warnings are what the host may not be able to keep of what was asked for.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // LastCommand is the newest command of a task.
