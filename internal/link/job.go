@@ -1,12 +1,13 @@
 package link
 
-// The operations on background commands, which a supervisor answers: commands that go on when who started them
-// goes, whose output is kept on disk. The record of one is its VM's to keep, and crosses the link as it is.
+// The operations on background commands, which a supervisor answers: commands that go on when who started
+// them goes, whose output is kept on disk. The record of one is its VM's to keep, and crosses the link as it
+// is.
 const (
-	OpJobStart  Op = "job_start"  // JobStart -> the command's record; of a service, once it is ready or has failed
+	OpJobStart  Op = "job_start"  // JobStart -> the record; of a service, once it is ready or has failed
 	OpJobList   Op = "job_list"   // Empty -> records
 	OpJobRead   Op = "job_read"   // JobRead -> JobOutput
-	OpJobAttach Op = "job_attach" // JobAttach, stdin and resize -> stdout and stderr data, the record at its end
+	OpJobAttach Op = "job_attach" // JobAttach, stdin -> stdout and stderr data, the record at its end
 	OpJobWrite  Op = "job_write"  // JobWrite -> Empty
 	OpJobSignal Op = "job_signal" // Signal -> Empty
 	OpJobResize Op = "job_resize" // Resize -> Empty
@@ -50,7 +51,8 @@ type Service struct {
 	Resume      bool  `json:"resume"`       // it is started again when its VM is
 }
 
-// Ready says what tells that a service is ready: at most one of these. If none is set it is ready once it runs.
+// Ready says what tells that a service is ready: at most one of these. If none is set it is ready once it
+// runs.
 type Ready struct {
 	HTTP    string `json:"http,omitempty"` // PORT or PORT/PATH that answers with a status below 400
 	TCP     int    `json:"tcp,omitempty"`  // port that somebody listens on
@@ -59,8 +61,8 @@ type Ready struct {
 	Command string `json:"command,omitempty"`
 }
 
-// JobRead asks for output from a byte on. It waits for the first of it, for WaitMS at most, and then until nothing more
-// comes for IdleMS, within the same time.
+// JobRead asks for output from a byte on. It waits for the first of it, for WaitMS at most, and then until
+// nothing more comes for IdleMS, within the same time.
 type JobRead struct {
 	ID     string `json:"id"`
 	From   int64  `json:"from"`
@@ -72,9 +74,9 @@ type JobRead struct {
 // JobOutput answers JobRead.
 type JobOutput struct {
 	Pieces []JobPiece `json:"pieces"`
-	From   int64      `json:"from"` // number of the first byte given; greater than asked for if that was dropped
+	From   int64      `json:"from"` // number of the first byte given: greater if what was asked for is gone
 	Next   int64      `json:"next"` // where to go on
-	Job    any        `json:"job"`  // the record
+	Job    any        `json:"job"`  // the record, to be decoded into what stands here
 }
 
 // JobPiece is a part of an output.
@@ -83,8 +85,8 @@ type JobPiece struct {
 	Data   []byte `json:"data"`
 }
 
-// JobAttach asks for a command's output as it comes, from a byte on, and passes input on. Several may be attached. The
-// end of one ends nothing.
+// JobAttach asks for a command's output as it comes, from a byte on, and passes input on. Several may be
+// attached. The end of one ends nothing.
 type JobAttach struct {
 	ID    string `json:"id"`
 	From  int64  `json:"from"`  // -1 is what comes from now on

@@ -70,7 +70,8 @@ func SaveJob(dir string, j Job) error {
 // RemoveJob removes a job with its output.
 func RemoveJob(dir, id string) error { return os.RemoveAll(JobDir(dir, id)) }
 
-// Jobs reads the records of all jobs, in the order in which they were started. What cannot be read is left out.
+// Jobs reads the records of all jobs, in the order in which they were started. What cannot be read is left
+// out.
 func Jobs(dir string) ([]Job, error) {
 	entries, err := os.ReadDir(filepath.Join(dir, JobsDir))
 	if errors.Is(err, fs.ErrNotExist) {

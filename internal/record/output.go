@@ -34,8 +34,8 @@ type Piece struct {
 	Data   []byte
 }
 
-// Output is the output of one background command on disk. Its bytes are numbered from 0, both streams together, in the
-// order in which they came; the oldest are dropped. It is safe for concurrent use.
+// Output is the output of one background command on disk. Its bytes are numbered from 0, both streams
+// together, in the order in which they came; the oldest are dropped. It is safe for concurrent use.
 type Output struct {
 	dir string
 
@@ -57,8 +57,8 @@ type segment struct {
 // mark is a place in a segment at which a piece begins.
 type mark struct{ offset, at int64 }
 
-// OpenOutput opens the output that a directory has, or will have. Whoever does must Close it. What a writer that
-// was killed has left of a piece is cut off.
+// OpenOutput opens the output that a directory has, or will have. Whoever does must Close it. What a writer
+// that was killed has left of a piece is cut off.
 func OpenOutput(dir string) (*Output, error) {
 	o := &Output{dir: dir, changed: make(chan struct{})}
 	names, err := filepath.Glob(filepath.Join(dir, segmentPrefix+"*"))
@@ -174,8 +174,9 @@ func (o *Output) Bounds() (begin, end int64) {
 	return begin, o.end
 }
 
-// Read gives the pieces from a byte on, of limit bytes at most together, and the number of the first byte that
-// it has given, which is greater than the one asked for if what is before was dropped. There may be none yet.
+// Read gives the pieces from a byte on, of limit bytes at most together, and the number of the first byte
+// that it has given, which is greater than the one asked for if what is before was dropped. There may be none
+// yet.
 func (o *Output) Read(from int64, limit int) (pieces []Piece, at int64, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -75,7 +75,8 @@ func TestOutput(t *testing.T) {
 	}
 	got, at := all(t, o, 0, 100_000)
 	begin, end := o.Bounds()
-	if at != begin || end != int64(len(want)) || !bytes.Equal(got, want[begin:]) || len(got) < segmentLimit-maxPiece {
+	if at != begin || end != int64(len(want)) || !bytes.Equal(got, want[begin:]) ||
+		len(got) < segmentLimit-maxPiece {
 		t.Errorf("%d bytes from %d, bounds %d and %d", len(got), at, begin, end)
 	}
 	var size int64

@@ -18,7 +18,8 @@ func (s *supervisor) handle(
 ) (any, error) {
 	switch req.Op {
 	case link.OpStart, link.OpStop, link.OpSeeded, link.OpExec, link.OpAttach, link.OpImport, link.OpExport,
-		link.OpSync, link.OpWarm, link.OpJobStart, link.OpJobRead, link.OpJobAttach, link.OpJobWrite, link.OpJobStop:
+		link.OpSync, link.OpWarm, link.OpJobStart, link.OpJobRead, link.OpJobAttach, link.OpJobWrite,
+		link.OpJobStop:
 		defer s.hold()()
 	}
 	switch req.Op {

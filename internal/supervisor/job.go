@@ -39,15 +39,25 @@ type job struct {
 
 var errStopped = errors.New("the command was stopped")
 
+// refuse words why something cannot be done.
+func refuse(code link.Code, format string, args ...any) error {
+	return &link.Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
 func newJob(s *supervisor, p link.JobStart) (*job, error) {
 	if p.Name != "" && !link.ValidCommandID(p.Name) {
-		return nil, &link.Error{Code: link.CodeInvalid, Message: fmt.Sprintf("%q cannot be a command's name", p.Name)}
+		return nil, refuse(link.CodeInvalid, "%q cannot be a command's name", p.Name)
 	}
 	spec, err := json.Marshal(p)
 	if err != nil {
 		return nil, err
 	}
-	j := &job{s: s, spec: p, done: make(chan struct{}), settled: make(chan struct{})}
+	j := &job{
+		s:       s,
+		spec:    p,
+		done:    make(chan struct{}),
+		settled: make(chan struct{}),
+	}
 	j.over, j.end = context.WithCancelCause(context.Background())
 	j.rec = record.Job{
 		Kind:      p.Kind,
@@ -133,7 +143,8 @@ func (j *job) once(ctx context.Context, g *running) (link.ExecResult, error) {
 	}
 	j.mu.Unlock()
 	if err != nil && context.Cause(ctx) != nil {
-		return link.ExecResult{ExitCode: record.InterruptedExit, DurationMS: time.Since(began).Milliseconds()}, nil
+		took := time.Since(began).Milliseconds()
+		return link.ExecResult{ExitCode: record.InterruptedExit, DurationMS: took}, nil
 	}
 	if err != nil {
 		return link.ExecResult{ExitCode: record.InterruptedExit}, g.Lost(err)
@@ -219,7 +230,7 @@ func (j *job) current() (g *running, id string, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.inGuest == "" {
-		return nil, "", &link.Error{Code: link.CodeState, Message: fmt.Sprintf("%q does not run", j.rec.ID)}
+		return nil, "", refuse(link.CodeState, "%q does not run", j.rec.ID)
 	}
 	return j.guest, j.inGuest, nil
 }
@@ -247,13 +258,13 @@ func (j *job) input(p []byte, end bool) error {
 	j.mu.Unlock()
 	switch {
 	case !running:
-		return &link.Error{Code: link.CodeState, Message: fmt.Sprintf("%q does not run", j.rec.ID)}
+		return refuse(link.CodeState, "%q does not run", j.rec.ID)
 	case keys == nil:
-		return &link.Error{Code: link.CodeState, Message: fmt.Sprintf("%q takes no input", j.rec.ID)}
+		return refuse(link.CodeState, "%q takes no input", j.rec.ID)
 	}
 	if len(p) > 0 {
 		if _, err := keys.Write(p); err != nil {
-			return &link.Error{Code: link.CodeState, Message: fmt.Sprintf("%q takes no more input", j.rec.ID)}
+			return refuse(link.CodeState, "%q takes no more input", j.rec.ID)
 		}
 	}
 	if end {

@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -112,8 +111,8 @@ func (s *supervisor) addJob(p link.JobStart, g *running) (*job, error) {
 	return j, nil
 }
 
-// makeRoom forgets an ended command of the same name, and the oldest ended ones if there are too many. The caller
-// holds the jobs' mu.
+// makeRoom forgets an ended command of the same name, and the oldest ended ones if there are too many. The
+// caller holds the jobs' mu.
 func (s *supervisor) makeRoom(name string) error {
 	live, ended := 0, 0
 	for _, j := range s.jobs.all {
@@ -122,12 +121,11 @@ func (s *supervisor) makeRoom(name string) error {
 			continue
 		}
 		if live++; name != "" && j.rec.ID == name {
-			return &link.Error{Code: link.CodeState, Message: fmt.Sprintf("%q runs already", name)}
+			return refuse(link.CodeState, "%q runs already", name)
 		}
 	}
 	if live >= maxJobs {
-		return &link.Error{Code: link.CodeLimit,
-			Message: fmt.Sprintf("%d background commands run in the task, the limit", live)}
+		return refuse(link.CodeLimit, "%d background commands run in the task, the limit", live)
 	}
 	s.jobs.all = slices.DeleteFunc(s.jobs.all, func(j *job) bool {
 		if !j.snapshot().Ended() || ended < maxEndedJobs && j.rec.ID != name {
@@ -151,7 +149,12 @@ func (s *supervisor) loadJobs() error {
 	s.jobs.mu.Lock()
 	defer s.jobs.mu.Unlock()
 	for _, rec := range found {
-		j := &job{s: s, rec: rec, done: make(chan struct{}), settled: make(chan struct{})}
+		j := &job{
+			s:       s,
+			rec:     rec,
+			done:    make(chan struct{}),
+			settled: make(chan struct{}),
+		}
 		close(j.done)
 		close(j.settled)
 		if !rec.Ended() {
@@ -195,7 +198,7 @@ func (s *supervisor) job(id string) (*job, error) {
 			return j, nil
 		}
 	}
-	return nil, &link.Error{Code: link.CodeNotFound, Message: fmt.Sprintf("there is no command %q in the task", id)}
+	return nil, refuse(link.CodeNotFound, "there is no command %q in the task", id)
 }
 
 func (s *supervisor) listJobs() []record.Job {

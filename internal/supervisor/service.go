@@ -28,7 +28,8 @@ const (
 	stopGrace    = 5 * time.Second
 )
 
-// serve keeps a service running: it is started again when it fails, if that is wanted, each time a little later.
+// serve keeps a service running: it is started again when it fails, if that is wanted, each time a little
+// later.
 func (j *job) serve(g *running) (link.ExecResult, error) {
 	backoff := firstBackoff
 	for failures := 0; ; failures++ {
@@ -148,7 +149,7 @@ func (j *job) probe(g *running) (func(context.Context) error, error) {
 		port, path, _ := strings.Cut(ready.HTTP, "/")
 		n, err := strconv.Atoi(port)
 		if err != nil {
-			return nil, &link.Error{Code: link.CodeInvalid, Message: fmt.Sprintf("%q names no port", ready.HTTP)}
+			return nil, refuse(link.CodeInvalid, "%q names no port", ready.HTTP)
 		}
 		return func(ctx context.Context) error { return probeHTTP(ctx, g, n, "/"+path) }, nil
 	case ready.TCP != 0:
@@ -164,11 +165,13 @@ func (j *job) probe(g *running) (func(context.Context) error, error) {
 			return probeExec(ctx, g, link.Exec{Argv: []string{"test", "-e", ready.File}})
 		}, nil
 	case ready.Command != "":
-		return func(ctx context.Context) error { return probeExec(ctx, g, link.Exec{Command: ready.Command}) }, nil
+		return func(ctx context.Context) error {
+			return probeExec(ctx, g, link.Exec{Command: ready.Command})
+		}, nil
 	case ready.Log != "":
 		pattern, err := regexp.Compile(ready.Log)
 		if err != nil {
-			return nil, &link.Error{Code: link.CodeInvalid, Message: fmt.Sprintf("%q is no pattern: %v", ready.Log, err)}
+			return nil, refuse(link.CodeInvalid, "%q is no pattern: %v", ready.Log, err)
 		}
 		watch := newLineWatch(pattern)
 		j.mu.Lock()
@@ -191,7 +194,8 @@ func probeExec(ctx context.Context, g *running, e link.Exec) error {
 	return err
 }
 
-// probeHTTP asks a server on the guest's loopback. Its answer is a guest's: no more of it is read than its head.
+// probeHTTP asks a server on the guest's loopback. Its answer is a guest's: no more of it is read than its
+// head.
 func probeHTTP(ctx context.Context, g *running, port int, path string) error {
 	transport := &http.Transport{
 		DisableKeepAlives:      true,
@@ -208,7 +212,8 @@ func probeHTTP(ctx context.Context, g *running, port int, path string) error {
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://localhost:%d%s", port, path), nil)
+	url := fmt.Sprintf("http://localhost:%d%s", port, path)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}

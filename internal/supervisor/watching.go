@@ -44,7 +44,8 @@ func (s *supervisor) readJob(ctx context.Context, p link.JobRead) (any, error) {
 		p.From = max(0, end+p.From) // from the end
 	}
 	if p.WaitMS > 0 {
-		limited, cancel := context.WithTimeout(ctx, min(time.Duration(p.WaitMS)*time.Millisecond, maxJobTimeout))
+		wait := min(time.Duration(p.WaitMS)*time.Millisecond, maxJobTimeout)
+		limited, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
 		out.Await(limited, p.From)
 		if p.IdleMS > 0 {
@@ -64,7 +65,12 @@ func (s *supervisor) readJob(ctx context.Context, p link.JobRead) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := link.JobOutput{From: from, Next: from, Pieces: make([]link.JobPiece, len(pieces)), Job: j.snapshot()}
+	answer := link.JobOutput{
+		From:   from,
+		Next:   from,
+		Pieces: make([]link.JobPiece, len(pieces)),
+		Job:    j.snapshot(),
+	}
 	for i, piece := range pieces {
 		answer.Pieces[i] = link.JobPiece(piece)
 		answer.Next += int64(len(piece.Data))
