@@ -31,9 +31,12 @@ func TestRoundTrip(t *testing.T) {
 		var again bytes.Buffer
 		_, err = Pack(t.Context(), &again, root, Limits{})
 		check(rt, err)
-		if !bytes.Equal(again.Bytes(), b.Bytes()) {
-			rt.Error("packing what was extracted gives something else")
-		}
+		// The stream may be another, since zeros have become holes; what it makes is not.
+		third := t.TempDir()
+		defer open(t, third)
+		_, err = Extract(t.Context(), &again, options(third))
+		check(rt, err)
+		same(rt, list(rt, third), list(rt, source))
 	})
 }
 
@@ -176,7 +179,7 @@ func FuzzPack(f *testing.F) {
 		o.MaxBytes, o.MaxEntries = l.MaxBytes, l.MaxEntries
 		got, err := Extract(t.Context(), &out, o)
 		want.Mode = ""
-		if err != nil || got != want {
+		if err != nil || got.Entries != want.Entries || got.Bytes != want.Bytes {
 			t.Errorf("extracted %+v of %+v: %v", got, want, err)
 		}
 	})
