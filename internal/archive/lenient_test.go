@@ -88,7 +88,8 @@ func TestHoles(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Pack(t.Context(), &bytes.Buffer{}, saved(t, "a.tar", sparseTar(1<<40-1)), Limits{}); !errors.Is(err, ErrLimit) {
+	huge := saved(t, "a.tar", sparseTar(1<<40-1))
+	if _, err := Pack(t.Context(), &bytes.Buffer{}, huge, Limits{}); !errors.Is(err, ErrLimit) {
 		t.Errorf("a hole of a TiB: %v", err)
 	}
 }
@@ -154,11 +155,13 @@ func TestOwners(t *testing.T) {
 // A single file, and a link that is not followed.
 func TestPackPath(t *testing.T) {
 	dir := t.TempDir()
-	check(t, os.WriteFile(filepath.Join(dir, "a"), []byte("one"), 0o600), os.Symlink("/etc/passwd", filepath.Join(dir, "l")))
+	check(t, os.WriteFile(filepath.Join(dir, "a"), []byte("one"), 0o600),
+		os.Symlink("/etc/passwd", filepath.Join(dir, "l")))
 	root := t.TempDir()
 	for from, as := range map[string]string{"a": "b", "l": "link"} {
 		var b bytes.Buffer
-		_, err := PackPath(context.Background(), &b, filepath.Join(dir, from), PackOptions{Name: as, Links: LinksAny})
+		_, err := PackPath(context.Background(), &b, filepath.Join(dir, from),
+			PackOptions{Name: as, Links: LinksAny})
 		check(t, err)
 		o := options(root)
 		o.Links = LinksAny

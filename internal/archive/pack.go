@@ -29,8 +29,8 @@ type PackOptions struct {
 	Links Links
 	// Skip tells of an entry of a directory that it stays behind, without a word.
 	Skip func(path string, isDir bool) bool
-	// Name is that of a single file, or what stands for a directory, in the stream. A directory without one is packed as
-	// what is in it.
+	// Name is that of a single file, or what stands for a directory, in the stream. A directory without
+	// one is packed as what is in it.
 	Name string
 	// Owners carries who owns the entries.
 	Owners bool
@@ -41,8 +41,8 @@ func PackWith(ctx context.Context, w io.Writer, source string, o PackOptions) (S
 	return pack(ctx, w, o, func(p *packer) error { return p.source(source) })
 }
 
-// PackPath packs a file of any kind, or a directory, by its own name or another. Of the path itself only the last name is
-// not followed if it is a link.
+// PackPath packs a file of any kind, or a directory, by its own name or another. Of the path itself only
+// the last name is not followed if it is a link.
 func PackPath(ctx context.Context, w io.Writer, name string, o PackOptions) (Summary, error) {
 	return pack(ctx, w, o, func(p *packer) error { return p.path(name) })
 }

@@ -101,7 +101,8 @@ func isSparse(h *tar.Header) bool {
 	return false
 }
 
-// sparse packs a file with holes by way of a temporary one: where they are is known only when it has been read.
+// sparse packs a file with holes by way of a temporary one: where they are is known only when it has been
+// read.
 func (p *packer) sparse(tr *tar.Reader, e *entry) error {
 	f, err := os.CreateTemp("", "pyro-sparse-")
 	if err != nil {

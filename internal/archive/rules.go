@@ -44,8 +44,8 @@ type rules struct {
 	links   Links
 }
 
-// Links says which targets a symbolic link may have. None is ever followed, here or there: it is about what the links
-// are good for where they arrive.
+// Links says which targets a symbolic link may have. None is ever followed, here or there: it is about
+// what the links are good for where they arrive.
 type Links int
 
 // The kinds of targets.
