@@ -44,7 +44,7 @@ func newTaskCreate(a *app) *cobra.Command {
 			if task.TTLSeconds > 0 {
 				a.remark("%s is removed when it is idle for %s (--ttl-seconds, pyro task extend)",
 					task.TaskID,
-					time.Duration(task.TTLSeconds)*time.Second)
+					span(time.Duration(task.TTLSeconds)*time.Second))
 			}
 			return a.print(task, func(w io.Writer) { fmt.Fprintln(w, task.TaskID) })
 		},
