@@ -136,7 +136,7 @@ func (p *Pyro) seed(ctx context.Context, s *instances.Session, from seeding) (re
 		Links:       int(options.Links),
 	}
 	pack := func(ctx context.Context, w io.Writer) (archive.Summary, error) {
-		return archive.PackWith(ctx, w, from.source, options)
+		return archive.Pack(ctx, w, from.source, options)
 	}
 	result, sent, err := p.send(ctx, s, into, from.progress, pack)
 	var source *sourceError

@@ -130,7 +130,12 @@ func split(path string) (above, base string) {
 func (x *extractor) dir(path string) (int, error) {
 	return x.dirs.open(path, func(dir int, base, path string) error {
 		uid, gid := x.owner(0, 0)
-		x.later = append(x.later, attributes{path: path, mode: 0o755, uid: uid, gid: gid})
+		x.later = append(x.later, attributes{
+			path: path,
+			mode: 0o755,
+			uid:  uid,
+			gid:  gid,
+		})
 		return x.mkdir(dir, base)
 	})
 }

@@ -27,7 +27,7 @@ func TestLenient(t *testing.T) {
 	o := PackOptions{Lenient: true, Links: LinksAbsolute,
 		Skip: func(path string, isDir bool) bool { return path == "skipped" && isDir }}
 	var b bytes.Buffer
-	sum, err := PackWith(t.Context(), &b, source, o)
+	sum, err := Pack(t.Context(), &b, source, o)
 	check(t, err)
 	var left []string
 	for _, l := range sum.Left.Names {
@@ -38,15 +38,15 @@ func TestLenient(t *testing.T) {
 	if sum.Left.Count != 3 {
 		t.Errorf("%d left out", sum.Left.Count)
 	}
-	for _, links := range []Links{LinksInside, LinksAbsolute} {
+	for _, links := range []Links{linksInside, LinksAbsolute} {
 		root := t.TempDir()
 		to := options(root)
 		to.Links = links
 		_, err := Extract(t.Context(), bytes.NewReader(b.Bytes()), to)
-		if (err != nil) != (links == LinksInside) {
+		if (err != nil) != (links == linksInside) {
 			t.Errorf("links %d: %v", links, err)
 		}
-		if links == LinksInside {
+		if links == linksInside {
 			continue
 		}
 		target, err := os.Readlink(filepath.Join(root, ".venv/bin/python3"))
@@ -57,7 +57,7 @@ func TestLenient(t *testing.T) {
 			t.Errorf("what was to stay behind came along: %v", err)
 		}
 	}
-	if _, err := Pack(t.Context(), &b, source, Limits{}); err == nil {
+	if _, err := strictly(t.Context(), &b, source, Limits{}); err == nil {
 		t.Error("strictly it was taken")
 	}
 }
@@ -73,7 +73,7 @@ func TestHoles(t *testing.T) {
 	for name, source := range map[string]string{"directory": dir, "tar": saved(t, "a.tar", sparseTar(size))} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
-			sum, err := Pack(t.Context(), &b, source, Limits{})
+			sum, err := strictly(t.Context(), &b, source, Limits{})
 			check(t, err)
 			if sum.Bytes != size || b.Len() > 1<<20 {
 				t.Errorf("%d bytes became %d on the way", sum.Bytes, b.Len())
@@ -89,7 +89,7 @@ func TestHoles(t *testing.T) {
 		})
 	}
 	huge := saved(t, "a.tar", sparseTar(1<<40-1))
-	if _, err := Pack(t.Context(), &bytes.Buffer{}, huge, Limits{}); !errors.Is(err, ErrLimit) {
+	if _, err := strictly(t.Context(), &bytes.Buffer{}, huge, Limits{}); !errors.Is(err, ErrLimit) {
 		t.Errorf("a hole of a TiB: %v", err)
 	}
 }
@@ -138,7 +138,7 @@ func TestOwners(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(source, "a"), nil, 0o644),
 		os.Chmod(filepath.Join(source, "a"), 0o755|os.ModeSetuid))
 	var b bytes.Buffer
-	_, err := PackPath(t.Context(), &b, source, PackOptions{Owners: true, Name: "x"})
+	_, err := packPath(t.Context(), &b, source, PackOptions{Owners: true, Name: "x"})
 	check(t, err)
 	root := t.TempDir()
 	o := options(root)
@@ -160,7 +160,7 @@ func TestPackPath(t *testing.T) {
 	root := t.TempDir()
 	for from, as := range map[string]string{"a": "b", "l": "link"} {
 		var b bytes.Buffer
-		_, err := PackPath(context.Background(), &b, filepath.Join(dir, from),
+		_, err := packPath(context.Background(), &b, filepath.Join(dir, from),
 			PackOptions{Name: as, Links: LinksAny})
 		check(t, err)
 		o := options(root)

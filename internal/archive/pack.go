@@ -12,14 +12,6 @@ import (
 	"syscall"
 )
 
-// Pack streams source, a directory or a .tar, .tar.gz or .tgz file, to w for Extract: of each entry its kind,
-// path, permissions, time of change, content and link. It refuses what the contract's "Seeding a workspace"
-// does, with a RefusedError that names the entry. What was written before an error is not to be used; an
-// error does not name the source.
-func Pack(ctx context.Context, w io.Writer, source string, l Limits) (Summary, error) {
-	return PackWith(ctx, w, source, PackOptions{Limits: l})
-}
-
 // PackOptions change what is carried.
 type PackOptions struct {
 	Limits Limits
@@ -36,23 +28,18 @@ type PackOptions struct {
 	Owners bool
 }
 
-// PackWith is Pack with options.
-func PackWith(ctx context.Context, w io.Writer, source string, o PackOptions) (Summary, error) {
+// Pack streams source, a directory or a .tar, .tar.gz or .tgz file, to w for Extract: of each entry its kind,
+// path, permissions, time of change, content and link. It refuses what the contract's "Seeding a workspace"
+// does, with a RefusedError that names the entry. What was written before an error is not to be used; an
+// error does not name the source.
+func Pack(ctx context.Context, w io.Writer, source string, o PackOptions) (Summary, error) {
 	return pack(ctx, w, o, func(p *packer) error { return p.source(source) })
 }
 
-// PackPath packs a file of any kind, or a directory, by its own name or another. Of the path itself only
+// packPath packs a file of any kind, or a directory, by its own name or another. Of the path itself only
 // the last name is not followed if it is a link.
-func PackPath(ctx context.Context, w io.Writer, name string, o PackOptions) (Summary, error) {
+func packPath(ctx context.Context, w io.Writer, name string, o PackOptions) (Summary, error) {
 	return pack(ctx, w, o, func(p *packer) error { return p.path(name) })
-}
-
-// PackTar packs what is in a tar, uncompressed.
-func PackTar(ctx context.Context, w io.Writer, tar io.Reader, o PackOptions) (Summary, error) {
-	return pack(ctx, w, o, func(p *packer) error {
-		p.sum.Mode, p.links = ModeArchive, o.Links
-		return p.archive(tar, false)
-	})
 }
 
 func pack(ctx context.Context, w io.Writer, o PackOptions, source func(*packer) error) (Summary, error) {

@@ -50,7 +50,7 @@ type Links int
 
 // The kinds of targets.
 const (
-	LinksInside   Links = iota // those that stay in the tree, or go to the Destination
+	linksInside   Links = iota // those that stay in the tree, or go to the Destination
 	LinksAbsolute              // and every absolute one, which means a path of the guest's
 	LinksAny                   // all: what is carried is a part of a system
 )
