@@ -98,7 +98,8 @@ func TestRefused(t *testing.T) {
 			if test.archive != nil {
 				_, got["pack"] = strictly(t.Context(), io.Discard, saved(t, "a.tar", test.archive),
 					Limits{})
-				_, got["gzip"] = strictly(t.Context(), io.Discard, saved(t, "a.tar.gz", gzipped(t, test.archive)),
+				_, got["gzip"] = strictly(t.Context(), io.Discard, saved(t, "a.tar.gz",
+					gzipped(t, test.archive)),
 					Limits{})
 			}
 			if test.stream != nil {
