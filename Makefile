@@ -99,10 +99,11 @@ dist/third-party-licenses:
 dist: build man dist/third-party-licenses
 	./tools/dist $(VERSION) $(GOARCH)
 
-# bench measures starts beside the tools of bench-setup, and what the faces cost; make bench-compare OLD.json NEW.json shows
-# regressions.
+# bench measures starts, many VMs and computing beside the tools of bench-setup, draws it, and tells what the faces cost;
+# make bench-compare OLD.json NEW.json shows regressions.
 bench: build
 	python3 bench/start.py
+	python3 bench/work.py
 	python3 bench/plot.py
 	python3 bench/faces.py
 
