@@ -255,8 +255,11 @@ func mountRoot() (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := mountAll([]mount{{"overlay", newRoot, "overlay", 0,
-		"redirect_dir=off,metacopy=off,lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"}}); err != nil {
+	// With redirect_dir a directory of the image can be renamed, as npm and others do without a way to copy it instead;
+	// the exporter knows what such a one is.
+	options := "redirect_dir=on,metacopy=off,lowerdir=" + baseDir +
+		",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"
+	if err := mountAll([]mount{{"overlay", newRoot, "overlay", 0, options}}); err != nil {
 		return nil, err
 	}
 	return upper, nil
