@@ -81,7 +81,7 @@ type Output struct {
 	TimedOut        bool   `json:"timed_out,omitempty"`
 	DurationMS      int64  `json:"duration_ms"`
 	ExecutionMode   string `json:"execution_mode"`
-	// Notice is pyro's own word on how the command ended (a time-out, guest memory or disk exhausted), or "".
+	// Notice is pyro's own word on how the command ended (a timeout, guest memory or disk exhausted), or "".
 	Notice string `json:"notice,omitempty"`
 	// Cause is what Notice is about, for programs: timeout, guest_memory, guest_disk, host_disk, and for a command that was
 	// interrupted also caller_gone, guest_ended, guest_stuck, panic, killed, stopped, protocol. Empty is none of them.
