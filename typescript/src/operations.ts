@@ -426,6 +426,14 @@ export interface LogsTaskRequest {
   max_bytes?: number | undefined;
 }
 
+/** ExtendTaskRequest asks for a task to be kept for longer. */
+export interface ExtendTaskRequest {
+  /** The task's id or name. */
+  task_id: string;
+  /** Idle TTL from now on, in seconds; left out: as long as before. */
+  ttl_seconds?: number | undefined;
+}
+
 /** Command is the record of a background command. Kind is command, shell or service. State is running,
  * exited, stopped (it was asked to end) or interrupted (its guest ended), and of a service also starting,
  * ready, backoff (it is about to be started again) and failed. */
@@ -588,12 +596,48 @@ export interface StopCommandRequest extends CommandRequest {
   grace_seconds?: number | undefined;
 }
 
-/** ExtendTaskRequest asks for a task to be kept for longer. */
-export interface ExtendTaskRequest {
-  /** The task's id or name. */
+/** ForwardedPort is a port of the host that leads to one in a task. */
+export interface ForwardedPort {
   task_id: string;
-  /** Idle TTL from now on, in seconds; left out: as long as before. */
-  ttl_seconds?: number | undefined;
+  host_ip: string;
+  host_port: number;
+  guest_port: number;
+  udp: boolean;
+  stays: boolean;
+  connections: number;
+}
+
+/** ForwardPortRequest asks for a port of the host that leads to a server in a task, on whichever of the
+ * guest's addresses it listens, 127.0.0.1 and ::1 too. It needs no network in the task. */
+export interface ForwardPortRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The host's address to listen on; 127.0.0.1 if left out. */
+  host_ip?: string | undefined;
+  /** The host's port; 0 is one that is free. */
+  host_port?: number | undefined;
+  /** The port of the server in the task. */
+  guest_port: number;
+  /** Forward datagrams in place of connections. */
+  udp?: boolean | undefined;
+}
+
+/** ListForwardsResult is a task's forwarded ports. */
+export interface ListForwardsResult {
+  task_id: string;
+  forwards: Array<ForwardedPort>;
+}
+
+/** UnforwardPortRequest names a forwarded port of the host. */
+export interface UnforwardPortRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The host's address; 127.0.0.1 if left out. */
+  host_ip?: string | undefined;
+  /** The host's port. */
+  host_port: number;
+  /** A port of datagrams. */
+  udp?: boolean | undefined;
 }
 
 /** What may be asked of pyro. */
@@ -699,6 +743,26 @@ export abstract class Operations {
     return (await this.call("logs_task", params, options)) as LogsTaskResult;
   }
 
+  /** Begin a task's idle TTL anew, with another length if one is given. */
+  async extendTask(params: ExtendTaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("extend_task", params, options)) as Task;
+  }
+
+  /** End a task's guest and keep its files; the next command starts it again. */
+  async stopTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("stop_task", params, options)) as Task;
+  }
+
+  /** Start a stopped task. */
+  async startTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("start_task", params, options)) as Task;
+  }
+
+  /** End a task and remove all that it kept. */
+  async deleteTask(params: TaskRequest, options: CallOptions = {}): Promise<DeleteResult> {
+    return (await this.call("delete_task", params, options)) as DeleteResult;
+  }
+
   /** Start a command in the background of a task; it goes on when the caller goes. */
   async startCommand(params: StartCommandRequest, options: CallOptions = {}): Promise<Command> {
     return (await this.call("start_command", params, options)) as Command;
@@ -759,23 +823,18 @@ export abstract class Operations {
     return (await this.call("stop_command", params, options)) as Command;
   }
 
-  /** Begin a task's idle TTL anew, with another length if one is given. */
-  async extendTask(params: ExtendTaskRequest, options: CallOptions = {}): Promise<Task> {
-    return (await this.call("extend_task", params, options)) as Task;
+  /** Open a port of the host that leads to a server in a task. */
+  async forwardPort(params: ForwardPortRequest, options: CallOptions = {}): Promise<ForwardedPort> {
+    return (await this.call("forward_port", params, options)) as ForwardedPort;
   }
 
-  /** End a task's guest and keep its files; the next command starts it again. */
-  async stopTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
-    return (await this.call("stop_task", params, options)) as Task;
+  /** List the ports of the host that lead into a task. */
+  async listForwards(params: TaskRequest, options: CallOptions = {}): Promise<ListForwardsResult> {
+    return (await this.call("list_forwards", params, options)) as ListForwardsResult;
   }
 
-  /** Start a stopped task. */
-  async startTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
-    return (await this.call("start_task", params, options)) as Task;
-  }
-
-  /** End a task and remove all that it kept. */
-  async deleteTask(params: TaskRequest, options: CallOptions = {}): Promise<DeleteResult> {
-    return (await this.call("delete_task", params, options)) as DeleteResult;
+  /** Close a port of the host that leads into a task. */
+  async unforwardPort(params: UnforwardPortRequest, options: CallOptions = {}): Promise<ForwardedPort> {
+    return (await this.call("unforward_port", params, options)) as ForwardedPort;
   }
 }

@@ -17,7 +17,9 @@ from .types import (
     EnvironmentManifest,
     Environments,
     Everything,
+    ForwardedPort,
     ListCommandsResult,
+    ListForwardsResult,
     NetworkInfo,
     PruneResult,
     PullResult,
@@ -342,6 +344,49 @@ class Operations(Calls):
             follow=True if on_event else None,
         ))
 
+    def extend_task(
+        self,
+        task_id: str,
+        *,
+        ttl_seconds: int | None = None,
+    ) -> Task:
+        """Begin a task's idle TTL anew, with another length if one is given."""
+        return cast(Task, self._call(
+            "extend_task",
+            task_id=task_id,
+            ttl_seconds=ttl_seconds,
+        ))
+
+    def stop_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """End a task's guest and keep its files; the next command starts it again."""
+        return cast(Task, self._call(
+            "stop_task",
+            task_id=task_id,
+        ))
+
+    def start_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Start a stopped task."""
+        return cast(Task, self._call(
+            "start_task",
+            task_id=task_id,
+        ))
+
+    def delete_task(
+        self,
+        task_id: str,
+    ) -> DeleteResult:
+        """End a task and remove all that it kept."""
+        return cast(DeleteResult, self._call(
+            "delete_task",
+            task_id=task_id,
+        ))
+
     def start_command(
         self,
         task_id: str,
@@ -561,45 +606,48 @@ class Operations(Calls):
             grace_seconds=grace_seconds,
         ))
 
-    def extend_task(
+    def forward_port(
         self,
         task_id: str,
         *,
-        ttl_seconds: int | None = None,
-    ) -> Task:
-        """Begin a task's idle TTL anew, with another length if one is given."""
-        return cast(Task, self._call(
-            "extend_task",
+        guest_port: int,
+        host_ip: str | None = None,
+        host_port: int | None = None,
+        udp: bool = False,
+    ) -> ForwardedPort:
+        """Open a port of the host that leads to a server in a task."""
+        return cast(ForwardedPort, self._call(
+            "forward_port",
             task_id=task_id,
-            ttl_seconds=ttl_seconds,
+            guest_port=guest_port,
+            host_ip=host_ip,
+            host_port=host_port,
+            udp=udp,
         ))
 
-    def stop_task(
+    def list_forwards(
         self,
         task_id: str,
-    ) -> Task:
-        """End a task's guest and keep its files; the next command starts it again."""
-        return cast(Task, self._call(
-            "stop_task",
-            task_id=task_id,
-        ))
-
-    def start_task(
-        self,
-        task_id: str,
-    ) -> Task:
-        """Start a stopped task."""
-        return cast(Task, self._call(
-            "start_task",
+    ) -> ListForwardsResult:
+        """List the ports of the host that lead into a task."""
+        return cast(ListForwardsResult, self._call(
+            "list_forwards",
             task_id=task_id,
         ))
 
-    def delete_task(
+    def unforward_port(
         self,
         task_id: str,
-    ) -> DeleteResult:
-        """End a task and remove all that it kept."""
-        return cast(DeleteResult, self._call(
-            "delete_task",
+        *,
+        host_port: int,
+        host_ip: str | None = None,
+        udp: bool = False,
+    ) -> ForwardedPort:
+        """Close a port of the host that leads into a task."""
+        return cast(ForwardedPort, self._call(
+            "unforward_port",
             task_id=task_id,
+            host_port=host_port,
+            host_ip=host_ip,
+            udp=udp,
         ))
