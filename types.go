@@ -151,6 +151,8 @@ type VM struct {
 	Metadata        map[string]string `json:"metadata"`
 	Accelerator     string            `json:"accelerator"`
 	Confinement     string            `json:"confinement,omitempty"`
+	// Warm is that the guest was started from a template.
+	Warm bool `json:"warm"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
 	// Warnings are what the host may not be able to keep of what was asked for.
@@ -214,6 +216,8 @@ type Task struct {
 	Metadata        map[string]string `json:"metadata"`
 	Accelerator     string            `json:"accelerator"`
 	Confinement     string            `json:"confinement,omitempty"`
+	// Warm is that the guest was started from a template.
+	Warm bool `json:"warm"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
 	// Warnings are what the host may not be able to keep of what was asked for.
