@@ -51,9 +51,10 @@ var shape = []room{
 	}},
 	{path: "mcpserver", level: 5, may: []string{"."}},
 	{path: "internal/rpc", level: 5, may: []string{"."}},
+	{path: "internal/e2b", level: 5, may: []string{"."}},
 	{path: "internal/demo", level: 6, may: []string{".", "mcpserver", "internal/chat"}},
 	{path: "internal/cli", level: 7, may: []string{
-		".", "mcpserver", "internal/rpc", "internal/doctor", "internal/supervisor", "internal/demo",
+		".", "mcpserver", "internal/rpc", "internal/e2b", "internal/doctor", "internal/supervisor", "internal/demo",
 		"internal/hostcompat",
 		"internal/vmm", "internal/vmm/qemu",
 	}},

@@ -118,7 +118,9 @@ func (c *calling) stat(ctx context.Context, name string) (entryAnswer, error) {
 	return entryAnswer{entries[0]}, nil
 }
 
-func stat(ctx context.Context, c *calling, r pathRequest) (entryAnswer, error) { return c.stat(ctx, r.Path) }
+func stat(ctx context.Context, c *calling, r pathRequest) (entryAnswer, error) {
+	return c.stat(ctx, r.Path)
+}
 
 func makeDir(ctx context.Context, c *calling, r pathRequest) (entryAnswer, error) {
 	const text = `[ ! -d "$1" ] || { echo "directory already exists: $1" >&2; exit 49; }

@@ -28,9 +28,13 @@ type processInfo struct {
 // terminal is a process's terminal.
 type terminal struct {
 	Size struct {
-		Cols int `json:"cols"`
-		Rows int `json:"rows"`
+		Cols uint16 `json:"cols"`
+		Rows uint16 `json:"rows"`
 	} `json:"size"`
+}
+
+func (t terminal) size() pyro.TerminalSize {
+	return pyro.TerminalSize{Cols: t.Size.Cols, Rows: t.Size.Rows}
 }
 
 type startRequest struct {
@@ -76,7 +80,7 @@ func startProcess(ctx context.Context, c *calling, r startRequest, to *stream) e
 		command, err = c.server.engine.OpenShell(ctx, pyro.OpenShellRequest{
 			TaskID:       c.task.TaskID,
 			Command:      "exec " + quoted(argv),
-			TerminalSize: pyro.TerminalSize{Columns: r.PTY.Size.Cols, Rows: r.PTY.Size.Rows},
+			TerminalSize: r.PTY.size(),
 			Type:         r.Process.Envs["TERM"],
 		})
 	} else {
@@ -265,7 +269,7 @@ func updateProcess(ctx context.Context, c *calling, r processRequest) (none, err
 	}
 	_, err = c.server.engine.ResizeCommand(ctx, pyro.ResizeCommandRequest{
 		CommandRequest: which,
-		TerminalSize:   pyro.TerminalSize{Columns: r.PTY.Size.Cols, Rows: r.PTY.Size.Rows},
+		TerminalSize:   r.PTY.size(),
 	})
 	return none{}, err
 }

@@ -27,24 +27,24 @@ type sandboxCall func(http.ResponseWriter, *http.Request, *calling)
 // sandboxHandler has the calls of a sandbox, by method and path.
 func (s *Server) sandboxHandler() map[string]sandboxCall {
 	return map[string]sandboxCall{
-		"GET /health":                               func(w http.ResponseWriter, _ *http.Request, _ *calling) { w.WriteHeader(http.StatusNoContent) },
-		"GET /files":                                download,
-		"POST /files":                               upload,
-		"POST /process.Process/List":                unary(listProcesses),
-		"POST /process.Process/Start":               streaming(startProcess),
-		"POST /process.Process/Connect":             streaming(connectProcess),
-		"POST /process.Process/Update":              unary(updateProcess),
-		"POST /process.Process/SendInput":           unary(sendInput),
-		"POST /process.Process/StreamInput":         streamInput,
-		"POST /process.Process/SendSignal":          unary(sendSignal),
-		"POST /process.Process/CloseStdin":          unary(closeStdin),
-		"POST /filesystem.Filesystem/Stat":          unary(stat),
-		"POST /filesystem.Filesystem/MakeDir":       unary(makeDir),
-		"POST /filesystem.Filesystem/Move":          unary(move),
-		"POST /filesystem.Filesystem/ListDir":       unary(listDir),
-		"POST /filesystem.Filesystem/Remove":        unary(removeEntry),
-		"POST /filesystem.Filesystem/WatchDir":      streaming(watchDir),
-		"POST /filesystem.Filesystem/CreateWatcher": unary(createWatcher),
+		"GET /health":                                  func(w http.ResponseWriter, _ *http.Request, _ *calling) { w.WriteHeader(http.StatusNoContent) },
+		"GET /files":                                   download,
+		"POST /files":                                  upload,
+		"POST /process.Process/List":                   unary(listProcesses),
+		"POST /process.Process/Start":                  streaming(startProcess),
+		"POST /process.Process/Connect":                streaming(connectProcess),
+		"POST /process.Process/Update":                 unary(updateProcess),
+		"POST /process.Process/SendInput":              unary(sendInput),
+		"POST /process.Process/StreamInput":            streamInput,
+		"POST /process.Process/SendSignal":             unary(sendSignal),
+		"POST /process.Process/CloseStdin":             unary(closeStdin),
+		"POST /filesystem.Filesystem/Stat":             unary(stat),
+		"POST /filesystem.Filesystem/MakeDir":          unary(makeDir),
+		"POST /filesystem.Filesystem/Move":             unary(move),
+		"POST /filesystem.Filesystem/ListDir":          unary(listDir),
+		"POST /filesystem.Filesystem/Remove":           unary(removeEntry),
+		"POST /filesystem.Filesystem/WatchDir":         streaming(watchDir),
+		"POST /filesystem.Filesystem/CreateWatcher":    unary(createWatcher),
 		"POST /filesystem.Filesystem/GetWatcherEvents": unary(watcherEvents),
 		"POST /filesystem.Filesystem/RemoveWatcher":    unary(removeWatcher),
 	}
@@ -64,10 +64,6 @@ func (s *Server) serveSandbox(w http.ResponseWriter, r *http.Request, id, port s
 	}
 	if err != nil {
 		fail(w, err)
-		return
-	}
-	if port != envdPort {
-		s.proxy(w, r, task, port)
 		return
 	}
 	call, ok := calls[r.Method+" "+r.URL.Path]
