@@ -20,6 +20,7 @@ var shape = []room{
 	{path: "internal/chat", level: 0},
 	{path: "internal/image", level: 0},
 	{path: "internal/vmm", level: 0},
+	{path: "internal/vmm/gvisor", level: 2, may: []string{"internal/vmm", "internal/link"}},
 	{path: "internal/vmm/qemu", level: 1, may: []string{"internal/vmm", "internal/confine"}},
 	{path: "internal/link", level: 1, may: []string{"internal/wire"}},
 	{path: "internal/environment", level: 1, may: []string{"internal/image"}},

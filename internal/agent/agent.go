@@ -41,7 +41,11 @@ func Main() {
 		fmt.Fprintln(os.Stderr, "pyro-agent is the first process of a guest and of no other use")
 		os.Exit(2)
 	}
-	a, port, err := boot()
+	start := boot
+	if len(os.Args) > 1 && os.Args[1] == link.Boxed {
+		start = func() (*Agent, io.ReadWriteCloser, error) { return bootBoxed(os.Args[2:]) }
+	}
+	a, port, err := start()
 	if err == nil {
 		err = a.Serve(port)
 	}
@@ -55,7 +59,7 @@ func die(err error) {
 	}
 	unix.Sync()
 	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
-	select {}
+	os.Exit(1) // There is no such call in a guest without a virtual machine.
 }
 
 // Serve answers one connection after the other. A command of one that was replaced goes on, to be attached to. Serve

@@ -32,7 +32,7 @@ func (s *Store) Boxed(ctx context.Context, base string) (string, error) {
 	}
 	tree, err := image.ReadEROFS(in, info.Size())
 	if err == nil {
-		err = s.writeImage(ctx, path, tree)
+		err = writeImage(ctx, path, tree)
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot make the environment's image for a guest without a virtual machine: %w", err)
@@ -58,7 +58,7 @@ func (s *Store) BoxedRoot(ctx context.Context, agent Agent) (string, error) {
 		}
 	}
 	if err == nil {
-		err = s.writeImage(ctx, path, tree)
+		err = writeImage(ctx, path, tree)
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot make the image that a guest starts on: %w", err)
@@ -66,8 +66,8 @@ func (s *Store) BoxedRoot(ctx context.Context, agent Agent) (string, error) {
 	return path, nil
 }
 
-func (s *Store) writeImage(ctx context.Context, path string, tree *image.Tree) error {
-	return s.writeStream(path, func(w *os.File) error {
+func writeImage(ctx context.Context, path string, tree *image.Tree) error {
+	return writeStream(path, func(w *os.File) error {
 		_, err := tree.WriteEROFS(ctx, w, image.EROFSOptions{Mappable: true})
 		return err
 	})

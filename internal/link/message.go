@@ -17,6 +17,15 @@ const (
 	CmdlineWarm    = "pyro.warm=1"    // it is to run its cold code once before it is frozen
 )
 
+// Boxed is the agent's first argument in a guest whose kernel is a program of the host's. Words as on a kernel command
+// line follow. The agent then finds the link to its host and, if it has a network, that network's frames open.
+const (
+	Boxed           = "boxed"
+	BoxedLink       = 3
+	BoxedNetwork    = 4
+	CmdlineDiskSize = "pyro.disk_mib=" // a number: how much may be written
+)
+
 // Workspace is the directory in the guest that a seed fills and in which commands run unless they say otherwise.
 const Workspace = "/workspace"
 

@@ -8,6 +8,9 @@ type Spec struct {
 	// Name is shown in the host's process list.
 	Name string
 
+	// Dir is a directory of the caller's where the VMM may keep what it needs while it runs. It needs [Abilities].Boxed.
+	Dir string
+
 	// Kernel is the path of the guest's kernel: a bzImage, or an ELF vmlinux where the driver can.
 	Kernel string
 	// Initrd is the path of its initramfs.
