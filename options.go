@@ -1,6 +1,7 @@
 package pyro
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"os"
@@ -34,6 +35,8 @@ type Options struct {
 	// Accelerator is auto (KVM where a guest really boots on it, else TCG), kvm or tcg: $PYRO_ACCELERATOR,
 	// else auto.
 	Accelerator string
+	// Isolation is what stands between guests and the host unless a [Shape] says otherwise: $PYRO_ISOLATION, else vm.
+	Isolation string
 	// Mirror is the Debian mirror that environments are built from: $PYRO_DEBIAN_MIRROR, else the one that
 	// the host's own apt sources name, else ftp.debian.org.
 	Mirror string
@@ -65,6 +68,9 @@ func WithMaxActiveVMs(n int) Option { return func(o *Options) { o.MaxActiveVMs =
 
 // WithAccelerator sets [Options.Accelerator].
 func WithAccelerator(name string) Option { return func(o *Options) { o.Accelerator = name } }
+
+// WithIsolation sets [Options.Isolation].
+func WithIsolation(name string) Option { return func(o *Options) { o.Isolation = name } }
 
 // WithMirror sets [Options.Mirror].
 func WithMirror(url string) Option { return func(o *Options) { o.Mirror = url } }
@@ -118,6 +124,10 @@ func (o *Options) complete() error {
 	}
 	if choices := AcceleratorChoices(); !slices.Contains(choices, o.Accelerator) {
 		return invalid("accelerator %q is none of %s", o.Accelerator, strings.Join(choices, ", "))
+	}
+	o.Isolation = cmp.Or(o.Isolation, os.Getenv("PYRO_ISOLATION"), IsolationChoices()[0])
+	if err := checkIsolation(o.Isolation); err != nil {
+		return err
 	}
 	if hosts := os.Getenv("PYRO_INSECURE_REGISTRIES"); o.InsecureRegistries == nil && hosts != "" {
 		o.InsecureRegistries = strings.Split(hosts, ",")

@@ -56,7 +56,7 @@ var shape = []room{
 	{path: "internal/cli", level: 7, may: []string{
 		".", "mcpserver", "internal/rpc", "internal/doctor", "internal/supervisor", "internal/demo",
 		"internal/hostcompat",
-		"internal/vmm", "internal/vmm/qemu",
+		"internal/vmm", "internal/vmm/qemu", "internal/vmm/gvisor",
 	}},
 	{path: "cmd/pyro", level: 8, may: []string{"internal/cli"}},
 	{path: "cmd/pyro-agent", level: 8, may: []string{"internal/agent"}},
