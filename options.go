@@ -30,19 +30,21 @@ type Options struct {
 	StateDir string
 	// Command is the pyro executable that supervises VMs: this program if it is pyro, else pyro on PATH.
 	Command string
-	// MaxActiveVMs is how many VMs and tasks may live at once for one StateDir: $PYRO_MAX_ACTIVE_VMS, else 4.
+	// MaxActiveVMs is how many VMs and tasks may live at once for one StateDir: $PYRO_MAX_ACTIVE_VMS, else
+	// 4.
 	MaxActiveVMs int
 	// Accelerator is auto (KVM where a guest really boots on it, else TCG), kvm or tcg: $PYRO_ACCELERATOR,
 	// else auto.
 	Accelerator string
-	// Isolation is what stands between guests and the host unless a [Shape] says otherwise: $PYRO_ISOLATION, else vm.
+	// Isolation is what stands between guests and the host unless a [Shape] says otherwise:
+	// $PYRO_ISOLATION, else vm.
 	Isolation string
 	// Mirror is the Debian mirror that environments are built from: $PYRO_DEBIAN_MIRROR, else the one that
 	// the host's own apt sources name, else ftp.debian.org.
 	Mirror string
 	// InsecureRegistries are the hosts of container registries that may be asked without TLS, or whose
-	// certificates are not verified: $PYRO_INSECURE_REGISTRIES, separated by commas. A registry on this host
-	// needs no mention.
+	// certificates are not verified: $PYRO_INSECURE_REGISTRIES, separated by commas. A registry on this
+	// host needs no mention.
 	InsecureRegistries []string
 	// Pool is how many booted clones are kept ready for RunInVM, apart from MaxActiveVMs. The default is
 	// none.

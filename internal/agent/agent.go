@@ -56,6 +56,8 @@ func Main() {
 func die(err error) {
 	if console, openErr := os.OpenFile("/dev/console", os.O_WRONLY|unix.O_NONBLOCK, 0); openErr == nil {
 		fmt.Fprintf(console, "pyro-agent: fatal: %v\n", err)
+	} else {
+		fmt.Fprintf(os.Stderr, "pyro-agent: fatal: %v\n", err)
 	}
 	unix.Sync()
 	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)

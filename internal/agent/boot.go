@@ -66,7 +66,7 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 		return nil, nil, err
 	}
 	g := &realMachine{network: configureNetwork}
-	a, groups, err := newAgent(g, upper, made)
+	a, groups, err := newAgent(g, upper, made, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -81,9 +81,10 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	return a, port, err
 }
 
-// newAgent makes the agent of a guest whose root is entered. made tells that the workspace is the agent's.
-func newAgent(g *realMachine, upper *os.Root, made bool) (*Agent, *cgroups, error) {
-	groups, err := newCgroups()
+// newAgent makes the agent of a guest whose root is entered. made tells that the workspace is the agent's,
+// memory how many bytes the guest has, if its kernel does not know.
+func newAgent(g *realMachine, upper *os.Root, made bool, memory int64) (*Agent, *cgroups, error) {
+	groups, err := newCgroups(memory)
 	if err != nil {
 		return nil, nil, err
 	}

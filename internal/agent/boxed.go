@@ -5,14 +5,15 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"golang.org/x/sys/unix"
 )
 
-// bootBoxed brings up a guest whose kernel is a program of the host's: it has mounted the base image and opened the link,
-// and there are no devices.
+// bootBoxed brings up a guest whose kernel is a program of the host's: it has mounted the base image and
+// opened the link, and there are no devices.
 func bootBoxed(words []string) (*Agent, io.ReadWriteCloser, error) {
 	port, err := inherited(link.BoxedLink, "link")
 	if err != nil {
@@ -38,7 +39,7 @@ func bootBoxed(words []string) (*Agent, io.ReadWriteCloser, error) {
 		t := &tap{frames: frames}
 		g.network = t.configure
 	}
-	a, _, err := newAgent(g, upper, made)
+	a, _, err := newAgent(g, upper, made, int64(number(words, link.CmdlineMemory))<<20)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -58,14 +59,20 @@ func inherited(fd int, name string) (*os.File, error) {
 
 // mountBoxedRoot lays memory over the base image, as much as the host says, and gives what will differ.
 func mountBoxedRoot(words []string) (*os.Root, error) {
-	size := ""
-	for _, word := range words {
-		if mib, ok := strings.CutPrefix(word, link.CmdlineDiskSize); ok {
-			size = "size=" + mib + "m,"
-		}
-	}
-	if err := mountAll([]mount{{"tmpfs", scratchDir, "tmpfs", 0, size + "mode=0755"}}); err != nil {
+	options := fmt.Sprintf("mode=0755,size=%dm", number(words, link.CmdlineDiskSize))
+	if err := mountAll([]mount{{"tmpfs", scratchDir, "tmpfs", 0, options}}); err != nil {
 		return nil, err
 	}
 	return mountOverlay("")
+}
+
+// number finds a word that has a name and then a number, 0 if there is none.
+func number(words []string, name string) int {
+	for _, word := range words {
+		if text, ok := strings.CutPrefix(word, name); ok {
+			n, _ := strconv.Atoi(text)
+			return n
+		}
+	}
+	return 0
 }

@@ -45,10 +45,12 @@ func setUpLink(name string, n link.Network) error {
 	addr[0], addr[1] = unix.AF_INET, byte(prefix.Bits())
 	ne.PutUint32(addr[4:], index)
 	route := make([]byte, unix.SizeofRtMsg)
-	route[0], route[4], route[5], route[7] = unix.AF_INET, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RTN_UNICAST
+	route[0], route[4] = unix.AF_INET, unix.RT_TABLE_MAIN
+	route[5], route[7] = unix.RTPROT_BOOT, unix.RTN_UNICAST
 	return errors.Join(
 		netlink(unix.RTM_SETLINK, 0, link, attribute{unix.IFLA_MTU, mtu}, attribute{unix.IFLA_ADDRESS, mac}),
-		netlink(unix.RTM_NEWADDR, unix.NLM_F_CREATE, addr, attribute{unix.IFA_LOCAL, prefix.Addr().AsSlice()}),
+		netlink(unix.RTM_NEWADDR, unix.NLM_F_CREATE, addr,
+			attribute{unix.IFA_LOCAL, prefix.Addr().AsSlice()}),
 		netlink(unix.RTM_NEWROUTE, unix.NLM_F_CREATE, route,
 			attribute{unix.RTA_GATEWAY, gateway.AsSlice()}, attribute{unix.RTA_OIF, oif}),
 		writeFile("/etc/resolv.conf", "nameserver "+n.DNS+"\n"))

@@ -15,13 +15,15 @@ import (
 // maxFrame bounds an Ethernet frame, in bytes.
 const maxFrame = 65535 + 14
 
-// tap is a network device whose other end is a stream of frames, each behind its length: 4 bytes, big-endian.
+// tap is a network device whose other end is a stream of frames, each behind its length: 4 bytes,
+// big-endian.
 type tap struct {
 	frames *os.File
 	device *os.File
 }
 
-// configure makes the device and gives it its addresses. It is done once: a boxed guest does not become another.
+// configure makes the device and gives it its addresses. It is done once: a boxed guest does not become
+// another.
 func (t *tap) configure(n link.Network) error {
 	const name = "eth0"
 	if t.device != nil {

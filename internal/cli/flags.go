@@ -36,8 +36,8 @@ func (s *shapeFlags) add(cmd *cobra.Command) {
 		"let the network reach only `HOST[:PORT]`: a name, *.domain, an address or a CIDR; implies "+
 			"--network; /tcp or /udp behind a name's port lets any protocol pass (repeatable)")
 	flags.Var(&choice{&s.isolation, pyro.IsolationChoices()}, "isolation",
-		"what stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, much faster if the "+
-			"host has no KVM ($PYRO_ISOLATION, else vm)")
+		"what stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, "+
+			"much faster if the host has no KVM ($PYRO_ISOLATION, else vm)")
 	_ = cmd.RegisterFlagCompletionFunc("isolation",
 		cobra.FixedCompletions(pyro.IsolationChoices(), cobra.ShellCompDirectiveNoFileComp))
 	flags.BoolVar(&s.hostCompat, "allow-host-compat", false,

@@ -13,9 +13,9 @@ import (
 // boxedFile is an image's other form beside it.
 const boxedFile = "boxed.erofs"
 
-// Boxed returns the path of an image, of which the path is given, in the form for a guest whose kernel is a program of
-// the host's: that maps files out of the image, so that each has its content in whole blocks, and it knows no extended
-// attributes there. It is made once, and goes when the image goes.
+// Boxed returns the path of an image, of which the path is given, in the form for a guest whose kernel is a
+// program of the host's: that maps files out of the image, so that each has its content in whole blocks,
+// and it knows no extended attributes there. It is made once, and goes when the image goes.
 func (s *Store) Boxed(ctx context.Context, base string) (string, error) {
 	path := filepath.Join(filepath.Dir(base), boxedFile)
 	if _, err := os.Stat(path); err == nil {
@@ -35,12 +35,13 @@ func (s *Store) Boxed(ctx context.Context, base string) (string, error) {
 		err = writeImage(ctx, path, tree)
 	}
 	if err != nil {
-		return "", fmt.Errorf("cannot make the environment's image for a guest without a virtual machine: %w", err)
+		return "", fmt.Errorf("cannot make the image for a guest without a virtual machine: %w", err)
 	}
 	return path, nil
 }
 
-// BoxedRoot returns the path of the small image that such a guest starts on, with the agent in it. It is made once.
+// BoxedRoot returns the path of the small image that such a guest starts on, with the agent in it. It is
+// made once.
 func (s *Store) BoxedRoot(ctx context.Context, agent Agent) (string, error) {
 	path := s.path("initrds", "boxed"+initrdSeparator+agent.SHA256)
 	if _, err := os.Stat(path); err == nil {

@@ -41,7 +41,7 @@ type Spec struct {
 	Publish []string // the guest's ports that the host listens for
 	Inbound bool     // the network is for these ports alone: the guest reaches nothing
 
-	Isolation   string // one of [Isolations]; empty is the first
+	Isolation   string // IsolationVM, which empty is, or IsolationGVisor
 	Accelerator string // what is wanted of the driver: auto, kvm, tcg
 	AllowHost   bool   // the host may stand in, confined, if no guest can be had
 
@@ -81,15 +81,12 @@ const (
 	IsolationGVisor = "gvisor" // a kernel that is a program of the host's
 )
 
-// Isolations lists them, the default first.
-func Isolations() []string { return []string{IsolationVM, IsolationGVisor} }
-
 // driver is the name of the driver that gives an isolation, empty for the default one.
 func (s Spec) driver() string {
-	if s.Isolation == IsolationVM {
-		return ""
+	if s.Isolation == IsolationGVisor {
+		return s.Isolation
 	}
-	return s.Isolation
+	return ""
 }
 
 // isolation is what stands between a planned guest and the host.
@@ -103,7 +100,7 @@ func (p plan) isolation() string {
 // Facts are what a guest has come to be.
 type Facts struct {
 	Mode        string // ModeGuest or ModeHost
-	Isolation   string // what stands between the guest and the host: see [Isolations]; empty if the host stands in
+	Isolation   string // vm or the name of a driver that gives another; empty if the host stands in
 	Accelerator string // empty if the host stands in
 	MemMiB      int
 	Warm        bool   // it was started from a template

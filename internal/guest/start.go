@@ -152,7 +152,7 @@ func (p *plan) box(ctx context.Context, program environment.Agent) (err error) {
 	if p.Image, err = store.Boxed(ctx, p.Image); err != nil {
 		return err
 	}
-	p.cmdline = fmt.Sprintf("%s%d", link.CmdlineDiskSize, p.DiskMiB)
+	p.cmdline = fmt.Sprintf("%s%d %s%d", link.CmdlineDiskSize, p.DiskMiB, link.CmdlineMemory, p.MemMiB)
 	return nil
 }
 

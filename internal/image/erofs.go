@@ -18,8 +18,8 @@ import (
 type EROFSOptions struct {
 	UUID      [16]byte
 	BuildTime time.Time
-	// Mappable has each file's content in whole blocks, so that a reader in user space can map it, and leaves out
-	// extended attributes. It takes more room.
+	// Mappable has each file's content in whole blocks, so that a reader in user space can map it, and
+	// leaves out extended attributes. It takes more room.
 	Mappable bool
 }
 
@@ -31,8 +31,8 @@ type Stats struct {
 
 // The on-disk format, as far as it is used here: https://docs.kernel.org/filesystems/erofs.html and the
 // kernel's fs/erofs/erofs_fs.h. Blocks have 4 KiB, which is all that kernel 6.1 reads on amd64; inodes are
-// the extended ones of 64 bytes, since only they hold a time each and 32-bit owners; content is uncompressed
-// and contiguous, its last part beside the inode where that fits.
+// the extended ones of 64 bytes, since only they hold a time each and 32-bit owners; content is
+// uncompressed and contiguous, its last part beside the inode where that fits.
 const (
 	blockSize = 4096
 
@@ -188,7 +188,8 @@ func (img *erofs) layOut() error {
 		}
 		fixed := inodeSize + int64(len(n.xattrs))
 		tail := n.size % blockSize
-		n.inline = tail > 0 && fixed+tail <= blockSize && !n.body.sparse && !(img.mappable && n.mode.IsRegular())
+		plain := n.body.sparse || img.mappable && n.mode.IsRegular()
+		n.inline = tail > 0 && fixed+tail <= blockSize && !plain
 		img.end = align(img.end, inodeSlot)
 		room := blockSize - img.end%blockSize
 		if need := min(fixed+n.tail(), blockSize); room < need && (n.inline || room < inodeSize) {

@@ -14,10 +14,16 @@ import (
 // errImage is that an image is none of ours, or is damaged.
 var errImage = errors.New("it is no EROFS image of the kind that is written here")
 
-// ReadEROFS gives the tree of an image that [Tree.WriteEROFS] wrote. Where contents lie is all that is kept of them, so
-// that r must stay open as long as the tree is in use. Extended attributes are left out. size is the image's, in bytes.
+// ReadEROFS gives the tree of an image that [Tree.WriteEROFS] wrote. Where contents lie is all that is kept
+// of them, so that r must stay open as long as the tree is in use. Extended attributes are left out. size
+// is the image's, in bytes.
 func ReadEROFS(r io.ReaderAt, size int64) (*Tree, error) {
-	in := &imageReader{r: r, size: size, nodes: map[uint64]*node{}, tree: NewTree()}
+	in := &imageReader{
+		r:     r,
+		size:  size,
+		nodes: map[uint64]*node{},
+		tree:  NewTree(),
+	}
 	in.tree.used.limits = Limits{}.withDefaults()
 	super := make([]byte, superSize)
 	if err := in.at(super, superOffset); err != nil {

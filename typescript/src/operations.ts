@@ -175,6 +175,7 @@ export interface RunInVMResult extends Output {
   vcpu_count: number;
   mem_mib: number;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   warnings?: Array<string> | undefined;
 }
@@ -196,6 +197,9 @@ export interface Shape {
   allow?: Array<string> | undefined;
   /** Let the command run on the host, confined, where no guest can be had. */
   allow_host_compat?: boolean | undefined;
+  /** What stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, much
+   * faster if the host has no KVM. */
+  isolation?: "vm" | "gvisor" | "none" | undefined;
   /** Size of the writable disk in MiB; it is sparse. */
   disk_mib?: number | undefined;
   /** Kept with the VM and given back by its status. */
@@ -236,6 +240,7 @@ export interface VM {
   last_error: string | null;
   metadata: Record<string, string>;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   vmm_confinement?: string | undefined;
   warnings?: Array<string> | undefined;
@@ -351,6 +356,7 @@ export interface Task {
   last_error: string | null;
   metadata: Record<string, string>;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   vmm_confinement?: string | undefined;
   warnings?: Array<string> | undefined;

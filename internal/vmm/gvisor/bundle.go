@@ -61,13 +61,14 @@ type (
 
 // capabilities are what the guest's root may do in its own kernel, which is not the host's.
 func capabilities() map[string][]string {
-	all := strings.Fields("CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE " +
-		"NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN " +
-		"SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP")
+	all := strings.Fields("CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP " +
+		"LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_CHROOT " +
+		"SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE " +
+		"AUDIT_WRITE AUDIT_CONTROL SETFCAP")
 	for i := range all {
 		all[i] = "CAP_" + all[i]
 	}
-	return map[string][]string{"bounding": all, "effective": all, "permitted": all, "inheritable": nil, "ambient": nil}
+	return map[string][]string{"bounding": all, "effective": all, "permitted": all}
 }
 
 // bundle is the configuration of a guest, and words what its agent is told.
@@ -93,8 +94,8 @@ func bundle(spec vmm.Spec) (config, error) {
 		Root:     root{Path: "root", Readonly: true},
 		Hostname: spec.Name,
 		Mounts: []mount{
-			{Destination: "/proc", Type: "proc", Source: "proc"},
-			{Destination: "/base", Type: "erofs", Source: base, Options: []string{"ro"}},
+			{"/proc", "proc", "proc", nil},
+			{"/base", "erofs", base, []string{"ro"}},
 		},
 		Annotations: map[string]string{
 			"dev.gvisor.spec.rootfs.source": spec.Initrd,

@@ -1,8 +1,9 @@
-// Package gvisor runs guests in gVisor: a kernel that is a program of the host's, confined, which the guest's system calls
-// end in. There is no virtual machine, so that a guest computes at nearly the speed of its host where there is no KVM.
+// Package gvisor runs guests in gVisor: a kernel that is a program of the host's, confined, which the
+// guest's system calls end in. There is no virtual machine, so that a guest computes at nearly the speed of
+// its host where there is no KVM.
 //
-// Each guest is one runsc with its children. They get their images and sockets open or by path, no network and no
-// directory of the host's.
+// Each guest is one runsc with its children. They get their images and sockets open or by path, no network
+// and no directory of the host's.
 package gvisor
 
 import (
@@ -49,7 +50,8 @@ func (d *Driver) Path() (string, error) {
 		return filepath.Abs(d.binary)
 	}
 	if self, err := os.Executable(); err == nil {
-		for _, dir := range []string{filepath.Dir(self), filepath.Join(filepath.Dir(self), "..", "lib", "pyro")} {
+		beside := filepath.Dir(self)
+		for _, dir := range []string{beside, filepath.Join(beside, "..", "lib", "pyro")} {
 			if path, err := exec.LookPath(filepath.Join(dir, Program)); err == nil {
 				return path, nil
 			}

@@ -77,8 +77,9 @@ func (m *machine) run(program string, spec vmm.Spec) error {
 	}
 	parent, child := os.NewFile(uintptr(fds[0]), "link"), os.NewFile(uintptr(fds[1]), "link")
 	defer child.Close()
-	args := []string{"--root", filepath.Join(m.dir, "state"), "--rootless", "--ignore-cgroups", "--network=none",
-		"--in-sandbox-cgroup=v2", "--allow-suid", "--net-raw", "--overlay2=none", "run", "--bundle", m.dir,
+	args := []string{"--root", filepath.Join(m.dir, "state"), "--rootless", "--ignore-cgroups",
+		"--network=none", "--in-sandbox-cgroup=v2", "--allow-suid", "--net-raw",
+		"--overlay2=none", "run", "--bundle", m.dir,
 		"--pass-fd", fmt.Sprintf("3:%d", link.BoxedLink)}
 	m.cmd = exec.Command(program)
 	m.cmd.ExtraFiles = []*os.File{child}
@@ -109,8 +110,8 @@ func (m *machine) run(program string, spec vmm.Spec) error {
 // endLimit is how long runsc's children may take to end after it.
 const endLimit = 5 * time.Second
 
-// watch starts and reaps the program on one thread: the kernel sends the parent's death signal when the thread ends that
-// started the child. That thread is never used again.
+// watch starts and reaps the program on one thread: the kernel sends the parent's death signal when the
+// thread ends that started the child. That thread is never used again.
 func (m *machine) watch(started chan<- error, vcpus int) {
 	runtime.LockOSThread()
 	err := pin(vcpus)
