@@ -190,6 +190,13 @@ type CreateTaskRequest struct {
 	Shape
 	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets.
 	SourcePath string `json:"source_path,omitempty" jsonschema:"a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets"`
+	// Strict refuses a directory of which something cannot come along; otherwise that is left out and told
+	// of.
+	Strict bool `json:"strict,omitempty" jsonschema:"refuse a source of which something cannot come along"`
+	// Exclude are patterns of what stays behind, as in .gitignore, over those of the source's .pyroignore.
+	Exclude []string `json:"exclude,omitempty" jsonschema:"patterns of what stays behind, as in .gitignore"`
+	// IncludeIgnored takes along what git ignores in a work tree.
+	IncludeIgnored bool `json:"include_ignored,omitempty" jsonschema:"take along what git ignores"`
 	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It
 	// gives the guest a network that is for these ports alone, unless Network or Allow is set, too.
 	Publish []string `json:"publish,omitempty" jsonschema:"guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing outwards"`
@@ -248,6 +255,12 @@ type WorkspaceSeed struct {
 	Destination  string  `json:"destination"`
 	EntryCount   int64   `json:"entry_count"`
 	BytesWritten int64   `json:"bytes_written"`
+	// LeftOut names the first of what could not come along, each with its reason.
+	LeftOut      []string `json:"left_out,omitempty"`
+	LeftOutCount int64    `json:"left_out_count,omitempty"`
+	// Ignored names the first of what git ignores and stayed behind for it.
+	Ignored      []string `json:"ignored,omitempty"`
+	IgnoredCount int64    `json:"ignored_count,omitempty"`
 }
 
 // ExecTaskRequest asks for one command in a task, which lives on.

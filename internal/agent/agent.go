@@ -141,7 +141,14 @@ func (a *Agent) unpack(ctx context.Context, i link.Import, stream *wire.Stream) 
 		in = link.SpoolReader(stream, spool.read)
 	}
 	summary, err := archive.Extract(ctx, in, archive.ExtractOptions{
-		Root: i.Destination, MaxEntries: i.MaxEntries, MaxBytes: i.MaxBytes, UID: int(who.uid), GID: int(who.gid)})
+		Root:       i.Destination,
+		MaxEntries: i.MaxEntries,
+		MaxBytes:   i.MaxBytes,
+		UID:        int(who.uid),
+		GID:        int(who.gid),
+		Owners:     i.Owners,
+		Links:      archive.Links(i.Links),
+	})
 	if err != nil {
 		code := link.CodeBadSeed
 		if isNoSpace(err) {

@@ -256,7 +256,9 @@ func mountRoot() (*os.Root, error) {
 	if err := grow(scratch); err != nil {
 		return nil, err
 	}
-	return mountOverlay("redirect_dir=off,metacopy=off,")
+	// With redirect_dir a directory of the image can be renamed, as npm and others do without a way to copy it instead;
+	// the exporter knows what such a one is.
+	return mountOverlay("redirect_dir=on,metacopy=off,")
 }
 
 // mountOverlay lays what will differ over the base image.
@@ -270,8 +272,8 @@ func mountOverlay(options string) (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := mountAll([]mount{{"overlay", newRoot, "overlay", 0,
-		options + "lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"}}); err != nil {
+	options += "lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"
+	if err := mountAll([]mount{{"overlay", newRoot, "overlay", 0, options}}); err != nil {
 		return nil, err
 	}
 	return upper, nil

@@ -149,6 +149,8 @@ type Import struct {
 	Destination string `json:"destination"` // absolute; made if missing
 	MaxEntries  int64  `json:"max_entries"`
 	MaxBytes    int64  `json:"max_bytes"`
+	Links       int    `json:"links,omitempty"`   // as package archive has them
+	Owners      bool   `json:"owners,omitempty"`  // the tree says who owns what
 	Spooled     bool   `json:"spooled,omitempty"` // the data are places in the spool: the supervisor's to set
 }
 

@@ -334,6 +334,10 @@ export interface WorkspaceSeed {
   destination: string;
   entry_count: number;
   bytes_written: number;
+  left_out?: Array<string> | undefined;
+  left_out_count?: number | undefined;
+  ignored?: Array<string> | undefined;
+  ignored_count?: number | undefined;
 }
 
 /** Task is a task's record. */
@@ -378,6 +382,12 @@ export interface ReapResult {
 export interface CreateTaskRequest extends Shape {
   /** A directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets. */
   source_path?: string | undefined;
+  /** Refuse a source of which something cannot come along. */
+  strict?: boolean | undefined;
+  /** Patterns of what stays behind, as in .gitignore. */
+  exclude?: Array<string> | undefined;
+  /** Take along what git ignores. */
+  include_ignored?: boolean | undefined;
   /** Guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing
    * outwards. */
   publish?: Array<string> | undefined;

@@ -267,6 +267,9 @@ class Operations(Calls):
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
         source_path: str | os.PathLike[str] | None = None,
+        strict: bool = False,
+        exclude: Iterable[str] | None = None,
+        include_ignored: bool = False,
         publish: Iterable[str] | None = None,
         on_progress: OnProgress | None = None,
     ) -> Task:
@@ -285,6 +288,9 @@ class Operations(Calls):
             disk_mib=disk_mib,
             metadata=metadata,
             source_path=_path(source_path),
+            strict=strict,
+            exclude=exclude,
+            include_ignored=include_ignored,
             publish=publish,
         ))
 

@@ -277,6 +277,10 @@ class WorkspaceSeed(TypedDict):
     destination: str
     entry_count: int
     bytes_written: int
+    left_out: NotRequired[list[str]]
+    left_out_count: NotRequired[int]
+    ignored: NotRequired[list[str]]
+    ignored_count: NotRequired[int]
 
 
 class Task(TypedDict):
