@@ -7,28 +7,25 @@ import (
 
 // Shape is what every VM and task is made of. The JSON names are those of every face.
 type Shape struct {
-	// Environment names an installed or known environment, as ListEnvironments gives it, or a container
-	// image: HOST/NAME[:TAG][@DIGEST], oci:DIR, oci-archive:FILE or docker-archive:FILE.
+	// Environment names an installed or known environment, as ListEnvironments gives it, or a container image:
+	// HOST/NAME[:TAG][@DIGEST], oci:DIR, oci-archive:FILE or docker-archive:FILE.
 	Environment string `json:"environment" jsonschema:"the environment's name, for example debian:12, or a container image with its registry, for example docker.io/library/python:3.12-slim"`
 	// VCPUCount is the number of virtual CPUs; 0 is 1.
 	VCPUCount int `json:"vcpu_count,omitempty" jsonschema:"virtual CPUs"`
 	// MemMiB is the guest's memory in MiB; 0 is 1024.
 	MemMiB int `json:"mem_mib,omitempty" jsonschema:"memory in MiB"`
-	// TTLSeconds bounds how long the VM or task is idle: it runs from the creation, or from the end of the
-	// last command, and never cuts a command short. Past it the VM or task is removed. nil is 600, 0 is no
-	// limit.
+	// TTLSeconds bounds how long the VM or task is idle: it runs from the creation, or from the end of the last command, and
+	// never cuts a command short. Past it the VM or task is removed. nil is 600, 0 is no limit.
 	TTLSeconds *int `json:"ttl_seconds,omitempty" jsonschema:"seconds without a command after which the VM or task is removed; 0 is no limit"`
 	// Network gives the guest a network that reaches the public internet, or what Allow lists.
 	Network bool `json:"network,omitempty" jsonschema:"give the guest a network"`
-	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies
-	// Network. A name opens TLS, HTTP/1 and SSH; NAME:PORT/tcp opens a port to any protocol, NAME:PORT/udp
-	// to datagrams.
+	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies Network. A name opens
+	// TLS, HTTP/1 and SSH; NAME:PORT/tcp opens a port to any protocol, NAME:PORT/udp to datagrams.
 	Allow []string `json:"allow,omitempty" jsonschema:"allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network"`
 	// AllowHostCompat lets the command run on the host, confined, where no guest can be had.
 	AllowHostCompat bool `json:"allow_host_compat,omitempty" jsonschema:"let the command run on the host, confined, where no guest can be had"`
-	// Isolation is what stands between the guest and the host: vm, a virtual machine, or gvisor, a kernel
-	// in user space, which computes at the host's speed if there is no KVM. Empty is [Options].Isolation.
-	// There is no fallback.
+	// Isolation is what stands between the guest and the host: vm, a virtual machine, or gvisor, a kernel in user
+	// space, which computes at the host's speed if there is no KVM. Empty is [Options].Isolation. There is no fallback.
 	Isolation string `json:"isolation,omitempty" jsonschema:"what stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, much faster if the host has no KVM"`
 	// DiskMiB is the size of the writable disk; it is sparse. 0 is 8192.
 	DiskMiB int `json:"disk_mib,omitempty" jsonschema:"size of the writable disk in MiB; it is sparse"`
@@ -38,13 +35,11 @@ type Shape struct {
 	Progress func(PullProgress) `json:"-"`
 }
 
-// Streams are a command's, as it runs. A nil Stdin is an empty one; nil writers leave the output to the
-// result.
+// Streams are a command's, as it runs. A nil Stdin is an empty one; nil writers leave the output to the result.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// Sizes are those of the command's terminal as they change, if it has one; they are passed on until
-	// Stdin has ended.
+	// Sizes are those of the command's terminal as they change, if it has one; they are passed on until Stdin has ended.
 	Sizes <-chan TerminalSize
 }
 
@@ -54,8 +49,8 @@ type TerminalSize struct {
 	Cols uint16 `json:"cols,omitempty" jsonschema:"characters in a line of the terminal"`
 }
 
-// Terminal asks for a command to have a terminal: it is then at once its standard input, output and error,
-// and what the command writes comes as Stdout. A size of 0 is 24 by 80.
+// Terminal asks for a command to have a terminal: it is then at once its standard input, output and error, and what the
+// command writes comes as Stdout. A size of 0 is 24 by 80.
 type Terminal struct {
 	TerminalSize
 	// Type is the TERM variable; empty is xterm-256color.
@@ -78,8 +73,8 @@ type CommandLine struct {
 	Streams Streams `json:"-"`
 }
 
-// Output is how a command ended, and what it wrote. Stdout and Stderr hold at most OutputLimit bytes each:
-// the beginning and the end, with a mark between them that counts what is left out.
+// Output is how a command ended, and what it wrote. Stdout and Stderr hold at most OutputLimit bytes each: the
+// beginning and the end, with a mark between them that counts what is left out.
 type Output struct {
 	ExitCode        int    `json:"exit_code"`
 	Stdout          string `json:"stdout"`
@@ -89,17 +84,14 @@ type Output struct {
 	TimedOut        bool   `json:"timed_out,omitempty"`
 	DurationMS      int64  `json:"duration_ms"`
 	ExecutionMode   string `json:"execution_mode"`
-	// Notice is pyro's own word on how the command ended (a time-out, guest memory or disk exhausted), or
-	// "".
+	// Notice is pyro's own word on how the command ended (a timeout, guest memory or disk exhausted), or "".
 	Notice string `json:"notice,omitempty"`
-	// Cause is what Notice is about, for programs: timeout, guest_memory, guest_disk, host_disk, and for a
-	// command that was interrupted also caller_gone, guest_ended, guest_stuck, panic, killed, stopped,
-	// protocol. Empty is none of them.
+	// Cause is what Notice is about, for programs: timeout, guest_memory, guest_disk, host_disk, and for a command that was
+	// interrupted also caller_gone, guest_ended, guest_stuck, panic, killed, stopped, protocol. Empty is none of them.
 	Cause string `json:"cause,omitempty"`
 }
 
-// Err is nil for a command that ended with 0, [ErrTimeout] for one that ran out of time, else an
-// [*ExitError].
+// Err is nil for a command that ended with 0, [ErrTimeout] for one that ran out of time, else an [*ExitError].
 func (o Output) Err() error {
 	switch {
 	case o.TimedOut:
@@ -110,9 +102,9 @@ func (o Output) Err() error {
 	return nil
 }
 
-// RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point of an
-// environment that has one, and stands in for the environment's own command, which is run where neither
-// form is given. Command is run by the shell alone.
+// RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point of an environment
+// that has one, and stands in for the environment's own command, which is run where neither form is given. Command is
+// run by the shell alone.
 type RunInVMRequest struct {
 	Shape
 	CommandLine
@@ -190,15 +182,14 @@ type CreateTaskRequest struct {
 	Shape
 	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets.
 	SourcePath string `json:"source_path,omitempty" jsonschema:"a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets"`
-	// Strict refuses a directory of which something cannot come along; otherwise that is left out and told
-	// of.
+	// Strict refuses a directory of which something cannot come along; otherwise that is left out and told of.
 	Strict bool `json:"strict,omitempty" jsonschema:"refuse a source of which something cannot come along"`
 	// Exclude are patterns of what stays behind, as in .gitignore, over those of the source's .pyroignore.
 	Exclude []string `json:"exclude,omitempty" jsonschema:"patterns of what stays behind, as in .gitignore"`
 	// IncludeIgnored takes along what git ignores in a work tree.
 	IncludeIgnored bool `json:"include_ignored,omitempty" jsonschema:"take along what git ignores"`
-	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It
-	// gives the guest a network that is for these ports alone, unless Network or Allow is set, too.
+	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It gives the guest a
+	// network that is for these ports alone, unless Network or Allow is set, too.
 	Publish []string `json:"publish,omitempty" jsonschema:"guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing outwards"`
 }
 
@@ -287,9 +278,8 @@ type LogsTaskRequest struct {
 	OffsetBytes int `json:"offset_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to pass over"`
 	// MaxBytes bound what is given of each stream; 0 is all that was kept. With Sequence alone.
 	MaxBytes int `json:"max_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to give"`
-	// Follow, where set, is called with what happens after the entries that are returned: output as
-	// commands write it, and their ends. LogsTask then returns when the context ends (without an error) or
-	// the task stops.
+	// Follow, where set, is called with what happens after the entries that are returned: output as commands write it, and
+	// their ends. LogsTask then returns when the context ends (without an error) or the task stops.
 	Follow func(LogEvent) `json:"-"`
 }
 
@@ -312,9 +302,9 @@ type LogEntry struct {
 	Output
 }
 
-// LogEvent is what a follower of a task's history sees. Kind is start, stdout, stderr, end or lost (the
-// follower was too slow, output is missing). Entry is the command as known at that moment: finished at its
-// end.
+// LogEvent is what a follower of a task's history sees. Kind is start, stdout, stderr, end or lost
+// (the follower was too slow, output is missing). Entry is the command as known at that moment:
+// finished at its end.
 type LogEvent struct {
 	Kind  string
 	Entry LogEntry
