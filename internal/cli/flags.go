@@ -139,6 +139,22 @@ func nameAndMaybeCommand(name string) cobra.PositionalArgs {
 	}
 }
 
+// namesAndCommand wants NAME... -- CMD...
+func namesAndCommand(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch dash := cmd.ArgsLenAtDash(); {
+		case dash < 0 && len(args) >= len(names), dash >= 0 && len(args) == dash && dash == len(names):
+			return usagef("%s: the command is missing: put it after --", cmd.CommandPath())
+		case len(args) < len(names), dash < len(names):
+			missing := names[max(0, min(len(args), dash, len(names)-1))]
+			return usagef("%s: %s is missing", cmd.CommandPath(), missing)
+		case dash > len(names):
+			return usagef("%s: unexpected argument %q before --", cmd.CommandPath(), args[len(names)])
+		}
+		return nil
+	}
+}
+
 // nameAndCommand wants NAME -- CMD..., so that no word of the command is ever taken for one of ours.
 func nameAndCommand(name string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
