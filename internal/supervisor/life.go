@@ -122,6 +122,7 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		Publish:     vm.Publish,
 		Inbound:     vm.InboundOnly,
 		Accelerator: vm.WantAccelerator,
+		Isolation:   vm.Isolation,
 		AllowHost:   vm.AllowHostCompat,
 		ScratchFile: record.ScratchFile,
 		ConsoleFile: record.ConsoleFile,

@@ -175,6 +175,7 @@ export interface RunInVMResult extends Output {
   vcpu_count: number;
   mem_mib: number;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   warnings?: Array<string> | undefined;
 }
@@ -196,6 +197,9 @@ export interface Shape {
   allow?: Array<string> | undefined;
   /** Let the command run on the host, confined, where no guest can be had. */
   allow_host_compat?: boolean | undefined;
+  /** What stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, much
+   * faster if the host has no KVM. */
+  isolation?: "vm" | "gvisor" | "none" | undefined;
   /** Size of the writable disk in MiB; it is sparse. */
   disk_mib?: number | undefined;
   /** Kept with the VM and given back by its status. */
@@ -236,6 +240,7 @@ export interface VM {
   last_error: string | null;
   metadata: Record<string, string>;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   vmm_confinement?: string | undefined;
   warnings?: Array<string> | undefined;
@@ -329,6 +334,10 @@ export interface WorkspaceSeed {
   destination: string;
   entry_count: number;
   bytes_written: number;
+  left_out?: Array<string> | undefined;
+  left_out_count?: number | undefined;
+  ignored?: Array<string> | undefined;
+  ignored_count?: number | undefined;
 }
 
 /** Task is a task's record. */
@@ -351,6 +360,7 @@ export interface Task {
   last_error: string | null;
   metadata: Record<string, string>;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   vmm_confinement?: string | undefined;
   warnings?: Array<string> | undefined;
@@ -372,6 +382,12 @@ export interface ReapResult {
 export interface CreateTaskRequest extends Shape {
   /** A directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets. */
   source_path?: string | undefined;
+  /** Refuse a source of which something cannot come along. */
+  strict?: boolean | undefined;
+  /** Patterns of what stays behind, as in .gitignore. */
+  exclude?: Array<string> | undefined;
+  /** Take along what git ignores. */
+  include_ignored?: boolean | undefined;
   /** Guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing
    * outwards. */
   publish?: Array<string> | undefined;

@@ -26,6 +26,7 @@ else:
 
 ExecutionMode = Literal["guest", "host_compat"]
 Accelerator = Literal["kvm", "tcg"]
+Isolation = Literal["vm", "gvisor", "none"]
 State = Literal["created", "started", "stopped"]
 SeedMode = Literal["empty", "directory", "tar_archive"]
 
@@ -167,6 +168,7 @@ class RunResult(Output):
     vcpu_count: int
     mem_mib: int
     accelerator: Accelerator
+    isolation: Isolation
     confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
 
@@ -188,6 +190,7 @@ class VM(TypedDict):
     last_error: str | None
     metadata: dict[str, str]
     accelerator: Accelerator
+    isolation: Isolation
     confinement: NotRequired[str]
     vmm_confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
@@ -274,6 +277,10 @@ class WorkspaceSeed(TypedDict):
     destination: str
     entry_count: int
     bytes_written: int
+    left_out: NotRequired[list[str]]
+    left_out_count: NotRequired[int]
+    ignored: NotRequired[list[str]]
+    ignored_count: NotRequired[int]
 
 
 class Task(TypedDict):
@@ -297,6 +304,7 @@ class Task(TypedDict):
     last_error: str | None
     metadata: dict[str, str]
     accelerator: Accelerator
+    isolation: Isolation
     confinement: NotRequired[str]
     vmm_confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
