@@ -80,7 +80,8 @@ var limits = sizes{
 	functionLines:    80,
 	interfaceMethods: 5,
 	// panics lists the files that may panic, for what cannot happen.
-	panics: map[string]int{},
+	// internal/e2b aborts an answer that it has begun, as net/http wants it.
+	panics: map[string]int{"internal/e2b/files.go": 1},
 }
 
 func TestShape(t *testing.T) {

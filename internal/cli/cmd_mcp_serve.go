@@ -87,7 +87,8 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	return server.ServeHTTP(ctx, listener, mcpserver.HTTPOptions{Token: token.text, Hosts: f.hosts})
 }
 
-// listen opens the address that a flag names, which must be a loopback one unless another flag says otherwise.
+// listen opens the address that a flag names, which must be a loopback one unless another flag says
+// otherwise.
 func listen(flag, address, remoteFlag string, remote bool) (net.Listener, error) {
 	at, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {

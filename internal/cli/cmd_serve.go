@@ -35,9 +35,10 @@ func newServeE2B(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "e2b",
 		Short: "Serve sandboxes to the SDKs of E2B",
-		Long: `Serves the interface that the SDKs of E2B and what is built on them speak, from this machine: a sandbox is a
-task, and a template is an environment. Clients find it by E2B_API_URL and E2B_SANDBOX_URL, which are printed
-on stderr with the API key. Sandboxes have no network unless --allow-network or --allow is given.`,
+		Long: `Serves the interface that the SDKs of E2B and what is built on them speak, from this machine: a
+sandbox is a task, and a template is an environment. Clients find it by E2B_API_URL and
+E2B_SANDBOX_URL, which are printed on stderr with the API key. Sandboxes have no network unless
+--allow-network or --allow is given.`,
 		Example: `  pyro serve e2b
   E2B_API_KEY=... pyro serve e2b --listen 127.0.0.1:3000 --allow pypi.org --allow files.pythonhosted.org`,
 		Args:              exactly(),
@@ -47,7 +48,8 @@ on stderr with the API key. Sandboxes have no network unless --allow-network or 
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:3000", "serve on this `ADDRESS:PORT`")
 	flags.BoolVar(&f.remote, "allow-remote", false, "let --listen be an address beyond this machine")
-	flags.StringVar(&f.key, "key", "", "API `KEY` of clients ($E2B_API_KEY, which others cannot see; else a new one)")
+	flags.StringVar(&f.key, "key", "",
+		"API `KEY` of clients ($E2B_API_KEY, which others cannot see; else a new one)")
 	flags.StringVar(&f.domain, "domain", "",
 		"end of the host `NAME`s by which sandboxes' ports are reached (default: the address listened on)")
 	flags.StringVar(&f.template, "template", "debian:12", "`ENVIRONMENT` of the template \"base\"")

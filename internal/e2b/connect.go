@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// The Connect protocol in JSON (https://connectrpc.com/docs/protocol): a unary call is a POST of one document; messages
-// of a stream stand behind a byte of flags and their length in 4 bytes, big-endian; the last one has flagEnd and may
-// hold an error.
+// The Connect protocol in JSON (https://connectrpc.com/docs/protocol): a unary call is a POST of one
+// document; messages of a stream stand behind a byte of flags and their length in 4 bytes, big-endian; the
+// last one has flagEnd and may hold an error.
 const (
 	flagEnd      = 2
 	maxMessage   = 4 << 20

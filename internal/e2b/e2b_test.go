@@ -56,7 +56,7 @@ func TestAKeyIsNeeded(t *testing.T) {
 }
 
 func TestNetworkIsNoMoreThanAllowed(t *testing.T) {
-	yes, no := true, false
+	yes, no, both := true, false, []string{"a", "b"}
 	out := func(hosts ...string) (n newSandbox) {
 		n.Network.AllowOut = hosts
 		return n
@@ -74,8 +74,8 @@ func TestNetworkIsNoMoreThanAllowed(t *testing.T) {
 		{"a host, in vain", Options{}, out("pypi.org"), false, nil, true},
 		{"granted", Options{Network: true}, newSandbox{}, true, nil, false},
 		{"declined", Options{Network: true}, newSandbox{Internet: &no}, false, nil, false},
-		{"a list", Options{Network: true, Allow: []string{"a", "b"}}, newSandbox{}, true, []string{"a", "b"}, false},
-		{"less", Options{Network: true, Allow: []string{"a", "b"}}, out("b"), true, []string{"b"}, false},
+		{"a list", Options{Network: true, Allow: both}, newSandbox{}, true, both, false},
+		{"less", Options{Network: true, Allow: both}, out("b"), true, []string{"b"}, false},
 		{"more", Options{Network: true, Allow: []string{"a"}}, out("a", "b"), false, nil, true},
 	} {
 		s := newServer(t)
@@ -109,7 +109,8 @@ func TestAddressee(t *testing.T) {
 }
 
 func TestEntries(t *testing.T) {
-	text := "f\x00f\x00\x005\x00644\x00-rw-r--r--\x00root\x00root\x001700000000.5000000000\x00/tmp/a b\nc\x00" +
+	text := "f\x00f\x00\x005\x00644\x00-rw-r--r--\x00root\x00root\x001700000000.5000000000\x00" +
+		"/tmp/a b\nc\x00" +
 		"l\x00d\x00/usr\x004\x00777\x00lrwxrwxrwx\x00u\x00g\x001700000000.0\x00/tmp/l\x00"
 	entries, err := parseEntries(text)
 	if err != nil || len(entries) != 2 {
@@ -121,7 +122,11 @@ func TestEntries(t *testing.T) {
 	if e := entries[1]; e.Type != "FILE_TYPE_DIRECTORY" || !e.IsSymlink || *e.SymlinkTarget != "/usr" {
 		t.Errorf("%+v", e)
 	}
-	for _, wrong := range []string{"f\x00", strings.Replace(text, "644", "six", 1), strings.Replace(text, "1700", "x", 1)} {
+	for _, wrong := range []string{
+		"f\x00",
+		strings.Replace(text, "644", "six", 1),
+		strings.Replace(text, "1700", "x", 1),
+	} {
 		if _, err := parseEntries(wrong); err == nil {
 			t.Errorf("%q was read", wrong)
 		}
@@ -129,11 +134,14 @@ func TestEntries(t *testing.T) {
 }
 
 func TestChanges(t *testing.T) {
-	file := func(size string, mode int64) entry { return entry{Type: "FILE_TYPE_FILE", Size: size, Mode: mode} }
+	file := func(size string, mode int64) entry {
+		return entry{Type: "FILE_TYPE_FILE", Size: size, Mode: mode}
+	}
 	got := changes(
 		snapshot{"kept": file("1", 6), "grown": file("1", 6), "gone": file("1", 6), "closed": file("1", 6)},
 		snapshot{"kept": file("1", 6), "grown": file("2", 6), "closed": file("1", 0), "new": file("3", 6)})
-	want := []fileEvent{{"closed", "EVENT_TYPE_CHMOD"}, {"gone", "EVENT_TYPE_REMOVE"}, {"grown", "EVENT_TYPE_WRITE"},
+	want := []fileEvent{{"closed", "EVENT_TYPE_CHMOD"}, {"gone", "EVENT_TYPE_REMOVE"},
+		{"grown", "EVENT_TYPE_WRITE"},
 		{"new", "EVENT_TYPE_CREATE"}, {"new", "EVENT_TYPE_WRITE"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)

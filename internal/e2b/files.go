@@ -171,7 +171,8 @@ exec stat -L -c %s -- "$1"`
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Disposition", mime.FormatMediaType("inline", map[string]string{"filename": path.Base(name)}))
+	filename := map[string]string{"filename": path.Base(name)}
+	w.Header().Set("Content-Disposition", mime.FormatMediaType("inline", filename))
 	if n := strings.TrimSpace(size); n != "0" { // Files of the kernel's have a content and no size.
 		w.Header().Set("Content-Length", n)
 	}
@@ -247,8 +248,8 @@ mkdir -p -- "$(dirname -- "$1")" && exec cat >"$1"`
 	return written{Name: path.Base(name), Type: "file", Path: name}, err
 }
 
-// signed checks the signature of a link to a file, which the SDKs make of its path, the operation, the user, the
-// access token and the time at which it ends.
+// signed checks the signature of a link to a file, which the SDKs make of its path, the operation, the user,
+// the access token and the time at which it ends.
 func signed(r *http.Request, token string) bool {
 	query := r.URL.Query()
 	operation := "read"

@@ -22,8 +22,8 @@ type usage struct {
 
 var errMetrics = errors.New("the sandbox's figures make no sense")
 
-// parseMetrics reads MemTotal, MemAvailable and Cached, a line each; used and size of the disk; and the first line of
-// /proc/stat twice.
+// parseMetrics reads MemTotal, MemAvailable and Cached, a line each; used and size of the disk; and the first
+// line of /proc/stat twice.
 func parseMetrics(text string) (usage, error) {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	if len(lines) != 6 {
@@ -45,7 +45,13 @@ func parseMetrics(text string) (usage, error) {
 	if err != nil {
 		return usage{}, err
 	}
-	u := usage{MemTotal: n[0], MemUsed: n[0] - n[1], MemCache: n[2], DiskUsed: n[3], DiskTotal: n[4]}
+	u := usage{
+		MemTotal:  n[0],
+		MemUsed:   n[0] - n[1],
+		MemCache:  n[2],
+		DiskUsed:  n[3],
+		DiskTotal: n[4],
+	}
 	if all > allBefore {
 		u.CPUUsedPct = 100 * float64(busy-busyBefore) / float64(all-allBefore)
 	}

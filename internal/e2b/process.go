@@ -69,7 +69,7 @@ type none struct{}
 func startProcess(ctx context.Context, c *calling, r startRequest, to *stream) error {
 	if r.Process.Cwd != nil && *r.Process.Cwd != "" {
 		const script = `[ -d "$1" ] || { echo "cwd '$1' does not exist" >&2; exit 40; }`
-		if _, err := c.server.run(ctx, c.task.TaskID, "sh", "-c", script, "sh", absolute(*r.Process.Cwd)); err != nil {
+		if _, err := c.script(ctx, script, absolute(*r.Process.Cwd)); err != nil {
 			return err
 		}
 	}
@@ -283,8 +283,11 @@ func sendInput(ctx context.Context, c *calling, r processRequest) (none, error) 
 }
 
 func (c *calling) write(ctx context.Context, which pyro.CommandRequest, in processInput, end bool) error {
-	data := string(in.Stdin) + string(in.PTY)
-	_, err := c.server.engine.WriteCommand(ctx, pyro.WriteCommandRequest{CommandRequest: which, Input: data, End: end})
+	_, err := c.server.engine.WriteCommand(ctx, pyro.WriteCommandRequest{
+		CommandRequest: which,
+		Input:          string(in.Stdin) + string(in.PTY),
+		End:            end,
+	})
 	return err
 }
 
@@ -305,7 +308,10 @@ func sendSignal(ctx context.Context, c *calling, r processRequest) (none, error)
 	if r.Signal == "SIGNAL_SIGKILL" || r.Signal == float64(9) {
 		name = "KILL"
 	}
-	_, err = c.server.engine.SignalCommand(ctx, pyro.SignalCommandRequest{CommandRequest: which, Signal: name})
+	_, err = c.server.engine.SignalCommand(ctx, pyro.SignalCommandRequest{
+		CommandRequest: which,
+		Signal:         name,
+	})
 	return none{}, err
 }
 

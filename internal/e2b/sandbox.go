@@ -27,7 +27,7 @@ type sandboxCall func(http.ResponseWriter, *http.Request, *calling)
 // sandboxHandler has the calls of a sandbox, by method and path.
 func (s *Server) sandboxHandler() map[string]sandboxCall {
 	return map[string]sandboxCall{
-		"GET /health":                                  func(w http.ResponseWriter, _ *http.Request, _ *calling) { w.WriteHeader(http.StatusNoContent) },
+		"GET /health":                                  health,
 		"GET /files":                                   download,
 		"POST /files":                                  upload,
 		"POST /process.Process/List":                   unary(listProcesses),
@@ -50,8 +50,13 @@ func (s *Server) sandboxHandler() map[string]sandboxCall {
 	}
 }
 
+// health says that a sandbox is there.
+func health(w http.ResponseWriter, _ *http.Request, _ *calling) { w.WriteHeader(http.StatusNoContent) }
+
 // serveSandbox answers a request to a sandbox, or to a port of it.
-func (s *Server) serveSandbox(w http.ResponseWriter, r *http.Request, id, port string, calls map[string]sandboxCall) {
+func (s *Server) serveSandbox(
+	w http.ResponseWriter, r *http.Request, id, port string, calls map[string]sandboxCall,
+) {
 	task, err := s.find(r.Context(), id)
 	if errors.Is(err, pyro.ErrNotFound) {
 		err = nil
@@ -72,7 +77,8 @@ func (s *Server) serveSandbox(w http.ResponseWriter, r *http.Request, id, port s
 		return
 	}
 	if r.URL.Path != "/health" && !s.mayUse(r, id) {
-		reply(w, http.StatusUnauthorized, connectError{"unauthenticated", "the access token is not this sandbox's"})
+		refusal := connectError{"unauthenticated", "the access token is not this sandbox's"}
+		reply(w, http.StatusUnauthorized, refusal)
 		return
 	}
 	c := &calling{server: s, task: task, limit: int((timeoutOf(r) + 999_999_999) / 1_000_000_000)}

@@ -24,7 +24,6 @@ const (
 
 const (
 	defaultTimeout = 300
-	reapEach       = time.Second
 	pageSize       = 100
 )
 
@@ -280,7 +279,8 @@ func (s *Server) setTimeout(w http.ResponseWriter, r *http.Request) error {
 
 // extend lets a sandbox live for some seconds from now on.
 func (s *Server) extend(ctx context.Context, t pyro.Task, seconds int) error {
-	if _, err := s.engine.ExtendTask(ctx, pyro.ExtendTaskRequest{TaskID: t.TaskID, TTLSeconds: &seconds}); err != nil {
+	_, err := s.engine.ExtendTask(ctx, pyro.ExtendTaskRequest{TaskID: t.TaskID, TTLSeconds: &seconds})
+	if err != nil {
 		return err
 	}
 	s.endAfter(t.TaskID, seconds)
@@ -353,62 +353,4 @@ func (s *Server) templates(w http.ResponseWriter, r *http.Request) error {
 	}
 	reply(w, http.StatusOK, found)
 	return nil
-}
-
-// A sandbox lives for as long as it was given, whatever it does meanwhile; a task's TTL, which counts from its last
-// command, is there for the case that this server does not run.
-
-func (s *Server) endAfter(id string, seconds int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ends[id] = time.Now().Add(time.Duration(seconds) * time.Second)
-}
-
-func (s *Server) end(t pyro.Task) time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if end, ok := s.ends[t.TaskID]; ok {
-		return end.UTC()
-	}
-	if t.ExpiresAt != nil {
-		return *t.ExpiresAt
-	}
-	return t.CreatedAt.Add(time.Duration(t.TTLSeconds) * time.Second)
-}
-
-func (s *Server) forget(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.ends, id)
-	delete(s.known, id)
-}
-
-// reap removes sandboxes whose time is over, until ctx ends.
-func (s *Server) reap(ctx context.Context) {
-	tick := time.NewTicker(reapEach)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			for _, id := range s.over(now) {
-				if _, err := s.engine.DeleteTask(ctx, pyro.TaskRequest{TaskID: id}); err != nil {
-					s.options.Log.Warn("cannot remove a sandbox", "sandbox", id, "error", err)
-				}
-				s.forget(id)
-			}
-		}
-	}
-}
-
-func (s *Server) over(now time.Time) (ids []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, end := range s.ends {
-		if now.After(end) {
-			ids = append(ids, id)
-		}
-	}
-	return ids
 }

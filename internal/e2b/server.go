@@ -1,9 +1,10 @@
-// Package e2b is the face for programs that are written for E2B's sandboxes: unmodified SDKs run against pyro on a
-// person's own machine. A sandbox is a task. Two interfaces are served at one address: the REST interface that makes
-// sandboxes, and the one of each sandbox (processes over Connect in JSON, files over HTTP), which requests name by a
-// header or by their host.
+// Package e2b is the face for programs that are written for E2B's sandboxes: unmodified SDKs run against pyro
+// on a person's own machine. A sandbox is a task. Two interfaces are served at one address: the REST
+// interface that makes sandboxes, and the one of each sandbox (processes over Connect in JSON, files over
+// HTTP), which requests name by a header or by their host.
 //
-// The interfaces are as the SDKs of 2026 speak them: e2b 2.63 for Python, its process.proto and filesystem.proto.
+// The interfaces are as the SDKs of 2026 speak them: e2b 2.63 for Python, its process.proto and
+// filesystem.proto.
 package e2b
 
 import (
@@ -27,8 +28,8 @@ import (
 type Options struct {
 	// Key is the API key that requests must carry. It must not be empty.
 	Key string
-	// Domain is the end of the host names by which the ports of sandboxes are reached, PORT-ID.Domain; empty is the
-	// address that the server listens on.
+	// Domain is the end of the host names by which the ports of sandboxes are reached, PORT-ID.Domain; empty
+	// is the address that the server listens on.
 	Domain string
 	// Template is the environment of the template "base", which SDKs ask for unless told otherwise. All
 	// other names of templates are names of environments.

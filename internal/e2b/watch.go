@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// watchEach is how often a directory that is watched is looked at. A guest's file system tells the host nothing.
+// watchEach is how often a directory that is watched is looked at. A guest's file system tells the host
+// nothing.
 const watchEach = 300 * time.Millisecond
 
 // maxWatched bounds the events that nobody has fetched yet.
@@ -67,7 +68,9 @@ func changes(before, after snapshot) (events []fileEvent) {
 }
 
 // watch calls for each change until ctx ends or the call fails.
-func (c *calling) watch(ctx context.Context, r pathRequest, before snapshot, tell func(fileEvent) error) error {
+func (c *calling) watch(
+	ctx context.Context, r pathRequest, before snapshot, tell func(fileEvent) error,
+) error {
 	tick := time.NewTicker(watchEach)
 	defer tick.Stop()
 	for {
@@ -100,7 +103,9 @@ func watchDir(ctx context.Context, c *calling, r pathRequest, to *stream) error 
 	if err := to.send(map[string]any{"start": none{}}); err != nil {
 		return nil
 	}
-	return c.watch(ctx, r, before, func(e fileEvent) error { return to.send(map[string]any{"filesystem": e}) })
+	return c.watch(ctx, r, before, func(e fileEvent) error {
+		return to.send(map[string]any{"filesystem": e})
+	})
 }
 
 // watcher collects events for a client that fetches them.
@@ -120,7 +125,8 @@ func createWatcher(ctx context.Context, c *calling, r pathRequest) (watcherReque
 	if err != nil {
 		return watcherRequest{}, err
 	}
-	// It outlives this request: until it is removed, its sandbox is gone, or the time is over that a sandbox gets.
+	// It outlives this request: until it is removed, its sandbox is gone, or the time is over that a sandbox
+	// gets.
 	watching, cancel := context.WithTimeout(context.WithoutCancel(ctx), 24*time.Hour)
 	w := &watcher{cancel: cancel}
 	id := rand.Text()
@@ -129,7 +135,8 @@ func createWatcher(ctx context.Context, c *calling, r pathRequest) (watcherReque
 	c.server.mu.Unlock()
 	go func() {
 		defer cancel()
-		_ = c.watch(watching, r, before, w.add) // It ends with its sandbox; what was seen can still be fetched.
+		// It ends with its sandbox; what was seen can still be fetched.
+		_ = c.watch(watching, r, before, w.add)
 	}()
 	return watcherRequest{id}, nil
 }
