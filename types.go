@@ -24,6 +24,9 @@ type Shape struct {
 	Allow []string `json:"allow,omitempty" jsonschema:"allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network"`
 	// AllowHostCompat lets the command run on the host, confined, where no guest can be had.
 	AllowHostCompat bool `json:"allow_host_compat,omitempty" jsonschema:"let the command run on the host, confined, where no guest can be had"`
+	// Isolation is what stands between the guest and the host: vm, a virtual machine, or gvisor, a kernel in user
+	// space, which computes at the host's speed if there is no KVM. Empty is [Options].Isolation. There is no fallback.
+	Isolation string `json:"isolation,omitempty" jsonschema:"what stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, much faster if the host has no KVM"`
 	// DiskMiB is the size of the writable disk; it is sparse. 0 is 8192.
 	DiskMiB int `json:"disk_mib,omitempty" jsonschema:"size of the writable disk in MiB; it is sparse"`
 	// Metadata is kept with the VM or task and given back by its status.
@@ -118,6 +121,8 @@ type RunInVMResult struct {
 	VCPUCount   int    `json:"vcpu_count"`
 	MemMiB      int    `json:"mem_mib"`
 	Accelerator string `json:"accelerator"`
+	// Isolation is what stood between the guest and the host: vm, gvisor, or none, if the host stood in.
+	Isolation string `json:"isolation"`
 	// Confinement says what is confined and what is not, where the host stood in for a guest.
 	Confinement string `json:"confinement,omitempty"`
 	// Warnings are what the host may not be able to keep of what was asked for.
@@ -150,6 +155,7 @@ type VM struct {
 	LastError       *string           `json:"last_error"`
 	Metadata        map[string]string `json:"metadata"`
 	Accelerator     string            `json:"accelerator"`
+	Isolation       string            `json:"isolation"`
 	Confinement     string            `json:"confinement,omitempty"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
@@ -219,6 +225,7 @@ type Task struct {
 	LastError       *string           `json:"last_error"`
 	Metadata        map[string]string `json:"metadata"`
 	Accelerator     string            `json:"accelerator"`
+	Isolation       string            `json:"isolation"`
 	Confinement     string            `json:"confinement,omitempty"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
@@ -295,8 +302,9 @@ type LogEntry struct {
 	Output
 }
 
-// LogEvent is what a follower of a task's history sees. Kind is start, stdout, stderr, end or lost (the follower was
-// too slow, output is missing). Entry is the command as known at that moment: finished at its end.
+// LogEvent is what a follower of a task's history sees. Kind is start, stdout, stderr, end or lost
+// (the follower was too slow, output is missing). Entry is the command as known at that moment:
+// finished at its end.
 type LogEvent struct {
 	Kind  string
 	Entry LogEntry
