@@ -40,7 +40,7 @@ sandbox is a task, and a template is an environment. Clients find it by E2B_API_
 E2B_SANDBOX_URL, which are printed on stderr with the API key. Sandboxes have no network unless
 --allow-network or --allow is given.`,
 		Example: `  pyro serve e2b
-  E2B_API_KEY=... pyro serve e2b --listen 127.0.0.1:3000 --allow pypi.org --allow files.pythonhosted.org`,
+  E2B_API_KEY=... pyro serve e2b --listen 127.0.0.1:3000 --allow pypi.org`,
 		Args:              exactly(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return a.serveE2B(cmd.Context(), f) },
