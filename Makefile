@@ -15,8 +15,8 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 .PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks soak faults fuzz man dist
 .PHONY: recording changelog clean
 
-# build leaves bin/pyro: static, with the guest's agent in it.
-build: $(GUEST)
+# build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
+build: $(GUEST) bin/pyro-runsc
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pyro ./cmd/pyro
 
 # The agent is rebuilt each time; go build knows when there is nothing to do.
@@ -24,6 +24,10 @@ build: $(GUEST)
 $(GUEST):
 	GOARCH=$(GOARCH) go build -trimpath -ldflags "-s -w" -o $@ ./cmd/pyro-agent
 	cd $(@D) && sha256sum $(@F) >$(@F).sha256
+
+# gVisor takes minutes to compile: it is built when what is named here changes, for the architectures that it has.
+bin/pyro-runsc: cmd/pyro-runsc/go.mod cmd/pyro-runsc/go.sum cmd/pyro-runsc/main.go
+	GOARCH=$(GOARCH) go -C cmd/pyro-runsc build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
 
 # setup installs QEMU where it is missing.
 setup:

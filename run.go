@@ -79,6 +79,7 @@ func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record
 		VCPUCount:     vm.VCPUCount,
 		MemMiB:        vm.MemMiB,
 		Accelerator:   vm.Accelerator,
+		Isolation:     isolation(vm),
 		Confinement:   vm.Confinement,
 		Warnings:      append(slices.Clip(vm.Warnings), missing...),
 		WorkspaceSeed: seed,

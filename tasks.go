@@ -123,7 +123,7 @@ func viewTask(v record.VM) Task {
 		MemMiB: v.MemMiB, TTLSeconds: v.TTLSeconds, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, NetworkEnabled: v.NetworkEnabled,
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
 		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
-		Accelerator: v.Accelerator, Confinement: v.Confinement,
+		Accelerator: v.Accelerator, Isolation: isolation(v), Confinement: v.Confinement,
 		VMMConfinement: v.VMMConfinement, Warnings: v.Warnings}
 	if v.LastCommand != nil {
 		t.LastCommand = (*LastCommand)(v.LastCommand)

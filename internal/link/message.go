@@ -2,8 +2,8 @@
 // (face to supervisor, supervisor to agent).
 //
 // A conversation is one wire stream. The asking side sends a [Request] as a control message, then raw data
-// messages where the operation takes input. The answering side sends data messages and ends with exactly one
-// [Reply]. A stream that ends without a Reply means that the other side died.
+// messages where the operation takes input. The answering side sends data messages and ends with exactly
+// one [Reply]. A stream that ends without a Reply means that the other side died.
 package link
 
 import "encoding/json"
@@ -17,7 +17,19 @@ const (
 	CmdlineWarm    = "pyro.warm=1"    // it is to run its cold code once before it is frozen
 )
 
-// Workspace is the directory in the guest that a seed fills and in which commands run unless they say otherwise.
+// Boxed is the agent's first argument in a guest whose kernel is a program of the host's. Words as on a
+// kernel command line follow. The agent then finds the link to its host and, if it has a network, that
+// network's frames open.
+const (
+	Boxed           = "boxed"
+	BoxedLink       = 3
+	BoxedNetwork    = 4
+	CmdlineDiskSize = "pyro.disk_mib=" // a number: how much may be written
+	CmdlineMemory   = "pyro.mem_mib="  // a number: how much commands and the agent may use
+)
+
+// Workspace is the directory in the guest that a seed fills and in which commands run unless they say
+// otherwise.
 const Workspace = "/workspace"
 
 // The execution modes: how commands are executed, in the contract's words.
@@ -29,8 +41,9 @@ const (
 // Op names an operation.
 type Op string
 
-// The operations. The agent answers those up to OpShutdown; the supervisor answers what concerns the VM as a
-// whole and passes the rest on. An operation that the answering side does not know gets [CodeUnsupported].
+// The operations. The agent answers those up to OpShutdown; the supervisor answers what concerns the VM as
+// a whole and passes the rest on. An operation that the answering side does not know gets
+// [CodeUnsupported].
 const (
 	OpHello    Op = "hello"    // Empty -> Hello
 	OpIdentify Op = "identify" // Identify -> Identified: whenever a guest becomes a machine of its own
@@ -97,8 +110,8 @@ type Hello struct {
 	Build   string `json:"build"` // digest or version of the program that answers
 }
 
-// Identify makes a guest a machine of its own. It is sent to each machine after it was booted, cloned, forked or
-// resumed, before anything new runs in it. What a guest was asked before is replaced.
+// Identify makes a guest a machine of its own. It is sent to each machine after it was booted, cloned,
+// forked or resumed, before anything new runs in it. What a guest was asked before is replaced.
 type Identify struct {
 	Hostname  string   `json:"hostname"`
 	MachineID string   `json:"machine_id"` // 32 lower-case hex digits
@@ -106,13 +119,13 @@ type Identify struct {
 	ClockNS   int64    `json:"clock_ns"`   // wall clock, nanoseconds since 1970 UTC, when the message was sent
 	Network   *Network `json:"network,omitempty"`
 
-	// Generation counts the machines that this guest has been. It is written to [GenerationFile] with the machine's
-	// id, so that a program can notice that it has become part of another machine.
+	// Generation counts the machines that this guest has been. It is written to [GenerationFile] with the
+	// machine's id, so that a program can notice that it has become part of another machine.
 	Generation int64 `json:"generation"`
 }
 
-// GenerationFile is a file in the guest with one line: the machine's id and its generation. It is overwritten in place
-// when either changes, which a program can wait for with inotify.
+// GenerationFile is a file in the guest with one line: the machine's id and its generation. It is
+// overwritten in place when either changes, which a program can wait for with inotify.
 const GenerationFile = "/run/pyro/generation"
 
 // Network is the guest's static network configuration.

@@ -78,7 +78,9 @@ type VM struct {
 	AllowHostCompat bool   `json:"allow_host_compat"`
 	ExecutionMode   string `json:"execution_mode"`
 	Accelerator     string `json:"accelerator"`
-	Warm            bool   `json:"warm"` // the guest was started from a template
+	// What is to stand between the guest and the host; empty, in older records, is a virtual machine
+	Isolation string `json:"isolation,omitempty"`
+	Warm      bool   `json:"warm"` // the guest was started from a template
 	// Of the host, where it stands in for a guest
 	Confinement     string            `json:"confinement,omitempty"`
 	Warnings        []string          `json:"warnings,omitempty"`        // what the host may not be able to keep

@@ -19,7 +19,7 @@ func (s *supervisor) handle(
 	switch req.Op {
 	case link.OpStart, link.OpStop, link.OpSeeded, link.OpExec, link.OpAttach, link.OpImport, link.OpExport,
 		link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace, link.OpSync,
-		link.OpWarm:
+		link.OpWarm, link.OpJobStart, link.OpJobRead, link.OpJobAttach, link.OpJobWrite, link.OpJobStop:
 		defer s.hold()()
 	}
 	switch req.Op {
@@ -61,6 +61,9 @@ func (s *supervisor) handle(
 		return nil, s.notStarted()
 	case link.OpFollow:
 		return s.follow(ctx, stream)
+	case link.OpJobStart, link.OpJobList, link.OpJobRead, link.OpJobAttach, link.OpJobWrite, link.OpJobSignal,
+		link.OpJobResize, link.OpJobWait, link.OpJobStop:
+		return s.handleJob(ctx, req, stream)
 	case link.OpNetwork:
 		return s.networkInfo()
 	case link.OpWarm:
@@ -116,6 +119,9 @@ func (s *supervisor) resume(c *session) (any, error) {
 	}
 	history, err := record.History(s.dir, true)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.loadJobs(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

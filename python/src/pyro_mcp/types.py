@@ -26,6 +26,7 @@ else:
 
 ExecutionMode = Literal["guest", "host_compat"]
 Accelerator = Literal["kvm", "tcg"]
+Isolation = Literal["vm", "gvisor", "none"]
 SeedMode = Literal["empty", "directory", "tar_archive"]
 State = Literal["created", "started", "stopped"]
 
@@ -192,6 +193,7 @@ class RunResult(Output):
     vcpu_count: int
     mem_mib: int
     accelerator: Accelerator
+    isolation: Isolation
     confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
     workspace_seed: NotRequired[WorkspaceSeed]
@@ -215,6 +217,7 @@ class VM(TypedDict):
     last_error: str | None
     metadata: dict[str, str]
     accelerator: Accelerator
+    isolation: Isolation
     confinement: NotRequired[str]
     vmm_confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
@@ -314,6 +317,7 @@ class Task(TypedDict):
     last_error: str | None
     metadata: dict[str, str]
     accelerator: Accelerator
+    isolation: Isolation
     confinement: NotRequired[str]
     vmm_confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
@@ -360,6 +364,43 @@ class TaskLogs(TypedDict):
     task_id: str
     count: int
     entries: list[LogEntry]
+
+
+class Command(TypedDict):
+    """The record of a background command. Kind is command, shell or service. State is running, exited, stopped
+    (it was asked to end) or interrupted (its guest ended), and of a service also starting, ready, backoff (it
+    is about to be started again) and failed."""
+
+    task_id: str
+    command_id: str
+    kind: str
+    state: State
+    sequence: int
+    command: str
+    terminal: bool
+    started_at: str
+    ended_at: str | None
+    exit_code: int | None
+    timed_out: NotRequired[bool]
+    restarts: NotRequired[int]
+    notice: NotRequired[str]
+    cause: NotRequired[str]
+
+
+class ListCommandsResult(TypedDict):
+    """A task's background commands, oldest first."""
+
+    task_id: str
+    commands: list[Command]
+
+
+class ReadCommandResult(Command):
+    """A piece of a background command's output: stdout and stderr in the order in which they came. A character
+    is never cut in two."""
+
+    output: str
+    cursor: int
+    lost_bytes: NotRequired[int]
 
 
 class FileInfo(TypedDict):
