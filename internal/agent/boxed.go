@@ -60,8 +60,8 @@ func inherited(fd int, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// mountBoxedRoot lays memory over the base image, as much as the host says, with what the host has kept of it. It
-// gives the disk that this is, and the part of it in which files stand in their places.
+// mountBoxedRoot lays memory over the base image, as much as the host says, with what the host has kept of
+// it. It gives the disk that this is, and the part of it in which files stand in their places.
 func mountBoxedRoot(words []string) (disk, upper *os.Root, err error) {
 	options := fmt.Sprintf("mode=0755,size=%dm", number(words, link.CmdlineDiskSize))
 	if err := mountAll([]mount{{"tmpfs", scratchDir, "tmpfs", 0, options}}); err != nil {
