@@ -52,9 +52,10 @@ var shape = []room{
 	}},
 	{path: "mcpserver", level: 5, may: []string{"."}},
 	{path: "internal/rpc", level: 5, may: []string{"."}},
+	{path: "internal/e2b", level: 5, may: []string{"."}},
 	{path: "internal/demo", level: 6, may: []string{".", "mcpserver", "internal/chat"}},
 	{path: "internal/cli", level: 7, may: []string{
-		".", "mcpserver", "internal/rpc", "internal/doctor", "internal/supervisor", "internal/demo",
+		".", "mcpserver", "internal/rpc", "internal/e2b", "internal/doctor", "internal/supervisor", "internal/demo",
 		"internal/hostcompat",
 		"internal/vmm", "internal/vmm/qemu", "internal/vmm/gvisor",
 	}},
@@ -79,7 +80,8 @@ var limits = sizes{
 	functionLines:    80,
 	interfaceMethods: 5,
 	// panics lists the files that may panic, for what cannot happen.
-	panics: map[string]int{},
+	// internal/e2b aborts an answer that it has begun, as net/http wants it.
+	panics: map[string]int{"internal/e2b/files.go": 1},
 }
 
 func TestShape(t *testing.T) {
