@@ -101,6 +101,7 @@ type plan struct {
 	initrd      string
 	accelerator vmm.Accelerator // the one chosen
 	scratch     string          // path of the disk
+	kept        string          // path of what is kept of a disk that is memory
 	cmdline     string          // ours of the kernel command line
 	memory      *vmm.Memory     // nil if it is nobody else's business
 	incoming    *os.File        // a template's state
@@ -152,6 +153,7 @@ func (p *plan) box(ctx context.Context, program environment.Agent) (err error) {
 	if p.Image, err = store.Boxed(ctx, p.Image); err != nil {
 		return err
 	}
+	p.kept = filepath.Join(p.Dir, p.ScratchFile)
 	p.cmdline = fmt.Sprintf("%s%d %s%d", link.CmdlineDiskSize, p.DiskMiB, link.CmdlineMemory, p.MemMiB)
 	return nil
 }
@@ -212,6 +214,9 @@ func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
 		}
 	}
 	g := newGuest(Facts{Mode: ModeGuest, Isolation: p.isolation(), Accelerator: string(p.accelerator), MemMiB: p.MemMiB})
+	if p.kept != "" {
+		g.kept, g.log = newKept(p.kept, p.DiskMiB), l.Log
+	}
 	g.scratch, g.spoolAt = p.scratch, int64(p.DiskMiB)<<20
 	if err := g.power(ctx, p); err != nil {
 		return nil, err
@@ -237,6 +242,10 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		Incoming:    p.incoming,
 		Disks:       []vmm.Disk{{Path: p.Image, ID: "base", ReadOnly: true}},
 		Dir:         p.Dir,
+	}
+	if _, err := os.Lstat(p.kept); p.kept != "" && err == nil {
+		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.kept, ID: "kept", ReadOnly: true})
+		spec.Cmdline += " " + link.CmdlineKept
 	}
 	if p.scratch != "" {
 		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.scratch, ID: "scratch", Durable: p.Durable})

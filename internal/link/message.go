@@ -24,6 +24,8 @@ const (
 	Boxed           = "boxed"
 	BoxedLink       = 3
 	BoxedNetwork    = 4
+	BoxedKept       = 5                // what the host has kept of the disk: see PartLength
+	CmdlineKept     = "pyro.kept=1"    // there is such
 	CmdlineDiskSize = "pyro.disk_mib=" // a number: how much may be written
 	CmdlineMemory   = "pyro.mem_mib="  // a number: how much commands and the agent may use
 )
@@ -62,6 +64,7 @@ const (
 	OpFetch    Op = "fetch"    // Fetch -> data of package archive, Fetched
 	OpReplace  Op = "replace"  // JSON of Replace as data -> Empty: all of it or nothing
 	OpExport   Op = "export"   // Empty -> tar data, Empty: what differs from the base image, OCI whiteouts
+	OpSave     Op = "save"     // Save -> tar data, Empty: what differs, as it is, of a disk that is memory
 	OpSync     Op = "sync"     // Empty -> Empty: all file systems written out
 	OpShutdown Op = "shutdown" // Empty -> Empty, then the guest powers off
 
@@ -103,6 +106,11 @@ type Reply struct {
 
 // Empty is the parameter or result of operations that have none.
 type Empty struct{}
+
+// Save asks for what was written to a guest's disk that is memory.
+type Save struct {
+	Full bool `json:"full"` // all of it; otherwise what has changed since the last Save
+}
 
 // Hello tells who answers.
 type Hello struct {
