@@ -140,8 +140,12 @@ func heard(t *testing.T, said []byte) map[string]result {
 // attempt is proven to be a good one by making it unconfined first.
 func TestConfinement(t *testing.T) {
 	dir := t.TempDir()
-	at := target{Outside: filepath.Join(dir, "outside"), Dir: dir, Memory: filepath.Join(dir, "memory"),
-		Parent: os.Getpid()}
+	at := target{
+		Outside: filepath.Join(dir, "outside"),
+		Dir:     dir,
+		Memory:  filepath.Join(dir, "memory"),
+		Parent:  os.Getpid(),
+	}
 	for _, path := range []string{at.Outside, at.Memory} {
 		if err := os.WriteFile(path, bytes.Repeat([]byte("whole\n"), 1000), 0o600); err != nil {
 			t.Fatal(err)
@@ -157,7 +161,8 @@ func TestConfinement(t *testing.T) {
 	}
 	defer unix.Close(inheritedFD)
 	self := filepath.Join(t.TempDir(), "qemu") // in a directory of its own, all of which is QEMU's
-	if program, err := os.ReadFile("/proc/self/exe"); err != nil || os.WriteFile(self, program, 0o755) != nil {
+	if program, err := os.ReadFile("/proc/self/exe"); err != nil || os.WriteFile(self, program,
+		0o755) != nil {
 		t.Fatal(err)
 	}
 	told, err := json.Marshal(at)
@@ -177,7 +182,12 @@ func TestConfinement(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer console.Close()
-	o := order{Hostname: "test", Programs: programs(self), FileBytes: 1 << 20, Borrow: g.Borrow}
+	o := order{
+		Hostname:  "test",
+		Programs:  programs(self),
+		FileBytes: 1 << 20,
+		Borrow:    g.Borrow,
+	}
 	words := command{words: []string{self, attackWord, string(told)}}
 	p, said, listener, err := startShim(t.Context(), g, o, words, console, nil)
 	if err != nil {
@@ -220,7 +230,8 @@ func TestConfinement(t *testing.T) {
 	if good < 10 {
 		t.Errorf("only %d of the attempts work unconfined", good)
 	}
-	if got, err := os.ReadFile(at.Memory); err != nil || !strings.HasPrefix(string(got), "xhole\n") { // the x is of the attempt unconfined
+	got, err := os.ReadFile(at.Memory)
+	if err != nil || !strings.HasPrefix(string(got), "xhole\n") { // The x is of the attempt unconfined.
 		t.Errorf("what was lent has changed (%v)", err)
 	}
 }
