@@ -71,6 +71,9 @@ func build(p platform, can abilities, cpu string, spec vmm.Spec, child ends, ker
 	}
 	if spec.Incoming != nil {
 		c.add("-incoming", "defer")
+		if spec.Ready != nil {
+			c.add("-S")
+		}
 		c.incoming = fmt.Sprintf("fd:%d", c.file(spec.Incoming))
 	}
 	return c

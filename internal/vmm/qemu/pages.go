@@ -26,20 +26,14 @@ type memory struct {
 	pid   int
 	start uint64
 	size  int64
-	based bool // over a file, so that a page of zeros says something
 }
 
 // extent is adjoining pages, in bytes from the beginning of the guest's memory.
 type extent struct{ at, size int64 }
 
-// findMemory finds the guest's memory among QEMU's mappings: that of its file, or else the anonymous one of its size.
-func findMemory(pid int, path string, size int64) (memory, error) {
-	var file unix.Stat_t
-	if path != "" {
-		if err := unix.Stat(path, &file); err != nil {
-			return memory{}, err
-		}
-	}
+// findMemory finds the guest's memory among QEMU's mappings: that of its file, named by its
+// inode, or if that is 0 the anonymous one of its size.
+func findMemory(pid int, file uint64, size int64) (memory, error) {
 	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
 		return memory{}, err
@@ -48,8 +42,8 @@ func findMemory(pid int, path string, size int64) (memory, error) {
 	var found []memory
 	for lines := bufio.NewScanner(maps); lines.Scan(); {
 		start, end, inode, ok := parseMapping(lines.Text())
-		if ok && inode == file.Ino && int64(end-start) == size {
-			found = append(found, memory{pid: pid, start: start, size: size, based: path != ""})
+		if ok && inode == file && int64(end-start) == size {
+			found = append(found, memory{pid: pid, start: start, size: size})
 		}
 	}
 	if len(found) != 1 {
