@@ -78,7 +78,8 @@ func TestContractCommandLine(t *testing.T) {
 	if root.Name() != c.Executable {
 		t.Errorf("the program is called %q, want %q", root.Name(), c.Executable)
 	}
-	for parent, names := range map[string][]string{"": c.CLI.Commands, "env ": c.CLI.Env, "mcp ": c.CLI.MCP, "task ": c.CLI.Task, "demo ": c.CLI.Demo} {
+	for parent, names := range map[string][]string{"": c.CLI.Commands, "env ": c.CLI.Env, "mcp ": c.CLI.MCP,
+		"task ": c.CLI.Task, "demo ": c.CLI.Demo} {
 		for _, name := range names {
 			if cmd := find(parent + name); cmd.Short == "" || cmd.Hidden {
 				t.Errorf("command %q is hidden or without help", parent+name)
@@ -90,14 +91,16 @@ func TestContractCommandLine(t *testing.T) {
 			t.Errorf("command %q lacks --json", path)
 		}
 	}
-	for path, flags := range map[string][]string{"run": c.CLI.RunFlags, "task create": c.CLI.TaskCreateFlags, "task exec": {"--timeout-seconds", "--json"}} {
+	for path, flags := range map[string][]string{"run": c.CLI.RunFlags, "task create": c.CLI.TaskCreateFlags,
+		"task exec": {"--timeout-seconds", "--json"}} {
 		for _, name := range flags {
 			flag := find(path).Flag(strings.TrimPrefix(name, "--"))
 			if flag == nil {
 				t.Errorf("command %q lacks %s", path, name)
 				continue
 			}
-			if want, ok := c.Defaults[strings.ReplaceAll(flag.Name, "-", "_")]; ok && flag.DefValue != fmt.Sprint(want) {
+			if want, ok := c.Defaults[strings.ReplaceAll(flag.Name, "-", "_")]; ok &&
+				flag.DefValue != fmt.Sprint(want) {
 				t.Errorf("%s of %q is %s by default, want %v", name, path, flag.DefValue, want)
 			}
 		}
@@ -116,8 +119,9 @@ func TestContractGoMethods(t *testing.T) {
 		}
 	}
 	for name, got := range map[string]any{
-		"vcpu_count": pyro.DefaultVCPUCount, "mem_mib": pyro.DefaultMemMiB, "timeout_seconds": pyro.DefaultTimeoutSeconds,
-		"ttl_seconds": pyro.DefaultTTLSeconds, "max_active_vms": pyro.DefaultMaxActiveVMs,
+		"vcpu_count": pyro.DefaultVCPUCount, "mem_mib": pyro.DefaultMemMiB,
+		"timeout_seconds": pyro.DefaultTimeoutSeconds,
+		"ttl_seconds":     pyro.DefaultTTLSeconds, "max_active_vms": pyro.DefaultMaxActiveVMs,
 	} {
 		if fmt.Sprint(got) != fmt.Sprint(c.Defaults[name]) {
 			t.Errorf("%s is %v by default, want %v", name, got, c.Defaults[name])
@@ -231,8 +235,8 @@ func checkToolDefaults(t *testing.T, tool *mcp.Tool, defaults map[string]any) {
 	}
 }
 
-// pythonSurface prints the Python package's names as JSON: exports, and for each method its parameters with their
-// kinds and defaults.
+// pythonSurface prints the Python package's names as JSON: exports, and for each method its parameters with
+// their kinds and defaults.
 const pythonSurface = `
 import inspect, json, sys
 import pyro_mcp
@@ -276,9 +280,12 @@ func TestContractPython(t *testing.T) {
 		"exec_vm":   {"command", "timeout_seconds"}, "exec_task": {"command", "timeout_seconds"},
 	}
 	positional := map[string]string{
-		"pull_environment": "environment", "inspect_environment": "environment", "create_vm": "environment", "run_in_vm": "environment",
-		"create_task": "environment", "start_vm": "vm_id", "exec_vm": "vm_id", "stop_vm": "vm_id", "delete_vm": "vm_id", "status_vm": "vm_id",
-		"network_info_vm": "vm_id", "exec_task": "task_id", "status_task": "task_id", "logs_task": "task_id", "delete_task": "task_id",
+		"pull_environment": "environment", "inspect_environment": "environment", "create_vm": "environment",
+		"run_in_vm":   "environment",
+		"create_task": "environment", "start_vm": "vm_id", "exec_vm": "vm_id", "stop_vm": "vm_id",
+		"delete_vm": "vm_id", "status_vm": "vm_id",
+		"network_info_vm": "vm_id", "exec_task": "task_id", "status_task": "task_id", "logs_task": "task_id",
+		"delete_task": "task_id",
 	}
 	for _, name := range c.Methods {
 		method, ok := have.Methods[name]
@@ -286,12 +293,14 @@ func TestContractPython(t *testing.T) {
 			t.Errorf("Python has no method %s", name)
 			continue
 		}
-		if first, ok := positional[name]; ok && (method[first].Kind != "POSITIONAL_OR_KEYWORD" || !method[first].Required) {
+		if first, ok := positional[name]; ok &&
+			(method[first].Kind != "POSITIONAL_OR_KEYWORD" || !method[first].Required) {
 			t.Errorf("%s does not take %s by position", name, first)
 		}
 		for _, keyword := range keywords[name] {
 			parameter, ok := method[keyword]
-			if want, isDefault := c.Defaults[keyword]; !ok || parameter.Kind != "KEYWORD_ONLY" || isDefault && parameter.Default != want {
+			if want, isDefault := c.Defaults[keyword]; !ok || parameter.Kind != "KEYWORD_ONLY" ||
+				isDefault && parameter.Default != want {
 				t.Errorf("%s of Python's %s is %+v, want keyword-only and %v", keyword, name, parameter, want)
 			}
 		}

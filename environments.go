@@ -17,19 +17,29 @@ func (p *Pyro) ListEnvironments(context.Context) (ListEnvironmentsResult, error)
 	}
 	out := ListEnvironmentsResult{Environments: make([]EnvironmentListing, len(list))}
 	for i, l := range list {
-		out.Environments[i] = EnvironmentListing{Name: l.Name, Version: l.Version, Description: l.Description, Installed: l.Installed}
+		out.Environments[i] = EnvironmentListing{
+			Name:        l.Name,
+			Version:     l.Version,
+			Description: l.Description,
+			Installed:   l.Installed,
+		}
 	}
 	return out, nil
 }
 
-// PullEnvironment fetches, verifies, builds and installs an environment. Interrupted at any moment it leaves the
-// one that was there before, or none.
+// PullEnvironment fetches, verifies, builds and installs an environment. Interrupted at any moment it leaves
+// the one that was there before, or none.
 func (p *Pyro) PullEnvironment(ctx context.Context, r PullEnvironmentRequest) (PullEnvironmentResult, error) {
 	result, err := p.pull(ctx, r)
 	if err != nil {
 		return PullEnvironmentResult{}, err
 	}
-	out := PullEnvironmentResult{Changed: result.Changed, PreviousOrigin: result.Previous, Env: viewManifest(result.Manifest), Phases: []PullPhase{}}
+	out := PullEnvironmentResult{
+		Changed:        result.Changed,
+		PreviousOrigin: result.Previous,
+		Env:            viewManifest(result.Manifest),
+		Phases:         []PullPhase{},
+	}
 	if result.Changed {
 		// The first VM of the default shape is to be a warm one already.
 		if vm, err := p.describe(ctx, record.KindBuild, Shape{Environment: r.Environment}, nil); err == nil {
@@ -37,7 +47,8 @@ func (p *Pyro) PullEnvironment(ctx context.Context, r PullEnvironmentRequest) (P
 		}
 	}
 	for _, phase := range result.Phases {
-		out.Phases = append(out.Phases, PullPhase{Name: phase.Name, DurationMS: phase.Duration.Milliseconds()})
+		out.Phases = append(out.Phases, PullPhase{Name: phase.Name,
+			DurationMS: phase.Duration.Milliseconds()})
 	}
 	return out, nil
 }
@@ -51,7 +62,8 @@ func (p *Pyro) InspectEnvironment(_ context.Context, r EnvironmentRequest) (Envi
 	return viewManifest(m), nil
 }
 
-// PruneEnvironments removes cached images, downloads and templates that nothing uses, and what dead supervisors left.
+// PruneEnvironments removes cached images, downloads and templates that nothing uses, and what dead
+// supervisors left.
 func (p *Pyro) PruneEnvironments(ctx context.Context) (PruneEnvironmentsResult, error) {
 	if _, err := p.ReapExpired(ctx); err != nil {
 		return PruneEnvironmentsResult{}, err
@@ -67,7 +79,8 @@ func (p *Pyro) PruneEnvironments(ctx context.Context) (PruneEnvironmentsResult, 
 		}
 	}
 	result, err := p.store.Prune(ctx, environment.PruneRequest{InUse: inUse})
-	out := PruneEnvironmentsResult{Removed: append([]string{}, result.Removed...), FreedBytes: result.FreedBytes}
+	out := PruneEnvironmentsResult{Removed: append([]string{}, result.Removed...),
+		FreedBytes: result.FreedBytes}
 	if err != nil {
 		return out, environmentError("cannot prune", err)
 	}
@@ -99,19 +112,45 @@ func (p *Pyro) usable(key template.Key) bool {
 }
 
 func viewManifest(m environment.Manifest) EnvironmentManifest {
-	out := EnvironmentManifest{Name: m.Name, Version: m.Version, Description: m.Description, Source: m.Source, Origin: m.Reference,
-		Architecture: m.Architecture, CreatedAt: m.CreatedAt, ImagePath: m.Image.Path, ImageSHA256: m.Image.SHA256, ImageBytes: m.Image.Size,
-		KernelVersion: m.Kernel.Version, KernelPath: m.Kernel.Path, KernelSHA256: m.Kernel.SHA256,
-		DownloadedBytes: m.DownloadedBytes, DiskBytes: m.DiskBytes, Packages: []EnvironmentPackage{}}
+	out := EnvironmentManifest{
+		Name:            m.Name,
+		Version:         m.Version,
+		Description:     m.Description,
+		Source:          m.Source,
+		Origin:          m.Reference,
+		Architecture:    m.Architecture,
+		CreatedAt:       m.CreatedAt,
+		ImagePath:       m.Image.Path,
+		ImageSHA256:     m.Image.SHA256,
+		ImageBytes:      m.Image.Size,
+		KernelVersion:   m.Kernel.Version,
+		KernelPath:      m.Kernel.Path,
+		KernelSHA256:    m.Kernel.SHA256,
+		DownloadedBytes: m.DownloadedBytes,
+		DiskBytes:       m.DiskBytes,
+		Packages:        []EnvironmentPackage{},
+	}
 	for _, pkg := range m.Packages {
-		out.Packages = append(out.Packages, EnvironmentPackage{Name: pkg.Name, Version: pkg.Version, Architecture: pkg.Architecture,
-			SHA256: pkg.SHA256, Size: pkg.Size})
+		out.Packages = append(out.Packages, EnvironmentPackage{
+			Name:         pkg.Name,
+			Version:      pkg.Version,
+			Architecture: pkg.Architecture,
+			SHA256:       pkg.SHA256,
+			Size:         pkg.Size,
+		})
 	}
 	for _, l := range m.Layers {
-		out.Layers = append(out.Layers, EnvironmentLayer{MediaType: l.MediaType, SHA256: l.SHA256, Size: l.Size})
+		out.Layers = append(out.Layers, EnvironmentLayer{MediaType: l.MediaType, SHA256: l.SHA256,
+			Size: l.Size})
 	}
 	if c := m.Config; m.Source == "oci" {
-		out.Config = &EnvironmentConfig{Env: c.Env, User: c.User, WorkDir: c.WorkDir, Entrypoint: c.Entrypoint, Cmd: c.Cmd}
+		out.Config = &EnvironmentConfig{
+			Env:        c.Env,
+			User:       c.User,
+			WorkDir:    c.WorkDir,
+			Entrypoint: c.Entrypoint,
+			Cmd:        c.Cmd,
+		}
 	}
 	return out
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
 )
 
@@ -31,7 +30,7 @@ type Error struct {
 	Kind    error
 	Message string
 	Cause   string
-	Hint    string // what to do about it, if that is known here
+	Hint    string // what to do about it, if no row of [Remedies] says it; in the form of a [Remedy]
 	cause   error
 }
 
@@ -73,14 +72,6 @@ var kinds = []struct {
 	{ErrEnvironment, "environment", ""},
 }
 
-// hints say what to do about a cause.
-var hints = map[link.Cause]string{
-	instances.CauseNoInstance: "pyro task list shows those there are",
-	instances.CauseMaxActive:  "delete one, or raise the limit with PYRO_MAX_ACTIVE_VMS or WithMaxActiveVMs",
-	instances.CauseNoProgram:  "put pyro on PATH, or name it with WithCommand",
-	instances.CauseBadRecord:  "delete it, or use the version of pyro that wrote it",
-}
-
 // ErrorKind names the kind of an error for faces that pass names on; "internal" where it has none.
 func ErrorKind(err error) string {
 	for _, k := range kinds {
@@ -109,14 +100,8 @@ func ErrorCause(err error) string {
 	return ""
 }
 
-// ErrorHint gives what to do about an error, or "".
-func ErrorHint(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Hint
-	}
-	return ""
-}
+// ErrorHint says what to do about an error, in the words of this package, or "". Other faces word it by [ErrorRemedy].
+func ErrorHint(err error) string { return ErrorRemedy(err, goWording()) }
 
 func invalid(format string, args ...any) error {
 	return &Error{Kind: ErrInvalid, Message: fmt.Sprintf(format, args...)}
@@ -134,9 +119,6 @@ func fromLink(what string, err error) error {
 	out := &Error{Message: far.Message, Cause: string(far.Cause), Hint: far.Hint, cause: err}
 	if what != "" {
 		out.Message = what + ": " + far.Message
-	}
-	if out.Hint == "" {
-		out.Hint = hints[far.Cause]
 	}
 	for _, k := range kinds {
 		if k.code != "" && k.code == far.Code {

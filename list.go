@@ -6,8 +6,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// ReapExpired removes VMs and tasks that are past their TTL, and what is orphaned. What lives and is within its time
-// is never touched, nor is a task whose record cannot be read.
+// ReapExpired removes VMs and tasks that are past their TTL, and what is orphaned. What lives and is within
+// its time is never touched, nor is a task whose record cannot be read.
 func (p *Pyro) ReapExpired(ctx context.Context) (ReapResult, error) {
 	reaped, err := p.instances.Reap(ctx)
 	return ReapResult{Count: len(reaped), Reaped: append([]string{}, reaped...)}, err

@@ -37,8 +37,8 @@ const (
 	HookFollow   Hook = "follow"   // events, for as long as the call is wanted
 )
 
-// Operation declares one operation of the engine. All faces range over [Operations]: the JSON-RPC bridge, the MCP tools,
-// the Python client and its types, the contract's test.
+// Operation declares one operation of the engine. All faces range over [Operations]: the JSON-RPC bridge, the
+// MCP tools, the Python client and its types, the contract's test.
 type Operation struct {
 	// Name is the operation's on every face; a Go method has it without the underscores, in Go's case.
 	Name string
@@ -63,7 +63,8 @@ func (o Operation) Takes(hook Hook) bool {
 	return false
 }
 
-// Decode reads parameters, in which each name must be known. Nothing, or null, is no parameters. The result is for Call.
+// Decode reads parameters, in which each name must be known. Nothing, or null, is no parameters. The result
+// is for Call.
 func (o Operation) Decode(data []byte) (any, error) {
 	params := reflect.New(o.Params).Interface()
 	if len(data) == 0 || string(data) == "null" {
@@ -141,11 +142,12 @@ func operation[In, Out any](
 func bare[Out any](
 	name string, effect Effect, summary string, method func(*Pyro, context.Context) (Out, error),
 ) Operation {
-	return operation(name, effect, summary, func(p *Pyro, ctx context.Context, _ None) (Out, error) { return method(p, ctx) })
+	return operation(name, effect, summary,
+		func(p *Pyro, ctx context.Context, _ None) (Out, error) { return method(p, ctx) })
 }
 
-// Operations declares every operation, in the order of the documentation. To add one, add a row here: docs/contributing.md
-// says what else.
+// Operations declares every operation, in the order of the documentation. To add one, add a row here:
+// docs/contributing.md says what else.
 func Operations() []Operation {
 	return []Operation{
 		bare("list_environments", EffectReads,
@@ -155,9 +157,11 @@ func Operations() []Operation {
 		operation("inspect_environment", EffectReads,
 			"Tell what an installed environment is made of.", (*Pyro).InspectEnvironment),
 		bare("prune_environments", EffectDestroys,
-			"Remove cached environments, downloads and templates that nothing uses.", (*Pyro).PruneEnvironments),
+			"Remove cached environments, downloads and templates that nothing uses.",
+			(*Pyro).PruneEnvironments),
 		operation("warm_environment", EffectMakes,
-			"Boot an environment once and keep it frozen, so that VMs of this shape start warm.", (*Pyro).WarmEnvironment),
+			"Boot an environment once and keep it frozen, so that VMs of this shape start warm.",
+			(*Pyro).WarmEnvironment),
 
 		operation("run_in_vm", EffectChanges,
 			"Run one command in a fresh VM, which is gone afterwards.", (*Pyro).RunInVM),
@@ -181,7 +185,8 @@ func Operations() []Operation {
 			"Remove the VMs and tasks that are past their TTL.", (*Pyro).ReapExpired),
 
 		operation("create_task", EffectMakes,
-			"Create and start a task, its workspace seeded from a directory or a tar archive.", (*Pyro).CreateTask),
+			"Create and start a task, its workspace seeded from a directory or a tar archive.",
+			(*Pyro).CreateTask),
 		operation("exec_task", EffectChanges,
 			"Run one command in a task, in /workspace; the task lives on.", (*Pyro).ExecTask),
 		operation("status_task", EffectReads,

@@ -86,11 +86,11 @@ func (o *Options) complete() error {
 		}
 	}
 	if err != nil {
-		return &Error{Kind: ErrInvalid, Message: "cannot find a cache directory: " + err.Error(), Hint: "set PYRO_CACHE_DIR"}
+		return &Error{Kind: ErrInvalid, Message: "cannot find a cache directory: " + err.Error(), Cause: "no_directory"}
 	}
 	if o.StateDir == "" {
 		if o.StateDir, err = stateDir(); err != nil {
-			return &Error{Kind: ErrInvalid, Message: "cannot find a state directory: " + err.Error(), Hint: "set PYRO_STATE_DIR"}
+			return &Error{Kind: ErrInvalid, Message: "cannot find a state directory: " + err.Error(), Cause: "no_directory"}
 		}
 	}
 	for _, dir := range []*string{&o.CacheDir, &o.StateDir} {

@@ -41,6 +41,7 @@ const Workspace = link.Workspace
 // Bounds of what may be asked for.
 const (
 	maxSeconds     = 1 << 31
+	maxNumber      = 1 << 40
 	maxMetadata    = 64
 	maxMetadataLen = 4096
 )
@@ -59,6 +60,9 @@ func Parameters() []Parameter {
 		{Name: "network", Default: false},
 		{Name: "allow_host_compat", Default: false},
 		{Name: "command", Examples: []string{"git --version", "cd /workspace && make test"}},
+		{Name: "sequence", Min: 0, Max: maxNumber},
+		{Name: "offset_bytes", Min: 0, Max: maxNumber},
+		{Name: "max_bytes", Min: 0, Max: maxNumber},
 		{Name: "source_path", Names: NamesHostPaths},
 	}
 }

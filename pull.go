@@ -1,7 +1,6 @@
 package pyro
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,9 +92,9 @@ func environmentError(what string, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, environment.ErrUnknown):
-		out.Kind, out.Message, out.Hint = ErrNotFound, err.Error(), cmp.Or(out.Hint, "pyro env list shows the environments there are")
+		out.Kind, out.Message, out.Cause = ErrNotFound, err.Error(), "unknown_environment"
 	case errors.Is(err, environment.ErrNotInstalled):
-		out.Kind, out.Hint = ErrNotFound, cmp.Or(out.Hint, "install it with pyro env pull")
+		out.Kind, out.Cause = ErrNotFound, "not_installed"
 	}
 	return out
 }

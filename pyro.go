@@ -1,6 +1,6 @@
 // Package pyro runs commands in microVMs: one thrown away after each command, or one kept as a task whose
-// workspace outlives each command. There is no daemon and no root: each VM has a supervisor process of its own,
-// the pyro executable re-executed (see [WithCommand]).
+// workspace outlives each command. There is no daemon and no root: each VM has a supervisor process of its
+// own, the pyro executable re-executed (see [WithCommand]).
 //
 //	p, err := pyro.New()
 //	if err != nil { … }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/network"
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
@@ -30,6 +31,9 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	}
 	if err := checkShape(vm); err != nil {
 		return vm, err
+	}
+	if _, err := network.Parse(network.Config{Allow: vm.Allow, Publish: vm.Publish}); err != nil {
+		return vm, &Error{Kind: ErrInvalid, Message: err.Error(), cause: err}
 	}
 	manifest, err := p.installed(ctx, s)
 	if err != nil {
@@ -70,7 +74,7 @@ func checkShape(vm record.VM) error {
 		}
 	}
 	if vm.Environment == "" {
-		return &Error{Kind: ErrInvalid, Message: "no environment is named", Hint: "pyro env list shows those there are"}
+		return &Error{Kind: ErrInvalid, Message: "no environment is named", Cause: "unknown_environment"}
 	}
 	return nil
 }
@@ -130,7 +134,7 @@ func (r RunInVMRequest) within(b record.Boot) (CommandLine, error) {
 
 func noCommand(environment string) error {
 	return &Error{Kind: ErrInvalid, Message: fmt.Sprintf("no command is given, and %q brings none of its own", environment),
-		Hint: "put it after --", cause: ErrNoCommand}
+		Hint: "say it with {command}", cause: ErrNoCommand}
 }
 
 func (c CommandLine) check() error {

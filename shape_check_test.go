@@ -48,7 +48,8 @@ func readTree(tree fs.FS, module string) (source, error) {
 		}
 		if d.IsDir() {
 			base := d.Name()
-			if name != "." && (strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") || base == "testdata" || base == "node_modules" || base == "python") {
+			if name != "." && (strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") ||
+				base == "testdata" || base == "node_modules" || base == "python") {
 				return fs.SkipDir
 			}
 			return nil
@@ -65,7 +66,8 @@ func readTree(tree fs.FS, module string) (source, error) {
 			return err
 		}
 		dir := path.Dir(name)
-		s.packages[dir] = append(s.packages[dir], file{name: name, lines: bytes.Count(data, []byte("\n")), tree: parsed})
+		s.packages[dir] = append(s.packages[dir],
+			file{name: name, lines: bytes.Count(data, []byte("\n")), tree: parsed})
 		return nil
 	})
 	return s, err
@@ -91,16 +93,19 @@ func check(s source, rooms []room, public []string, limit sizes) []string {
 	return faults
 }
 
-// checkTable looks at the layout itself: arrows go to a lower level, and what is not internal is meant to be public.
+// checkTable looks at the layout itself: arrows go to a lower level, and what is not internal is meant to be
+// public.
 func checkTable(rooms []room, public []string) []string {
 	var faults []string
 	for _, r := range rooms {
 		for _, to := range r.may {
 			i := slices.IndexFunc(rooms, func(o room) bool { return o.path == to })
 			if i < 0 {
-				faults = append(faults, fmt.Sprintf("the table lets %s import %s, which has no row", r.path, to))
+				faults = append(faults, fmt.Sprintf("the table lets %s import %s, which has no row", r.path,
+					to))
 			} else if rooms[i].level >= r.level {
-				faults = append(faults, fmt.Sprintf("the table lets %s (level %d) import %s (level %d)", r.path, r.level, to, rooms[i].level))
+				faults = append(faults, fmt.Sprintf("the table lets %s (level %d) import %s (level %d)",
+					r.path, r.level, to, rooms[i].level))
 			}
 		}
 		hidden := strings.HasPrefix(r.path, "internal/") || strings.HasPrefix(r.path, "cmd/") || r.free
@@ -134,7 +139,8 @@ func checkArrows(s source, rooms []room) []string {
 			if r.free || known && target.path == r.path || slices.Contains(r.may, to) {
 				continue
 			}
-			faults = append(faults, fmt.Sprintf("%s: %s may import only %q", strings.Join(append(chainTo(imports, dir), to), " → "), dir, r.may))
+			faults = append(faults, fmt.Sprintf("%s: %s may import only %q",
+				strings.Join(append(chainTo(imports, dir), to), " → "), dir, r.may))
 		}
 	}
 	return faults
@@ -208,7 +214,8 @@ func checkFile(s source, f file, limit sizes, variables map[string]bool) []strin
 			}
 		case *ast.TypeSpec:
 			if it, ok := n.Type.(*ast.InterfaceType); ok && it.Methods.NumFields() > limit.interfaceMethods {
-				add(n.Pos(), "interface %s has %d methods, %d at most", n.Name.Name, it.Methods.NumFields(), limit.interfaceMethods)
+				add(n.Pos(), "interface %s has %d methods, %d at most", n.Name.Name, it.Methods.NumFields(),
+					limit.interfaceMethods)
 			}
 		case *ast.CallExpr:
 			if name, ok := n.Fun.(*ast.Ident); ok && name.Name == "panic" {
@@ -219,7 +226,8 @@ func checkFile(s source, f file, limit sizes, variables map[string]bool) []strin
 		case *ast.AssignStmt:
 			if n.Tok != token.DEFINE {
 				for _, left := range n.Lhs {
-					if name, ok := left.(*ast.Ident); ok && variables[name.Name] && isPackageLevel(f.tree, name) {
+					if name, ok := left.(*ast.Ident); ok && variables[name.Name] &&
+						isPackageLevel(f.tree, name) {
 						add(n.Pos(), "package variable %s changes", name.Name)
 					}
 				}
@@ -288,7 +296,8 @@ func checkComments(decl ast.Decl, add func(token.Pos, string, ...any)) {
 
 // isStandardMethod lists methods whose meaning the standard library has fixed.
 func isStandardMethod(name string) bool {
-	return slices.Contains([]string{"Error", "String", "Unwrap", "Is", "As", "Close", "Read", "Write", "Len", "Less", "Swap"}, name)
+	return slices.Contains([]string{"Error", "String", "Unwrap", "Is", "As", "Close", "Read", "Write", "Len",
+		"Less", "Swap"}, name)
 }
 
 func receiverName(t ast.Expr) string {

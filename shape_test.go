@@ -35,7 +35,7 @@ var shape = []room{
 	{path: "internal/supervisor", level: 4, may: []string{"internal/guest", "internal/link", "internal/record", "internal/wire"}},
 	{path: ".", level: 4, may: []string{
 		"internal/instances", "internal/link", "internal/environment", "internal/environment/debian",
-		"internal/environment/oci", "internal/archive", "internal/record", "internal/template",
+		"internal/environment/oci", "internal/archive", "internal/record", "internal/template", "internal/network",
 	}},
 	{path: "internal/doctor", level: 5, may: []string{
 		"internal/vmm", "internal/vmm/qemu", "internal/environment", "internal/network", ".",

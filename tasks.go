@@ -15,6 +15,11 @@ import (
 
 // CreateTask makes a task and starts it, its workspace seeded. What cannot be done whole leaves nothing behind.
 func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error) {
+	if r.SourcePath != "" {
+		if err := archive.Check(r.SourcePath); err != nil {
+			return Task{}, badSeed(r.SourcePath, err)
+		}
+	}
 	s, _, err := p.make(ctx, record.KindTask, r.Shape, r.Publish)
 	if err != nil {
 		return Task{}, err
@@ -87,7 +92,7 @@ func (p *Pyro) seed(ctx context.Context, s *instances.Session, source string) (r
 func badSeed(source string, err error) error {
 	out := &Error{Kind: ErrBadSeed, Message: fmt.Sprintf("cannot seed the workspace from %q: %v", source, err), cause: err}
 	if errors.Is(err, archive.ErrLimit) {
-		out.Hint = "PYRO_SEED_MAX_BYTES and PYRO_SEED_MAX_ENTRIES set the limits"
+		out.Cause = "seed_limit"
 	}
 	return out
 }
@@ -123,25 +128,6 @@ func (p *Pyro) StatusTask(_ context.Context, r TaskRequest) (Task, error) {
 	return viewTask(vm), err
 }
 
-// LogsTask gives a task's history, and where asked follows what goes on.
-func (p *Pyro) LogsTask(ctx context.Context, r LogsTaskRequest) (LogsTaskResult, error) {
-	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
-		return LogsTaskResult{}, err
-	}
-	history, err := record.History(p.instances.Dir(r.TaskID), p.instances.Alive(r.TaskID))
-	if err != nil {
-		return LogsTaskResult{}, fmt.Errorf("cannot read the history of %q: %w", r.TaskID, err)
-	}
-	out := LogsTaskResult{TaskID: r.TaskID, Count: len(history), Entries: make([]LogEntry, len(history))}
-	for i, e := range history {
-		out.Entries[i] = viewEntry(e)
-	}
-	if r.Follow != nil {
-		err = p.follow(ctx, r)
-	}
-	return out, err
-}
-
 // DeleteTask ends a task and removes all of it, in whatever state it is.
 func (p *Pyro) DeleteTask(ctx context.Context, r TaskRequest) (DeleteResult, error) {
 	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
@@ -163,13 +149,6 @@ func viewTask(v record.VM) Task {
 		t.WorkspaceSeed = WorkspaceSeed(*v.Seed)
 	}
 	return t
-}
-
-func viewEntry(e record.Entry) LogEntry {
-	return LogEntry{Sequence: e.Sequence, CWD: e.CWD, Command: e.Command, StartedAt: e.StartedAt, Running: e.Running,
-		Interrupted: e.Interrupted, Output: Output{ExitCode: e.ExitCode, Stdout: e.Stdout, Stderr: e.Stderr,
-			StdoutTruncated: e.StdoutTruncated, StderrTruncated: e.StderrTruncated, TimedOut: e.TimedOut,
-			DurationMS: e.DurationMS, ExecutionMode: e.ExecutionMode, Notice: e.Notice, Cause: e.Cause}}
 }
 
 // seedLimits bound what a workspace is filled with: $PYRO_SEED_MAX_ENTRIES and $PYRO_SEED_MAX_BYTES, else the

@@ -215,6 +215,12 @@ type ExecTaskResult struct {
 // LogsTaskRequest asks for a task's history.
 type LogsTaskRequest struct {
 	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	// Sequence asks for one command alone; 0 is all.
+	Sequence int `json:"sequence,omitempty" jsonschema:"only this command, by its number; left out: all"`
+	// OffsetBytes are passed over of each stream; with Sequence alone.
+	OffsetBytes int `json:"offset_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to pass over"`
+	// MaxBytes bound what is given of each stream; 0 is all that was kept. With Sequence alone.
+	MaxBytes int `json:"max_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to give"`
 	// Follow, where set, is called with what happens after the entries that are returned: output as commands write it, and
 	// their ends. LogsTask then returns when the context ends (without an error) or the task stops.
 	Follow func(LogEvent) `json:"-"`

@@ -33,7 +33,8 @@ type PullEnvironmentRequest struct {
 	Progress func(PullProgress) `json:"-"`
 }
 
-// PullProgress is a moment of a pull. Totals are 0 while unknown. Packages are layers where the environment is an image.
+// PullProgress is a moment of a pull. Totals are 0 while unknown. Packages are layers where the environment
+// is an image.
 type PullProgress struct {
 	Phase         string `json:"phase"`
 	Detail        string `json:"detail,omitempty"`
@@ -43,8 +44,9 @@ type PullProgress struct {
 	PackagesTotal int    `json:"packages_total"`
 }
 
-// PullEnvironmentResult is the installed environment. Changed is false where it was already current. PreviousOrigin is the
-// origin of the one that was installed before, if any: where a tag moved, it differs from the new one's.
+// PullEnvironmentResult is the installed environment. Changed is false where it was already current.
+// PreviousOrigin is the origin of the one that was installed before, if any: where a tag moved, it differs
+// from the new one's.
 type PullEnvironmentResult struct {
 	Changed        bool                `json:"changed"`
 	PreviousOrigin string              `json:"previous_origin,omitempty"`
@@ -60,11 +62,12 @@ type PullPhase struct {
 
 // EnvironmentManifest says what an installed environment is made of. Sizes are in bytes.
 type EnvironmentManifest struct {
-	Name            string               `json:"name"`
-	Version         string               `json:"version"`
-	Description     string               `json:"description"`
-	Source          string               `json:"source"`
-	Origin          string               `json:"origin"` // mirror and suite, or the image's reference with its digest
+	Name        string `json:"name"`
+	Version     string `json:"version"`
+	Description string `json:"description"`
+	Source      string `json:"source"`
+	// Mirror and suite, or the image's reference with its digest
+	Origin          string               `json:"origin"`
 	Architecture    string               `json:"architecture"`
 	CreatedAt       time.Time            `json:"created_at"`
 	ImagePath       string               `json:"image_path"`

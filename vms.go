@@ -60,8 +60,11 @@ func (p *Pyro) ExecVM(ctx context.Context, r ExecVMRequest) (ExecVMResult, error
 		return ExecVMResult{}, err
 	}
 	if vm.State != record.StateStarted {
-		return ExecVMResult{}, &Error{Kind: ErrState, Message: fmt.Sprintf("VM %q is %s, not started", r.VMID, vm.State),
-			Hint: "start it first"}
+		return ExecVMResult{}, &Error{
+			Kind:    ErrState,
+			Cause:   string(link.CauseNotStarted),
+			Message: fmt.Sprintf("VM %q is %s, not started", r.VMID, vm.State),
+		}
 	}
 	s, err := p.reach(ctx, r.VMID)
 	if err != nil {

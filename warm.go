@@ -11,8 +11,12 @@ import (
 // WarmEnvironment makes the template that VMs of a shape are cloned from.
 func (p *Pyro) WarmEnvironment(ctx context.Context, r WarmEnvironmentRequest) (WarmEnvironmentResult, error) {
 	begun := time.Now()
-	s, _, err := p.make(ctx, record.KindBuild, Shape{Environment: r.Environment, VCPUCount: r.VCPUCount, MemMiB: r.MemMiB,
-		Network: r.Network}, nil)
+	s, _, err := p.make(ctx, record.KindBuild, Shape{
+		Environment: r.Environment,
+		VCPUCount:   r.VCPUCount,
+		MemMiB:      r.MemMiB,
+		Network:     r.Network,
+	}, nil)
 	if err != nil {
 		return WarmEnvironmentResult{}, err
 	}
@@ -21,8 +25,12 @@ func (p *Pyro) WarmEnvironment(ctx context.Context, r WarmEnvironmentRequest) (W
 	if err := s.Client.Call(ctx, link.OpWarm, link.Empty{}, &warmed); err != nil {
 		return WarmEnvironmentResult{}, fromLink("cannot make a template", err)
 	}
-	return WarmEnvironmentResult{Environment: r.Environment, Template: warmed.Template, Bytes: warmed.Bytes,
-		DurationMS: time.Since(begun).Milliseconds()}, nil
+	return WarmEnvironmentResult{
+		Environment: r.Environment,
+		Template:    warmed.Template,
+		Bytes:       warmed.Bytes,
+		DurationMS:  time.Since(begun).Milliseconds(),
+	}, nil
 }
 
 // warmLater has a template made for the next VM of a shape, by a supervisor that goes on alone.

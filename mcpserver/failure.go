@@ -8,21 +8,29 @@ import (
 	"github.com/pyro-mcp/pyro"
 )
 
-// advice says what a model can do about each kind of failure, with its tools or by asking the user.
-var advice = []struct {
-	kind error
-	text string
-}{
-	{pyro.ErrInvalid, "Correct the arguments and call the tool again."},
-	{pyro.ErrNotFound, "It may have been deleted, or reaped after its ttl_seconds. Use an id that a create tool returned, or create a new one; vm_list_environments lists the environments."},
-	{pyro.ErrState, "Look at its state with vm_status or task_status first: a VM must be started before vm_exec, and a stopped one cannot run commands."},
-	{pyro.ErrLimitReached, "Delete what you no longer need with vm_delete or task_delete, or call vm_reap_expired, then try again."},
-	{pyro.ErrGuestUnavailable, "No VM can boot on this machine. Ask the user to run `pyro doctor`. Set allow_host_compat only if the user agrees that commands run on the host itself."},
-	{pyro.ErrGuestLost, "The VM died while it worked, often for lack of memory: try again with a larger mem_mib."},
-	{pyro.ErrTimeout, "Try again with a larger timeout_seconds, or with less work in one command."},
-	{pyro.ErrBadSeed, "source_path cannot be imported: name a directory or a sound .tar, .tar.gz or .tgz without entries that lead outside it."},
-	{pyro.ErrNoSpace, "Delete files or VMs that are not needed, or ask for a larger disk_mib."},
-	{pyro.ErrEnvironment, "Choose an environment of vm_list_environments, or ask the user to run `pyro env pull NAME`."},
+// wordingForModels words remedies for a model: by its tools, or by what it can ask the user for.
+func wordingForModels() pyro.Wording {
+	return pyro.Wording{
+		Model:     true,
+		Parameter: func(name string) string { return name },
+		Do: func(operation string) string {
+			for _, t := range tools() {
+				if t.operation == operation {
+					return "call " + t.name
+				}
+			}
+			command := map[string]string{
+				"prune_environments": "env prune",
+				"pull_environment":   "env pull NAME",
+				"list_vms":           "task list",
+			}[operation]
+			if command == "" {
+				command = operation
+			}
+			return "ask the user to run `pyro " + command + "`"
+		},
+		Setting: func(option string) string { return "PYRO_" + strings.ToUpper(option) + ", which is the user's to set" },
+	}
 }
 
 // explain words a failure for a model: what failed, and what to do next.
@@ -31,13 +39,8 @@ func explain(err error) string {
 		return "The call was cancelled, and its command killed."
 	}
 	text := "[" + pyro.ErrorKind(err) + "] " + strings.TrimSuffix(err.Error(), ".") + "."
-	if hint := pyro.ErrorHint(err); hint != "" {
-		text += " Hint: " + strings.TrimSuffix(hint, ".") + "."
-	}
-	for _, a := range advice {
-		if errors.Is(err, a.kind) {
-			return text + " " + a.text
-		}
+	if remedy := pyro.ErrorRemedy(err, wordingForModels()); remedy != "" {
+		text += " " + strings.ToUpper(remedy[:1]) + remedy[1:] + "."
 	}
 	return text
 }

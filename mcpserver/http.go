@@ -19,8 +19,8 @@ import (
 // Path is where the HTTP handler answers.
 const Path = "/mcp"
 
-// HTTPOptions says who may speak to the HTTP handler, and how much. The zero value of each field but Token is its
-// documented default.
+// HTTPOptions says who may speak to the HTTP handler, and how much. The zero value of each field but Token is
+// its documented default.
 type HTTPOptions struct {
 	// Token is the bearer token that each request must carry. It must not be empty.
 	Token string
@@ -40,7 +40,8 @@ const statelessVersion = "2026-07-28"
 // NewToken makes a bearer token.
 func NewToken() string { return rand.Text() }
 
-// HTTPHandler serves streamable HTTP at [Path], to those who carry the token and come from no foreign web page.
+// HTTPHandler serves streamable HTTP at [Path], to those who carry the token and come from no foreign web
+// page.
 func (s *Server) HTTPHandler(o HTTPOptions) (http.Handler, error) {
 	if o.Token == "" {
 		return nil, errors.New("cannot serve HTTP without a bearer token")
@@ -55,12 +56,18 @@ func (s *Server) HTTPHandler(o HTTPOptions) (http.Handler, error) {
 		o.SessionTimeout = 10 * time.Minute
 	}
 	single := s.build(false)
-	stateful := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s.mcp }, &mcp.StreamableHTTPOptions{
-		SessionTimeout: o.SessionTimeout, MaxRequestBodyBytes: o.MaxBody, DisableLocalhostProtection: true,
-	})
-	stateless := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return single }, &mcp.StreamableHTTPOptions{
-		Stateless: true, PropagateRequestCancellation: true, MaxRequestBodyBytes: o.MaxBody, DisableLocalhostProtection: true,
-	})
+	stateful := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s.mcp },
+		&mcp.StreamableHTTPOptions{
+			SessionTimeout: o.SessionTimeout, MaxRequestBodyBytes: o.MaxBody,
+			DisableLocalhostProtection: true,
+		})
+	stateless := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return single },
+		&mcp.StreamableHTTPOptions{
+			Stateless:                    true,
+			PropagateRequestCancellation: true,
+			MaxRequestBodyBytes:          o.MaxBody,
+			DisableLocalhostProtection:   true,
+		})
 	g := &gate{options: o, token: sha256.Sum256([]byte(o.Token)), sessions: s.sessions}
 	mux := http.NewServeMux()
 	mux.Handle(Path, g.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +88,10 @@ func (s *Server) ServeHTTP(ctx context.Context, listener net.Listener, o HTTPOpt
 		return err
 	}
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
@@ -140,11 +150,13 @@ func (g *gate) guard(next http.Handler) http.Handler {
 	})
 }
 
-// hostAllowed guards against DNS rebinding, in which a web page's own name leads to this server: no name but ours
-// is taken. Addresses cannot be rebound.
+// hostAllowed guards against DNS rebinding, in which a web page's own name leads to this server: no name but
+// ours is taken. Addresses cannot be rebound.
 func (g *gate) hostAllowed(host string) bool {
 	name := hostname(host)
-	if name == "localhost" || slices.ContainsFunc(g.options.Hosts, func(h string) bool { return strings.EqualFold(h, name) }) {
+	if name == "localhost" || slices.ContainsFunc(g.options.Hosts, func(h string) bool {
+		return strings.EqualFold(h, name)
+	}) {
 		return true
 	}
 	return net.ParseIP(name) != nil
@@ -171,7 +183,8 @@ func (g *gate) tokenRight(authorization string) bool {
 }
 
 func (g *gate) opensSession(r *http.Request) bool {
-	return r.Method == http.MethodPost && r.Header.Get("Mcp-Session-Id") == "" && r.Header.Get("Mcp-Protocol-Version") < statelessVersion
+	return r.Method == http.MethodPost && r.Header.Get("Mcp-Session-Id") == "" &&
+		r.Header.Get("Mcp-Protocol-Version") < statelessVersion
 }
 
 func hostname(host string) string {

@@ -18,7 +18,12 @@ const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"pro
 
 func TestHTTPGate(t *testing.T) {
 	s := newServer(t)
-	handler, err := s.HTTPHandler(HTTPOptions{Token: "secret", MaxBody: 4 << 10, MaxSessions: 1, Hosts: []string{"pyro.example"}})
+	handler, err := s.HTTPHandler(HTTPOptions{
+		Token:       "secret",
+		MaxBody:     4 << 10,
+		MaxSessions: 1,
+		Hosts:       []string{"pyro.example"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,9 +106,11 @@ func TestHTTPClient(t *testing.T) {
 	go func() { done <- s.ServeHTTP(ctx, listener, HTTPOptions{Token: "secret"}) }()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
-	session, err := mcp.NewClient(&mcp.Implementation{Name: "test"}, nil).Connect(t.Context(), &mcp.StreamableClientTransport{
-		Endpoint: "http://" + listener.Addr().String() + Path, HTTPClient: &http.Client{Transport: bearer{transport}},
-	}, nil)
+	session, err := mcp.NewClient(&mcp.Implementation{Name: "test"}, nil).Connect(t.Context(),
+		&mcp.StreamableClientTransport{
+			Endpoint:   "http://" + listener.Addr().String() + Path,
+			HTTPClient: &http.Client{Transport: bearer{transport}},
+		}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -125,23 +126,68 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// Each kind of failure comes with advice that a model can act on.
+// Each kind and each cause of a failure comes with advice that a model can act on.
 func TestExplain(t *testing.T) {
-	for _, kind := range pyro.ErrorKinds() {
-		if kind == "internal" {
+	for _, r := range pyro.Remedies() {
+		if r.Kind == nil {
 			continue
 		}
-		found := false
-		for _, a := range advice {
-			found = found || pyro.ErrorKind(a.kind) == kind
-		}
-		if !found {
-			t.Errorf("no advice for a model on %q", kind)
+		got := explain(&pyro.Error{Kind: r.Kind, Message: "it failed"})
+		if _, advice, _ := strings.Cut(got, "it failed. "); len(advice) < 10 || strings.ContainsAny(got, "{}") || strings.Contains(got, "--") {
+			t.Errorf("no advice for a model: %q", got)
 		}
 	}
-	got := explain(&pyro.Error{Kind: pyro.ErrLimitReached, Message: "4 VMs live already", Hint: "raise PYRO_MAX_ACTIVE_VMS"})
-	if !strings.HasPrefix(got, "[limit_reached] 4 VMs live already. Hint: raise PYRO_MAX_ACTIVE_VMS. Delete") {
+	limit := &pyro.Error{Kind: pyro.ErrLimitReached, Cause: "max_active", Message: "4 VMs live already"}
+	if got := explain(limit); !strings.HasPrefix(got, "[limit_reached] 4 VMs live already. Delete one") || !strings.Contains(got, "vm_reap_expired") {
 		t.Error(got)
+	}
+}
+
+// What a schema offers the engine takes, and what it does not offer the engine refuses.
+func TestBounds(t *testing.T) {
+	s := newServer(t)
+	checked := 0
+	for _, tool := range tools() {
+		o, ok := pyro.OperationNamed(tool.operation)
+		if !ok {
+			t.Fatalf("%s: no operation %s", tool.name, tool.operation)
+		}
+		schema, err := inputSchema(o.Params, tool.required...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, property := range schema.Properties {
+			if property.Maximum == nil {
+				continue
+			}
+			checked++
+			for value, want := range map[float64]bool{
+				*property.Minimum: true, *property.Maximum: true, *property.Minimum - 1: false, *property.Maximum + 1: false,
+			} {
+				if value == 0 && *property.Minimum > 0 {
+					continue // Nothing, which is the default.
+				}
+				args := map[string]any{}
+				for _, required := range schema.Required {
+					args[required] = "none-such:1"
+				}
+				args[name] = value
+				raw, err := json.Marshal(args)
+				if err != nil {
+					t.Fatal(err)
+				}
+				params, err := o.Decode(raw)
+				if err == nil {
+					_, err = o.Call(t.Context(), s.engine, params, pyro.Hooks{})
+				}
+				if refused := errors.Is(err, pyro.ErrInvalid); refused == want {
+					t.Errorf("%s with %s of %.0f: %v", tool.name, name, value, err)
+				}
+			}
+		}
+	}
+	if checked < 10 {
+		t.Errorf("only %d parameters have bounds", checked)
 	}
 }
 
@@ -245,18 +291,6 @@ func TestCut(t *testing.T) {
 	}
 	if got, cut := cutMiddle(text, 200, "rest"); cut || got != text {
 		t.Error("cut what fits")
-	}
-	history := pyro.LogsTaskResult{TaskID: "t", Count: 1, Entries: []pyro.LogEntry{{Sequence: 3, Output: pyro.Output{Stdout: "0123456789"}}}}
-	part, err := selectLogs(history, logsInput{Sequence: 3, Offset: 4, MaxBytes: 3})
-	if err != nil || part.Entries[0].Stdout != "456" || !part.Entries[0].StdoutTruncated {
-		t.Errorf("got %+v, %v", part, err)
-	}
-	part, err = selectLogs(history, logsInput{Sequence: 3, Offset: 40})
-	if err != nil || part.Entries[0].Stdout != "" || part.Entries[0].StdoutTruncated {
-		t.Errorf("past the end: got %+v, %v", part, err)
-	}
-	if _, err := selectLogs(history, logsInput{Sequence: 4}); err == nil {
-		t.Error("an unknown sequence was found")
 	}
 }
 

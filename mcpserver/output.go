@@ -39,21 +39,6 @@ func cutMiddle(s string, limit int, rest string) (string, bool) {
 	return fmt.Sprintf("%s\n[... %d bytes left out; %s ...]\n%s", s[:head], tail-head, rest, s[tail:]), true
 }
 
-// window is the part of a stream that a caller asked for, and whether more follows.
-func window(s string, offset, limit int) (string, bool) {
-	offset = min(offset, len(s))
-	end := min(offset+limit, len(s))
-	return s[offset:end], end < len(s)
-}
-
-// remedies say what can be done about a cause, in the words of the tools.
-var remedies = map[string]string{
-	"timeout":      "raise it with timeout_seconds",
-	"guest_memory": "raise it with mem_mib",
-	"guest_disk":   "raise its size with disk_mib",
-	"host_disk":    "ask the user to free disk space",
-}
-
 // commandText words how a command ended, for models that read text.
 func commandText(o pyro.Output) string {
 	var b strings.Builder
@@ -63,7 +48,7 @@ func commandText(o pyro.Output) string {
 	}
 	if o.Notice != "" {
 		b.WriteString("\n" + o.Notice)
-		if remedy := remedies[o.Cause]; remedy != "" {
+		if remedy := pyro.CauseRemedy(o.Cause, wordingForModels()); remedy != "" {
 			b.WriteString("; " + remedy)
 		}
 	}

@@ -65,6 +65,14 @@ func (p *reporter) say(message string) {
 	p.mu.Unlock()
 }
 
+// pulling gives the engine's hook for a pull that may come first.
+func (p *reporter) pulling() func(pyro.PullProgress) {
+	if p == nil {
+		return nil
+	}
+	return p.pull
+}
+
 // pull tells of a pull: a new phase at once, the rest at the usual pace.
 func (p *reporter) pull(m pyro.PullProgress) {
 	message := "pulling the environment: " + m.Phase

@@ -10,36 +10,10 @@ import (
 	"github.com/pyro-mcp/pyro"
 )
 
-// bound is what a parameter's schema says beyond its type.
-type bound struct {
-	standard       any
-	least, most    float64
-	words, example []any
-}
-
-// bounds gives the contract's defaults, and limits within which an argument can make sense.
-func bounds() map[string]bound {
-	const day = 24 * 3600
-	return map[string]bound{
-		"environment":       {example: []any{"debian:12", "debian:12-build"}},
-		"vcpu_count":        {standard: pyro.DefaultVCPUCount, least: 1, most: 64},
-		"mem_mib":           {standard: pyro.DefaultMemMiB, least: 64, most: 1 << 20},
-		"disk_mib":          {standard: pyro.DefaultDiskMiB, least: 64, most: 1 << 24},
-		"ttl_seconds":       {standard: pyro.DefaultTTLSeconds, least: 0, most: 365 * day},
-		"timeout_seconds":   {standard: pyro.DefaultTimeoutSeconds, least: 0, most: 7 * day},
-		"network":           {standard: false},
-		"allow_host_compat": {standard: false},
-		"command":           {example: []any{"git --version", "cd /workspace && make test"}},
-		"offset_bytes":      {standard: 0, least: 0, most: 1 << 40},
-		"max_bytes":         {standard: streamLimit, least: 1, most: 1 << 20},
-		"sequence":          {least: 0, most: 1 << 40},
-	}
-}
-
 // inputSchema derives a tool's parameters from its request, with the contract's defaults. Argument vectors are for
 // the other faces: a model writes a shell's command line.
-func inputSchema[In any](required ...string) (*jsonschema.Schema, error) {
-	s, err := jsonschema.For[In](nil)
+func inputSchema(params reflect.Type, required ...string) (*jsonschema.Schema, error) {
+	s, err := jsonschema.ForType(params, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -47,16 +21,13 @@ func inputSchema[In any](required ...string) (*jsonschema.Schema, error) {
 		delete(s.Properties, vector)
 		s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(name string) bool { return name == vector })
 	}
-	limits := bounds()
 	for name, property := range s.Properties {
 		// A parameter that may be left out need not be null as well.
 		if len(property.Types) == 2 && property.Types[0] == "null" {
 			property.Type, property.Types = property.Types[1], nil
 		}
-		if b, ok := limits[name]; ok {
-			if err := b.apply(property); err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
-			}
+		if err := limit(property, pyro.ParameterNamed(name)); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	for _, name := range required {
@@ -73,24 +44,30 @@ func inputSchema[In any](required ...string) (*jsonschema.Schema, error) {
 	return s, nil
 }
 
-func (b bound) apply(s *jsonschema.Schema) error {
-	if b.standard != nil {
-		raw, err := json.Marshal(b.standard)
+// limit writes what the engine declares of a parameter into its schema.
+func limit(s *jsonschema.Schema, p pyro.Parameter) error {
+	if p.Default != nil {
+		raw, err := json.Marshal(p.Default)
 		if err != nil {
 			return err
 		}
 		s.Default = raw
 	}
-	if b.most > 0 {
-		s.Minimum, s.Maximum = &b.least, &b.most
+	if p.Max > 0 {
+		s.Minimum, s.Maximum = new(float64(p.Min)), new(float64(p.Max))
 	}
-	s.Enum, s.Examples = b.words, b.example
+	for _, word := range p.Words {
+		s.Enum = append(s.Enum, word)
+	}
+	for _, example := range p.Examples {
+		s.Examples = append(s.Examples, example)
+	}
 	return nil
 }
 
 // outputSchema derives a tool's result. It lets later versions add fields, and says which words a field may hold.
-func outputSchema[Out any]() (*jsonschema.Schema, error) {
-	s, err := jsonschema.For[Out](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
+func outputSchema(result reflect.Type) (*jsonschema.Schema, error) {
+	s, err := jsonschema.ForType(result, &jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[map[string]string](): {Types: []string{"null", "object"}, AdditionalProperties: &jsonschema.Schema{Type: "string"}},
 	}})
 	if err != nil {
@@ -110,7 +87,7 @@ func openSchema(s *jsonschema.Schema) {
 		s.AdditionalProperties = nil
 	}
 	for name, p := range s.Properties {
-		if words := outputWords(name); words != nil && p.Type == "string" {
+		if words := pyro.Vocabulary(name); words != nil && p.Type == "string" {
 			p.Description = fmt.Sprintf("one of %v", words)
 		}
 		openSchema(p)
@@ -121,16 +98,4 @@ func openSchema(s *jsonschema.Schema) {
 		value.Type, value.Types, value.Description = s.Types[1], nil, ""
 		*s = jsonschema.Schema{Description: s.Description, AnyOf: []*jsonschema.Schema{{Type: "null"}, &value}}
 	}
-}
-
-func outputWords(field string) []string {
-	switch field {
-	case "state":
-		return []string{"created", "started", "stopped"}
-	case "execution_mode":
-		return []string{"guest", "host_compat"}
-	case "accelerator":
-		return []string{"kvm", "tcg"}
-	}
-	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"io"
 	"runtime/debug"
-	"slices"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/pyro-mcp/pyro"
@@ -94,20 +93,8 @@ func (s *Server) build(sessions bool) *mcp.Server {
 		&mcp.ServerOptions{Instructions: instructions, Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}}},
 	)
 	to := &toolbox{Server: s, into: server, sessions: sessions, profile: s.options.Profile}
-	to.addVMTools()
-	to.addTaskTools()
+	to.fill()
 	return server
-}
-
-// inProfile says whether a profile has a tool.
-func inProfile(p Profile, tool string) bool {
-	switch p {
-	case ProfileRun:
-		return tool == "vm_run"
-	case ProfileTask:
-		return slices.Contains([]string{"vm_run", "vm_list_environments", "task_create", "task_exec", "task_status", "task_logs", "task_delete"}, tool)
-	}
-	return true
 }
 
 func moduleVersion() string {

@@ -19,8 +19,8 @@ import (
 // lineLimit bounds one message on stdio. A longer line is read past and refused.
 const lineLimit = 8 << 20
 
-// endGrace is how long requests that came before the input's end have to be answered, before they are cancelled: so
-// that a script may write its requests, close its end and read the answers.
+// endGrace is how long requests that came before the input's end have to be answered, before they are
+// cancelled: so that a script may write its requests, close its end and read the answers.
 const endGrace = 500 * time.Millisecond
 
 // lineTransport carries a message a line. Unlike the SDK's, it answers a bad line with an error and goes on.
@@ -29,9 +29,17 @@ type lineTransport struct {
 	out io.Writer
 }
 
-// Connect starts to read. The reading goroutine ends with the input, or with the process where that never ends.
+// Connect starts to read. The reading goroutine ends with the input, or with the process where that never
+// ends.
 func (t *lineTransport) Connect(context.Context) (mcp.Connection, error) {
-	c := &lineConn{in: t.in, out: t.out, messages: make(chan jsonrpc.Message), idle: make(chan struct{}, 1), ended: make(chan struct{}), closed: make(chan struct{})}
+	c := &lineConn{
+		in:       t.in,
+		out:      t.out,
+		messages: make(chan jsonrpc.Message),
+		idle:     make(chan struct{}, 1),
+		ended:    make(chan struct{}),
+		closed:   make(chan struct{}),
+	}
 	go c.read()
 	return c, nil
 }
@@ -180,7 +188,8 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 // decode makes a message of a line, or else the answer that refuses it.
 func decode(line []byte, err error) (jsonrpc.Message, []byte) {
 	if errors.Is(err, errTooLong) {
-		return nil, refuse(nil, jsonrpc.CodeInvalidRequest, fmt.Sprintf("the message is longer than %d bytes", lineLimit))
+		return nil, refuse(nil, jsonrpc.CodeInvalidRequest,
+			fmt.Sprintf("the message is longer than %d bytes", lineLimit))
 	}
 	if !json.Valid(line) {
 		return nil, refuse(nil, jsonrpc.CodeParseError, "the line is not one JSON value")
@@ -191,7 +200,8 @@ func decode(line []byte, err error) (jsonrpc.Message, []byte) {
 			ID json.RawMessage `json:"id"`
 		}
 		_ = json.Unmarshal(line, &request)
-		return nil, refuse(request.ID, jsonrpc.CodeInvalidRequest, "not a JSON-RPC 2.0 message (batches are not taken): "+err.Error())
+		return nil, refuse(request.ID, jsonrpc.CodeInvalidRequest,
+			"not a JSON-RPC 2.0 message (batches are not taken): "+err.Error())
 	}
 	return m, nil
 }

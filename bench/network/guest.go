@@ -59,7 +59,12 @@ func startGuest(ctx context.Context, s settings, host *servers) (*guest, error) 
 		allow = append(allow, "127.0.0.1:"+port)
 	}
 	g.task, err = g.p.CreateTask(ctx, pyro.CreateTaskRequest{SourcePath: seed,
-		Shape: pyro.Shape{Environment: s.environment, VCPUCount: s.vcpus, TTLSeconds: new(3600), Allow: allow}})
+		Shape: pyro.Shape{
+			Environment: s.environment,
+			VCPUCount:   s.vcpus,
+			TTLSeconds:  new(3600),
+			Allow:       allow,
+		}})
 	if err != nil {
 		g.close()
 		return nil, err
@@ -69,7 +74,8 @@ func startGuest(ctx context.Context, s settings, host *servers) (*guest, error) 
 
 func (g *guest) close() {
 	if g.task.TaskID != "" {
-		if _, err := g.p.DeleteTask(context.Background(), pyro.TaskRequest{TaskID: g.task.TaskID}); err != nil {
+		if _, err := g.p.DeleteTask(context.Background(),
+			pyro.TaskRequest{TaskID: g.task.TaskID}); err != nil {
 			fmt.Fprintln(os.Stderr, "bench/network:", err)
 		}
 	}
@@ -109,7 +115,8 @@ func (g *guest) hold(ctx context.Context, connections int) (*memory, error) {
 	out, said := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := g.exec(ctx, mode{word: "hold", workers: connections}.words(gateway, g.host.ports(), 0), pyro.Streams{Stdin: in, Stdout: said})
+		_, err := g.exec(ctx, mode{word: "hold", workers: connections}.words(gateway, g.host.ports(), 0),
+			pyro.Streams{Stdin: in, Stdout: said})
 		said.CloseWithError(io.EOF)
 		ended <- err
 	}()
@@ -134,7 +141,8 @@ func (g *guest) supervisor() (int, error) {
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		words := strings.Split(strings.TrimRight(string(data), "\x00"), "\x00")
-		if err != nil || len(words) != 3 || words[1] != "supervise" || filepath.Base(words[2]) != g.task.TaskID {
+		if err != nil || len(words) != 3 || words[1] != "supervise" ||
+			filepath.Base(words[2]) != g.task.TaskID {
 			continue
 		}
 		return strconv.Atoi(filepath.Base(filepath.Dir(file)))

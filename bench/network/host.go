@@ -52,7 +52,9 @@ func listen() (*servers, error) {
 		defer s.echoes.Add(-1)
 		_, _ = io.Copy(c, c)
 	})
-	s.web = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello\n") })}
+	s.web = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "hello\n")
+	})}
 	go s.web.Serve(s.listeners[portHTTP])
 	return s, nil
 }

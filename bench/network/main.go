@@ -1,6 +1,6 @@
-// Command network measures what a guest's network costs: throughput both ways, round trips and HTTP requests, each from a guest and
-// from this host without one, in turn; and the supervisor's memory with 1,000 open connections. It prints a table and
-// then a JSON document.
+// Command network measures what a guest's network costs: throughput both ways, round trips and HTTP requests,
+// each from a guest and from this host without one, in turn; and the supervisor's memory with 1,000 open
+// connections. It prints a table and then a JSON document.
 //
 //	make bench-network
 package main
@@ -80,7 +80,13 @@ func measure(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	r := report{Date: time.Now().UTC().Truncate(time.Second), VCPUs: s.vcpus, Rounds: s.rounds, Seconds: s.seconds, LoadBefore: strings.Join(strings.Fields(string(load))[:3], " ")}
+	r := report{
+		Date:       time.Now().UTC().Truncate(time.Second),
+		VCPUs:      s.vcpus,
+		Rounds:     s.rounds,
+		Seconds:    s.seconds,
+		LoadBefore: strings.Join(strings.Fields(string(load))[:3], " "),
+	}
 	host, err := listen()
 	if err != nil {
 		return err
@@ -132,12 +138,15 @@ func (r report) print() error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(w, "measure\tguest (%s)\twithout a VM\tunit\tshare\n", r.Accelerator)
 	for _, row := range r.Rows {
-		fmt.Fprintf(w, "%s\t%.1f\t%.1f\t%s\t%.1f %%\n", row.Name, row.Guest, row.Without, row.Unit, 100*row.Guest/row.Without)
+		fmt.Fprintf(w, "%s\t%.1f\t%.1f\t%s\t%.1f %%\n", row.Name, row.Guest, row.Without, row.Unit,
+			100*row.Guest/row.Without)
 	}
 	w.Flush()
 	m := r.Memory
-	fmt.Printf("\nsupervisor, resident: %.1f MiB idle, %.1f MiB with %d open connections (%.1f KiB each); load before: %s\n\n",
-		float64(m.IdleBytes)/(1<<20), float64(m.OpenBytes)/(1<<20), m.Connections, float64(m.OpenBytes-m.IdleBytes)/1024/float64(m.Connections), r.LoadBefore)
+	fmt.Printf("\nsupervisor, resident: %.1f MiB idle, %.1f MiB with %d open connections (%.1f KiB each); "+
+		"load before: %s\n\n",
+		float64(m.IdleBytes)/(1<<20), float64(m.OpenBytes)/(1<<20), m.Connections,
+		float64(m.OpenBytes-m.IdleBytes)/1024/float64(m.Connections), r.LoadBefore)
 	encoder := json.NewEncoder(os.Stdout)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(r)

@@ -23,7 +23,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tree stands in for a cgroup: it ends all that descends from the test, orphans that the test adopts included.
+// tree stands in for a cgroup: it ends all that descends from the test, orphans that the test adopts
+// included.
 type tree struct{}
 
 func (tree) join(*syscall.SysProcAttr) {}
@@ -130,7 +131,8 @@ func start(t *testing.T) *guest {
 	entropy := make([]byte, leastEntropy)
 	for _, err := range []error{
 		g.Call(t.Context(), link.OpIdentify, link.Identify{Hostname: "inside", Entropy: entropy}, nil),
-		g.Call(t.Context(), link.OpSetUp, link.SetUp{Env: []string{"FROM=set-up"}, WorkDir: t.TempDir()}, nil),
+		g.Call(t.Context(), link.OpSetUp, link.SetUp{Env: []string{"FROM=set-up"}, WorkDir: t.TempDir()},
+			nil),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -203,7 +205,8 @@ func TestExec(t *testing.T) {
 		"no input":     {link.Exec{Argv: []string{"cat"}}, nil, 0, "", ""},
 		"unread input": {link.Exec{Argv: []string{"true"}}, endless{}, 0, "", ""},
 		"signal":       {link.Exec{Command: "kill -TERM $$"}, nil, 143, "", ""},
-		"environment": {link.Exec{Command: "echo $FROM $MORE $LANG $HOME", Env: []string{"MORE=exec"}}, nil, 0,
+		"environment": {link.Exec{Command: "echo $FROM $MORE $LANG $HOME", Env: []string{"MORE=exec"}}, nil,
+			0,
 			"set-up exec C.UTF-8 /root\n", ""},
 		"directory": {link.Exec{Argv: []string{"pwd"}, WorkDir: "/usr"}, nil, 0, "/usr\n", ""},
 		"not found": {link.Exec{Argv: []string{"no such"}}, nil, 127, "",
@@ -215,13 +218,15 @@ func TestExec(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, stdout, stderr := run(t, c, x.exec, x.stdin)
 			r.DiskFull = false
-			if diff := cmp.Diff(link.ExecResult{ExitCode: x.code}, r); diff != "" || stdout != x.stdout || stderr != x.stderr {
+			if diff := cmp.Diff(link.ExecResult{ExitCode: x.code}, r); diff != "" || stdout != x.stdout ||
+				stderr != x.stderr {
 				t.Errorf("%q, %q %s", stdout, stderr, diff)
 			}
 		})
 	}
 	var e *link.Error
-	if _, err := c.Exec(t.Context(), link.Exec{}, link.Streams{}); !errors.As(err, &e) || e.Code != link.CodeInvalid {
+	if _, err := c.Exec(t.Context(), link.Exec{}, link.Streams{}); !errors.As(err, &e) ||
+		e.Code != link.CodeInvalid {
 		t.Errorf("no command: %v", err)
 	}
 }
@@ -249,7 +254,8 @@ func TestTimeoutEndsTheTree(t *testing.T) {
 	}
 }
 
-// TestBrokenInputIsNoEnd checks that a command whose caller dies does not take half of its input for all of it.
+// TestBrokenInputIsNoEnd checks that a command whose caller dies does not take half of its input for all of
+// it.
 func TestBrokenInputIsNoEnd(t *testing.T) {
 	c := start(t)
 	done := filepath.Join(c.workDir, "done")
@@ -301,14 +307,16 @@ func TestUnknownAndEarly(t *testing.T) {
 	refused("exec before identify", exec(), link.CodeState)
 	for range 2 {
 		var is link.Identified
-		if err := g.Call(t.Context(), link.OpIdentify, link.Identify{Entropy: entropy}, &is); err != nil || len(is.BootID) != 36 {
+		if err := g.Call(t.Context(), link.OpIdentify, link.Identify{Entropy: entropy}, &is); err != nil ||
+			len(is.BootID) != 36 {
 			t.Errorf("identify: %+v, %v", is, err)
 		}
 	}
 	if err := exec(); err != nil {
 		t.Error(err)
 	}
-	for op, p := range map[link.Op]any{link.OpAttach: link.Attach{ID: "none"}, link.OpSignal: link.Signal{ID: "none", Number: 1},
+	for op, p := range map[link.Op]any{link.OpAttach: link.Attach{ID: "none"},
+		link.OpSignal: link.Signal{ID: "none", Number: 1},
 		link.OpResize: link.Resize{ID: "none"}} {
 		refused(string(op)+" to nothing", call(op, p), link.CodeNotFound)
 	}
@@ -352,7 +360,8 @@ func TestExport(t *testing.T) {
 		got = append(got, strings.Join([]string{string(h.Typeflag), h.Name, h.Linkname, string(body)}, " "))
 	}
 	slices.Sort(got)
-	want := []string{"0 etc/.wh.gone  ", "0 etc/kept  kept", "1 etc/linked etc/kept ", "2 etc/sym kept ", "5 etc/  ", "6 fifo  "}
+	want := []string{"0 etc/.wh.gone  ", "0 etc/kept  kept", "1 etc/linked etc/kept ", "2 etc/sym kept ",
+		"5 etc/  ", "6 fifo  "}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -66,7 +66,8 @@ func TestACommandOutlivesItsConnection(t *testing.T) {
 	g := start(t)
 	in, w := io.Pipe()
 	defer w.Close()
-	first := g.begin(link.Exec{ID: "job", Command: "echo one; read x; echo got $x; cat; echo err >&2; exit 7"}, in)
+	first := g.begin(link.Exec{ID: "job",
+		Command: "echo one; read x; echo got $x; cat; echo err >&2; exit 7"}, in)
 	g.connect()
 	wantCode(t, <-first, link.CodeGuestLost)
 	if info := g.only(); info.ID != "job" || info.Attached || info.Result != nil || info.Stdout != 4 {
@@ -75,7 +76,8 @@ func TestACommandOutlivesItsConnection(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	var at link.Attached
 	std := link.Streams{Stdin: strings.NewReader("hello\nmore\n"), Stdout: &stdout, Stderr: &stderr}
-	r, err := g.AttachTo(t.Context(), link.Attach{ID: "job", Stdout: 4}, std, func(a link.Attached) { at = a })
+	r, err := g.AttachTo(t.Context(), link.Attach{ID: "job", Stdout: 4}, std,
+		func(a link.Attached) { at = a })
 	if err != nil || r.ExitCode != 7 || stdout.String() != "got hello\nmore\n" || stderr.String() != "err\n" {
 		t.Errorf("%+v, %v, %q, %q", r, err, stdout.String(), stderr.String())
 	}
@@ -106,7 +108,8 @@ func TestACommandEndsWithItsCaller(t *testing.T) {
 	g.connect()
 	<-lost
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := g.Exec(ctx, link.Exec{ID: "mine", Command: "echo; sleep 60"}, link.Streams{Stdout: onWrite(cancel)})
+	_, err := g.Exec(ctx, link.Exec{ID: "mine", Command: "echo; sleep 60"},
+		link.Streams{Stdout: onWrite(cancel)})
 	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
@@ -138,25 +141,29 @@ func TestDetachedOutputIsBounded(t *testing.T) {
 	}
 	var out bytes.Buffer
 	var at link.Attached
-	r, err := g.AttachTo(t.Context(), link.Attach{ID: "noisy"}, link.Streams{Stdout: &out}, func(a link.Attached) { at = a })
+	r, err := g.AttachTo(t.Context(), link.Attach{ID: "noisy"}, link.Streams{Stdout: &out},
+		func(a link.Attached) { at = a })
 	if err != nil || r.ExitCode != 0 || !strings.HasSuffix(out.String(), "xxend\n") {
 		t.Errorf("%+v, %v", r, err)
 	}
 	info := g.only()
-	if at.Stdout+int64(out.Len()) != total || info.Stdout != total || info.Lost != at.Stdout || out.Len() != 256<<10 {
+	if at.Stdout+int64(out.Len()) != total || info.Stdout != total || info.Lost != at.Stdout ||
+		out.Len() != 256<<10 {
 		t.Errorf("%d bytes from %d on, %+v", out.Len(), at.Stdout, info)
 	}
 }
 
 func TestSignals(t *testing.T) {
 	g := start(t)
-	ended := g.begin(link.Exec{ID: "deaf", Command: "trap 'echo heard' INT; echo; while :; do sleep 0.01; done"}, nil)
+	ended := g.begin(link.Exec{ID: "deaf",
+		Command: "trap 'echo heard' INT; echo; while :; do sleep 0.01; done"}, nil)
 	wantCode(t, g.Call(t.Context(), link.OpResize, link.Resize{ID: "deaf"}, nil), link.CodeState)
 	_, err := g.AttachTo(t.Context(), link.Attach{ID: "deaf"}, link.Streams{}, nil)
 	wantCode(t, err, link.CodeState) // it has a caller
 	signal := func(s syscall.Signal) {
 		t.Helper()
-		if err := g.Call(t.Context(), link.OpSignal, link.Signal{ID: "deaf", Number: int(s)}, nil); err != nil {
+		if err := g.Call(t.Context(), link.OpSignal, link.Signal{ID: "deaf", Number: int(s)},
+			nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reserve is the memory that commands together may not have, so that a hungry one dies in its own group and the
-// agent lives to tell.
+// reserve is the memory that commands together may not have, so that a hungry one dies in its own group and
+// the agent lives to tell.
 const reserve = 40 << 20
 
 // group holds one command and all that it starts.
@@ -62,7 +62,8 @@ func (g *cgroups) limit() error {
 		return err
 	}
 	if total := int64(info.Totalram) * int64(info.Unit); total > 2*reserve {
-		if err := os.WriteFile(g.dir+"/memory.max", []byte(strconv.FormatInt(total-reserve, 10)), 0o644); err != nil {
+		if err := os.WriteFile(g.dir+"/memory.max", []byte(strconv.FormatInt(total-reserve, 10)),
+			0o644); err != nil {
 			return err
 		}
 	}
@@ -148,9 +149,9 @@ func (g *cgroup) close() {
 	g.all.left = append(g.all.left, g.dir.Name())
 }
 
-// raiseLimits lets commands open as many files as on a Debian host: the kernel's limit for its first process is lower. The
-// agent needs no protection from the kernel's hunt for memory, which spares the first process, and must not ask for any:
-// commands would inherit it.
+// raiseLimits lets commands open as many files as on a Debian host: the kernel's limit for its first process
+// is lower. The agent needs no protection from the kernel's hunt for memory, which spares the first process,
+// and must not ask for any: commands would inherit it.
 func raiseLimits() {
 	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 4096, Max: 1 << 20})
 }

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Inside makes an agent that is no machine's first process, for tests: this process stands in for a guest, and commands
-// are children of it that run as who it runs as. upper is where what differs from the base image would be, and
-// the default working directory. powerOff is called when a shutdown was asked for.
+// Inside makes an agent that is no machine's first process, for tests: this process stands in for a guest,
+// and commands are children of it that run as who it runs as. upper is where what differs from the base image
+// would be, and the default working directory. powerOff is called when a shutdown was asked for.
 func Inside(upper *os.Root, powerOff func()) (*Agent, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {

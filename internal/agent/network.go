@@ -138,8 +138,10 @@ func addDefaultRoute(fd int, gateway [4]byte) error {
 		flags         uint16
 		_             [80]byte
 	}{
-		dst: sockaddr{family: unix.AF_INET}, gw: sockaddr{family: unix.AF_INET, addr: gateway},
-		mask: sockaddr{family: unix.AF_INET}, flags: unix.RTF_UP | unix.RTF_GATEWAY,
+		dst:   sockaddr{family: unix.AF_INET},
+		gw:    sockaddr{family: unix.AF_INET, addr: gateway},
+		mask:  sockaddr{family: unix.AF_INET},
+		flags: unix.RTF_UP | unix.RTF_GATEWAY,
 	}
 	if err := ioctl(fd, unix.SIOCADDRT, unsafe.Pointer(&route)); !errors.Is(err, unix.EEXIST) {
 		return err

@@ -39,8 +39,8 @@ func openPort(name string) (io.ReadWriteCloser, error) {
 	return nil, fmt.Errorf("there is no virtio port %q", name)
 }
 
-// Read waits for the host. A port reads as ended while nobody is connected on the host's side, who may come back: the
-// kernel wakes its readers then.
+// Read waits for the host. A port reads as ended while nobody is connected on the host's side, who may come
+// back: the kernel wakes its readers then.
 func (p port) Read(b []byte) (n int, err error) {
 	waited := p.raw.Read(func(fd uintptr) bool {
 		for {

@@ -17,8 +17,8 @@ const leastEntropy = 32
 
 // machine is what a guest can become anew.
 type machine interface {
-	// become makes the guest a machine of its own, and gives the id of its boot. It can be called again: a fork is
-	// another machine than the one that it was forked from.
+	// become makes the guest a machine of its own, and gives the id of its boot. It can be called again: a
+	// fork is another machine than the one that it was forked from.
 	become(link.Identify) (bootID string, err error)
 }
 
@@ -53,7 +53,8 @@ func (a *Agent) setUp(p link.SetUp) (any, error) {
 		dir = defaultWorkDir
 	}
 	if !strings.HasPrefix(dir, "/") {
-		return nil, &link.Error{Code: link.CodeInvalid, Message: fmt.Sprintf("the working directory %q is not absolute", dir)}
+		return nil, &link.Error{Code: link.CodeInvalid,
+			Message: fmt.Sprintf("the working directory %q is not absolute", dir)}
 	}
 	who, err := a.account(p.User)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spool is the end of the scratch disk, past its file system, where the host puts what is too much for the pipe. It is
-// read past the page cache, which would keep what stood there before.
+// spool is the end of the scratch disk, past its file system, where the host puts what is too much for the
+// pipe. It is read past the page cache, which would keep what stood there before.
 type spool struct {
 	disk *os.File
 	from int64
@@ -30,7 +30,8 @@ func openSpool() (*spool, error) {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err == nil {
 		var slot []byte
-		if slot, err = unix.Mmap(-1, 0, link.SpoolSlot, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err == nil {
+		if slot, err = unix.Mmap(-1, 0, link.SpoolSlot, unix.PROT_READ|unix.PROT_WRITE,
+			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err == nil {
 			return &spool{f, size - link.SpoolSize, slot}, nil
 		}
 	}

@@ -14,15 +14,17 @@ import (
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
 
-// warm makes everything ahead, before a guest is frozen, that does not depend on who it will be, and rehearses what
-// it will be asked first. A clone's emulator has to translate the code again, but not the way to it: files that are
-// read, tables that are built, blocks that are found. Nothing here knows a command or an identity.
+// warm makes everything ahead, before a guest is frozen, that does not depend on who it will be, and
+// rehearses what it will be asked first. A clone's emulator has to translate the code again, but not the way
+// to it: files that are read, tables that are built, blocks that are found. Nothing here knows a command or
+// an identity.
 func (a *Agent) warm(g *realMachine) error {
 	id, err := g.open()
 	if err != nil {
 		return err
 	}
-	if _, err := id.set(link.Identify{Hostname: "localhost", MachineID: strings.Repeat("0", 32)}, false); err != nil {
+	if _, err := id.set(link.Identify{Hostname: "localhost", MachineID: strings.Repeat("0", 32)},
+		false); err != nil {
 		return err
 	}
 	if _, err := a.account(""); err != nil {

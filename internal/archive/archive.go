@@ -27,8 +27,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// stream is a bound on the bytes of a tar within the limits, headers and padding included: what comes in more is
-// headers without an entry.
+// stream is a bound on the bytes of a tar within the limits, headers and padding included: what comes in more
+// is headers without an entry.
 func (l Limits) stream() int64 {
 	const header, slack = 4 << 10, 8 << 20
 	if l.MaxEntries > (math.MaxInt64-slack)/header-1 || l.MaxBytes > math.MaxInt64-slack-l.MaxEntries*header {
@@ -94,5 +94,10 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 
 // bounded reads a tar that the rules are to judge.
 func (r *rules) bounded(from io.Reader, alive func() error) *boundedReader {
-	return &boundedReader{r: from, alive: alive, left: r.limits.stream(), limit: r.limits.MaxBytes}
+	return &boundedReader{
+		r:     from,
+		alive: alive,
+		left:  r.limits.stream(),
+		limit: r.limits.MaxBytes,
+	}
 }

@@ -73,9 +73,17 @@ func streamOf(t testing.TB, items ...item) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := bufio.NewWriter(&b)
-	kinds := map[byte]kind{0: file, tar.TypeDir: directory, tar.TypeSymlink: symbolicLink, tar.TypeLink: hardLink}
+	kinds := map[byte]kind{0: file, tar.TypeDir: directory, tar.TypeSymlink: symbolicLink,
+		tar.TypeLink: hardLink}
 	for _, it := range items {
-		e := entry{kind: kinds[it.Typeflag], name: it.Name, link: it.Linkname, mode: uint32(it.Mode), mtime: it.ModTime, size: int64(len(it.body))}
+		e := entry{
+			kind:  kinds[it.Typeflag],
+			name:  it.Name,
+			link:  it.Linkname,
+			mode:  uint32(it.Mode),
+			mtime: it.ModTime,
+			size:  int64(len(it.body)),
+		}
 		if e.kind == nothing {
 			e.kind = kind(it.Typeflag)
 		}
@@ -203,7 +211,8 @@ func sourceTree(t testing.TB) string {
 		os.WriteFile(in("a/readonly"), nil, 0o400), os.WriteFile(in(deep+"leaf"), []byte("leaf"), 0o600),
 		os.WriteFile(in(strings.Repeat("ü", 127)), []byte("long"), 0o600),
 		os.Link(in("a/file"), in("b")), os.Link(in("a/file"), in(deep+"c")),
-		os.Symlink("a/file", in("link")), os.Symlink("../b", in("a/up")), os.Symlink("/workspace/a", in("abs")),
+		os.Symlink("a/file", in("link")), os.Symlink("../b", in("a/up")),
+		os.Symlink("/workspace/a", in("abs")),
 		os.Symlink("nowhere", in("dangling")), os.Symlink("a/../b", in("round")),
 		os.Chmod(in("b"), 0o755|os.ModeSetuid), os.Chtimes(in("b"), testTime, testTime),
 		os.Chtimes(in("a/empty"), testTime, testTime.Add(-time.Hour)), os.Chmod(in("a"), 0o555|os.ModeSticky))
@@ -236,7 +245,8 @@ func TestDirectory(t *testing.T) {
 // TestArchiveOfTar takes what GNU tar writes.
 func TestArchiveOfTar(t *testing.T) {
 	source := sourceTree(t)
-	for _, args := range []string{"--format=gnu", "--format=gnu --sparse", "--format=posix", "--format=posix --sparse", "--format=posix -z", "--format=gnu -z"} {
+	for _, args := range []string{"--format=gnu", "--format=gnu --sparse", "--format=posix",
+		"--format=posix --sparse", "--format=posix -z", "--format=gnu -z"} {
 		t.Run(args, func(t *testing.T) {
 			name := "a.tar"
 			switch args {
@@ -274,12 +284,15 @@ func TestArchiveForms(t *testing.T) {
 		items []item
 		want  string
 	}{
-		{"git's global header", []item{{tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"comment": "x"}}, ""}, regular("a", "1")}, "a"},
+		{"git's global header", []item{{tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header",
+			PAXRecords: map[string]string{"comment": "x"}}, ""}, regular("a", "1")}, "a"},
 		{"the root's own entry", []item{folder("./"), regular("./a", "1")}, "a"},
 		{"implied directories", []item{regular("a/b/c", "1")}, "a a/b a/b/c"},
-		{"last duplicate", []item{regular("a", "1"), symlink("a", "b"), regular("a", "3"), folder("b"), folder("b")}, "a b"},
+		{"last duplicate", []item{regular("a", "1"), symlink("a", "b"), regular("a", "3"), folder("b"),
+			folder("b")}, "a b"},
 		{"link, then directory", []item{symlink("a", "b"), folder("a"), regular("a/c", "")}, "a a/c"},
-		{"a file with a target", []item{{tar.Header{Name: "a", Linkname: strings.Repeat("x", 1<<16)}, "1"}, regular("b", "2")}, "a b"},
+		{"a file with a target", []item{{tar.Header{Name: "a", Linkname: strings.Repeat("x", 1<<16)}, "1"},
+			regular("b", "2")}, "a b"},
 		{"nothing", nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -304,7 +317,8 @@ func TestCancelled(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if _, err := Extract(ctx, bytes.NewReader(streamOf(t)), options(t.TempDir())); !errors.Is(err, context.Canceled) {
+	if _, err := Extract(ctx, bytes.NewReader(streamOf(t)), options(t.TempDir())); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

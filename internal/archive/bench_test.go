@@ -16,7 +16,8 @@ func tree(b *testing.B, count, size int) string {
 	body := bytes.Repeat([]byte("0123456789abcde\n"), size/16+1)[:size]
 	for i := range count {
 		dir := filepath.Join(at, fmt.Sprint("d", i/50))
-		check(b, os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, fmt.Sprint("file-", i)), body, 0o644))
+		check(b, os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, fmt.Sprint("file-", i)), body,
+			0o644))
 	}
 	return at
 }
@@ -64,5 +65,6 @@ func BenchmarkExtractLarge(b *testing.B) {
 	benchmarkExtract(b, packed(b, tree(b, 10, 20<<20)), 200<<20)
 }
 func BenchmarkPackLarge(b *testing.B) {
-	benchmarkPack(b, saved(b, "a.tar", tarOf(b, regular("large", strings.Repeat("0123456789abcde\n", 200<<16)))), 200<<20)
+	benchmarkPack(b, saved(b, "a.tar",
+		tarOf(b, regular("large", strings.Repeat("0123456789abcde\n", 200<<16)))), 200<<20)
 }

@@ -21,9 +21,10 @@ type ExtractOptions struct {
 	UID, GID             int    // owner of all that is made
 }
 
-// Extract reads what Pack sent, to its end, into the directory o.Root, and refuses what Pack does: it takes no sender's
-// word. Files appear below open directories alone, never through a link, and never in place of what a link names; long runs
-// of zeros become holes; the attributes of directories are set last. After an error what was made stays.
+// Extract reads what Pack sent, to its end, into the directory o.Root, and refuses what Pack does: it takes
+// no sender's word. Files appear below open directories alone, never through a link, and never in place of
+// what a link names; long runs of zeros become holes; the attributes of directories are set last. After an
+// error what was made stays.
 func Extract(ctx context.Context, r io.Reader, o ExtractOptions) (Summary, error) {
 	root, err := unix.Open(o.Root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -33,7 +34,9 @@ func Extract(ctx context.Context, r io.Reader, o ExtractOptions) (Summary, error
 		rules: newRules(Limits{o.MaxEntries, o.MaxBytes}),
 		dirs:  openDirs{fds: []int{root}},
 		zeros: make([]byte, bufferSize),
-		uid:   o.UID, gid: o.GID, chown: o.UID != unix.Geteuid() || o.GID != unix.Getegid(),
+		uid:   o.UID,
+		gid:   o.GID,
+		chown: o.UID != unix.Geteuid() || o.GID != unix.Getegid(),
 	}
 	defer x.dirs.close()
 	in := bufio.NewReaderSize(x.bounded(r, ctx.Err), bufferSize)
@@ -132,7 +135,8 @@ func (x *extractor) mkdir(dir int, base string) error {
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
-	if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+	if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil &&
+		st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return nil
 	}
 	return replacing(dir, base, func() error { return unix.Mkdirat(dir, base, 0o700) })
@@ -245,8 +249,8 @@ func timespecs(t time.Time) [2]unix.Timespec {
 	return [2]unix.Timespec{ts, ts}
 }
 
-// finish sets the attributes of the directories, what is below a directory before it: it may close itself to us. A
-// later entry of a directory holds over an earlier one.
+// finish sets the attributes of the directories, what is below a directory before it: it may close itself to
+// us. A later entry of a directory holds over an earlier one.
 func (x *extractor) finish() error {
 	slices.SortStableFunc(x.later, func(a, b attributes) int { return strings.Compare(b.path, a.path) })
 	for i, a := range x.later {

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openDirs holds the directories above one entry open, from the root on, so that the next entry, which most often is
-// in the same, costs no lookup. A path is followed name by name, and never through a link.
+// openDirs holds the directories above one entry open, from the root on, so that the next entry, which most
+// often is in the same, costs no lookup. A path is followed name by name, and never through a link.
 type openDirs struct {
 	fds   []int
 	names []string // of all but the root

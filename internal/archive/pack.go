@@ -37,32 +37,54 @@ type packer struct {
 	buf   []byte
 }
 
-func (p *packer) source(name string) error {
+// Check tells whether a source can be packed at all: that it is there, may be read, and is of a kind that Pack takes.
+func Check(source string) error {
+	f, _, err := openSource(source)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// openSource opens a source, and tells what it is: a directory if its mode says so, else an archive.
+func openSource(name string) (*os.File, string, error) {
 	// Without waiting for a writer if it is a FIFO.
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return bare(err)
+		return nil, "", bare(err)
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		err = bare(err)
+	case info.IsDir():
+		return f, ModeDirectory, nil
+	case !info.Mode().IsRegular():
+		err = refuse("", "it is neither a directory nor a file")
+	case strings.HasSuffix(name, ".tar"), isCompressed(name):
+		return f, ModeArchive, nil
+	default:
+		err = refuse("", "it is neither a directory nor named .tar, .tar.gz or .tgz")
+	}
+	f.Close()
+	return nil, "", err
+}
+
+func isCompressed(name string) bool {
+	return strings.HasSuffix(name, ".tar.gz") || strings.HasSuffix(name, ".tgz")
+}
+
+func (p *packer) source(name string) error {
+	f, mode, err := openSource(name)
+	if err != nil {
+		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return bare(err)
-	}
-	switch {
-	case info.IsDir():
-		p.sum.Mode = ModeDirectory
+	p.sum.Mode = mode
+	if mode == ModeDirectory {
 		return p.directory(f)
-	case !info.Mode().IsRegular():
-		return refuse("", "it is neither a directory nor a file")
-	case strings.HasSuffix(name, ".tar"):
-		p.sum.Mode = ModeArchive
-		return p.archive(f, false)
-	case strings.HasSuffix(name, ".tar.gz"), strings.HasSuffix(name, ".tgz"):
-		p.sum.Mode = ModeArchive
-		return p.archive(f, true)
-	default:
-		return refuse("", "it is neither a directory nor named .tar, .tar.gz or .tgz")
 	}
+	return p.archive(f, isCompressed(name))
 }
 
 // bare drops the path from an error that gets it from elsewhere.

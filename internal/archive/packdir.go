@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// treeWalk packs a directory by names below open directories alone, so that no link, and no swap of a directory for a
-// link meanwhile, leads out of it.
+// treeWalk packs a directory by names below open directories alone, so that no link, and no swap of a
+// directory for a link meanwhile, leads out of it.
 type treeWalk struct {
 	*packer
 	linked map[fileID]string // first names of files that have several
@@ -60,7 +60,8 @@ func (w *treeWalk) names(fd int) ([]string, error) {
 	}
 }
 
-// atEntry names the entry in an error of the system. What is not there any more, or not what it was, has changed.
+// atEntry names the entry in an error of the system. What is not there any more, or not what it was, has
+// changed.
 func atEntry(entry string, err error) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
 		err = fmt.Errorf("%w: %w", ErrChanged, err)
@@ -114,9 +115,11 @@ func (w *treeWalk) entry(fd int, prefix, name string) error {
 	}
 }
 
-// open opens a name in a directory for as long as use runs, and makes sure that what it opened is still of the type
-// that flags ask for.
-func (w *treeWalk) open(dir int, path, name string, flags int, use func(fd int, st *unix.Stat_t) error) error {
+// open opens a name in a directory for as long as use runs, and makes sure that what it opened is still of
+// the type that flags ask for.
+func (w *treeWalk) open(
+	dir int, path, name string, flags int, use func(fd int, st *unix.Stat_t) error,
+) error {
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|flags, 0)
 	if err != nil {
 		return atEntry(path, err)
@@ -137,7 +140,12 @@ func (w *treeWalk) open(dir int, path, name string, flags int, use func(fd int, 
 }
 
 func described(kind kind, name string, st *unix.Stat_t) *entry {
-	return &entry{kind: kind, name: name, mode: st.Mode & 0o7777, mtime: time.Unix(st.Mtim.Unix())}
+	return &entry{
+		kind:  kind,
+		name:  name,
+		mode:  st.Mode & 0o7777,
+		mtime: time.Unix(st.Mtim.Unix()),
+	}
 }
 
 // file packs an open file, which must stay as it is meanwhile.

@@ -42,7 +42,12 @@ func (p *packer) archive(r io.Reader, compressed bool) error {
 
 // member packs what an archive has next.
 func (p *packer) member(tr *tar.Reader, h *tar.Header) error {
-	e := &entry{name: h.Name, link: h.Linkname, mode: uint32(h.Mode & 0o7777), mtime: h.ModTime}
+	e := &entry{
+		name:  h.Name,
+		link:  h.Linkname,
+		mode:  uint32(h.Mode & 0o7777),
+		mtime: h.ModTime,
+	}
 	switch h.Typeflag {
 	case tar.TypeXGlobalHeader:
 		p.implied++
@@ -81,8 +86,8 @@ type (
 	justWriter struct{ io.Writer }
 )
 
-// readTar calls each with every entry of an archive that must be whole: end with the mark of the end, and nothing but
-// zeros behind it.
+// readTar calls each with every entry of an archive that must be whole: end with the mark of the end, and
+// nothing but zeros behind it.
 func readTar(r *boundedReader, buf []byte, each func(*tar.Reader, *tar.Header) error) error {
 	in := bufio.NewReaderSize(r, bufferSize)
 	ends := &endReader{r: in}
@@ -147,7 +152,8 @@ func trailer(r io.Reader, buf []byte) error {
 	}
 }
 
-// damage turns what archive/tar and compress/gzip say about foreign bytes into a refusal at the entry that was read.
+// damage turns what archive/tar and compress/gzip say about foreign bytes into a refusal at the entry that
+// was read.
 func damage(entry string, err error) error {
 	var corrupt flate.CorruptInputError
 	switch {

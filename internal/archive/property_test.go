@@ -51,11 +51,14 @@ func open(t tester, root string) {
 func drawTree(rt *rapid.T, t *testing.T, at string) {
 	dirs, files := []string{at}, []string{}
 	mtime := func() time.Time {
-		return time.Unix(rapid.Int64Range(-1<<31, 1<<33).Draw(rt, "seconds"), rapid.Int64Range(0, 999_999_999).Draw(rt, "nanoseconds"))
+		return time.Unix(rapid.Int64Range(-1<<31, 1<<33).Draw(rt, "seconds"),
+			rapid.Int64Range(0, 999_999_999).Draw(rt, "nanoseconds"))
 	}
 	for i := range rapid.IntRange(0, 15).Draw(rt, "entries") {
 		above := rapid.SampledFrom(dirs).Draw(rt, "above")
-		path := filepath.Join(above, fmt.Sprint(i, rapid.SampledFrom([]string{"", " b", "ü", "\n", "\xff", strings.Repeat("x", 200)}).Draw(rt, "name")))
+		path := filepath.Join(above, fmt.Sprint(i,
+			rapid.SampledFrom([]string{"", " b", "ü", "\n", "\xff", strings.Repeat("x", 200)}).Draw(rt,
+				"name")))
 		mode := fs.FileMode(rapid.IntRange(0, 0o777).Draw(rt, "mode")) | 0o400
 		switch kind := rapid.SampledFrom([]string{"file", "dir", "symlink", "hardlink"}).Draw(rt, "kind"); {
 		case kind == "dir":
@@ -69,18 +72,21 @@ func drawTree(rt *rapid.T, t *testing.T, at string) {
 		case kind == "hardlink" && len(files) > 0:
 			check(t, os.Link(rapid.SampledFrom(files).Draw(rt, "target"), path))
 		default:
-			body := make([]byte, rapid.SampledFrom([]int{0, 1, 511, 512, 513, bufferSize - 1, bufferSize, bufferSize + 1, 3 * bufferSize}).Draw(rt, "size"))
+			body := make([]byte, rapid.SampledFrom([]int{0, 1, 511, 512, 513, bufferSize - 1, bufferSize,
+				bufferSize + 1, 3 * bufferSize}).Draw(rt, "size"))
 			if len(body) > 0 && rapid.Bool().Draw(rt, "not sparse") {
 				body[rapid.IntRange(0, len(body)-1).Draw(rt, "at")] = 1
 			}
 			m := mtime()
-			check(t, os.WriteFile(path, body, 0o600), os.Chtimes(path, m, m), os.Chmod(path, mode|fs.ModeSetgid))
+			check(t, os.WriteFile(path, body, 0o600), os.Chtimes(path, m, m),
+				os.Chmod(path, mode|fs.ModeSetgid))
 			files = append(files, path)
 		}
 	}
 }
 
-// TestLinksStayInside makes archives of links that lead over each other, and sees where those lead that were taken.
+// TestLinksStayInside makes archives of links that lead over each other, and sees where those lead that were
+// taken.
 func TestLinksStayInside(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var items []item
@@ -89,14 +95,16 @@ func TestLinksStayInside(t *testing.T) {
 			if rapid.IntRange(0, 3).Draw(rt, "kind") == 0 {
 				items = append(items, folder(name.Draw(rt, "directory")))
 			} else {
-				items = append(items, symlink(name.Draw(rt, "name"), rapid.StringMatching(`((\.\.|[abc])/){0,5}(\.\.|[abc])`).Draw(rt, "target")))
+				items = append(items, symlink(name.Draw(rt, "name"),
+					rapid.StringMatching(`((\.\.|[abc])/){0,5}(\.\.|[abc])`).Draw(rt, "target")))
 			}
 		}
 		extractInside(rt, t.TempDir(), streamOf(t, items...))
 	})
 }
 
-// extractInside extracts a stream that may be refused, and fails if anything is made, or any link leads, outside.
+// extractInside extracts a stream that may be refused, and fails if anything is made, or any link leads,
+// outside.
 func extractInside(t tester, at string, stream []byte) {
 	at, err := filepath.EvalSymlinks(at)
 	check(t, err)
@@ -115,7 +123,8 @@ func extractInside(t tester, at string, stream []byte) {
 		if err != nil || d.Type() != fs.ModeSymlink {
 			return err
 		}
-		if there, err := filepath.EvalSymlinks(path); err == nil && there != root && !strings.HasPrefix(there, root+"/") {
+		if there, err := filepath.EvalSymlinks(path); err == nil && there != root &&
+			!strings.HasPrefix(there, root+"/") {
 			if target, _ := os.Readlink(path); !strings.HasPrefix(target, "/") {
 				t.Errorf("%s leads to %s by %q", path, there, target)
 			}
@@ -174,5 +183,6 @@ func FuzzPack(f *testing.F) {
 }
 
 // kept has one of each that is carried.
-var kept = []item{folder("a"), regular("a/b", "body"), hardlink("c", "a/b"), symlink("a/l", "../c"), symlink("abs", "/workspace/a"),
+var kept = []item{folder("a"), regular("a/b", "body"), hardlink("c", "a/b"), symlink("a/l", "../c"),
+	symlink("abs", "/workspace/a"),
 	{tar.Header{Name: "t", ModTime: testTime, Format: tar.FormatPAX}, "t"}}

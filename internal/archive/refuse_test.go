@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// refused are archives, and the same as streams, that no side takes, with the entry and words that the error names.
+// refused are archives, and the same as streams, that no side takes, with the entry and words that the error
+// names.
 func refused(t testing.TB) map[string]struct {
 	archive, stream []byte // nil where there is no such thing
 	entry, want     string
@@ -36,19 +37,23 @@ func refused(t testing.TB) map[string]struct {
 		"stream cut in a head":  {nil, sent[:headSize+3+700+9], "", "truncated"},
 		"stream cut in a path":  {nil, sent[:headSize+3+700+headSize+1], "", "truncated"},
 		"stream without an end": {nil, sent[:len(sent)-1], "", "truncated"},
-		"another archive":       {append(bytes.Clone(whole), whole...), append(bytes.Clone(sent), sent...), "", "follows the end"},
-		"a byte behind zeros":   {append(append(bytes.Clone(whole), make([]byte, 20000)...), 1), nil, "", "follows the end"},
+		"another archive": {append(bytes.Clone(whole), whole...), append(bytes.Clone(sent), sent...),
+			"", "follows the end"},
+		"a byte behind zeros": {append(append(bytes.Clone(whole), make([]byte, 20000)...), 1), nil, "",
+			"follows the end"},
 		"a byte behind the end": {nil, append(bytes.Clone(sent), 0), "", "follows the end"},
-		"zeros without end":     {append(bytes.Clone(whole), make([]byte, maxTrailer+1<<20)...), nil, "", "zeros follow"},
-		"no tar":                {bytes.Repeat([]byte("text"), 1000), nil, "", "not a tar archive"},
-		"nothing at all":        {[]byte{}, []byte{}, "", "truncated"},
-		"damage further on":     {append(append(bytes.Clone(whole[:1536]), bytes.Repeat([]byte("x"), 512)...), whole...), nil, "one", "damaged"},
-		"device":                {tarOf(t, special("d", tar.TypeChar)), nil, "d", "device"},
-		"disk":                  {tarOf(t, special("d", tar.TypeBlock)), nil, "d", "device"},
-		"FIFO":                  {tarOf(t, special("d", tar.TypeFifo)), nil, "d", "FIFO"},
-		"unknown type":          {tarOf(t, special("d", 'Z')), nil, "d", "type 'Z'"},
-		"unknown kind":          {nil, streamOf(t, special("d", 'Z')), "d", "kind 90"},
-		"a kind of the rules":   {nil, streamOf(t, special("d", byte(pinned|file))), "d", "kind"},
+		"zeros without end": {append(bytes.Clone(whole), make([]byte, maxTrailer+1<<20)...), nil, "",
+			"zeros follow"},
+		"no tar":         {bytes.Repeat([]byte("text"), 1000), nil, "", "not a tar archive"},
+		"nothing at all": {[]byte{}, []byte{}, "", "truncated"},
+		"damage further on": {append(append(bytes.Clone(whole[:1536]), bytes.Repeat([]byte("x"), 512)...),
+			whole...), nil, "one", "damaged"},
+		"device":              {tarOf(t, special("d", tar.TypeChar)), nil, "d", "device"},
+		"disk":                {tarOf(t, special("d", tar.TypeBlock)), nil, "d", "device"},
+		"FIFO":                {tarOf(t, special("d", tar.TypeFifo)), nil, "d", "FIFO"},
+		"unknown type":        {tarOf(t, special("d", 'Z')), nil, "d", "type 'Z'"},
+		"unknown kind":        {nil, streamOf(t, special("d", 'Z')), "d", "kind 90"},
+		"a kind of the rules": {nil, streamOf(t, special("d", byte(pinned|file))), "d", "kind"},
 	}
 	add := func(name, entry, want string, items ...item) {
 		rows[name] = row{tarOf(t, items...), streamOf(t, items...), entry, want}
@@ -58,7 +63,8 @@ func refused(t testing.TB) map[string]struct {
 	add("dot dot", "a/../../b", `".."`, regular("a/../../b", ""))
 	add("inner dot dot", "a/../b", `".."`, regular("a/../b", ""))
 	add("long name", strings.Repeat("n", 256), "256 bytes", regular(strings.Repeat("n", 256), ""))
-	add("long path", strings.Repeat("n/", 2048)+"f", "4097 bytes", regular(strings.Repeat("n/", 2048)+"f", ""))
+	add("long path", strings.Repeat("n/", 2048)+"f", "4097 bytes",
+		regular(strings.Repeat("n/", 2048)+"f", ""))
 	add("deep path", strings.Repeat("n/", 600)+"f", "deep", regular(strings.Repeat("n/", 600)+"f", ""))
 	add("below a link", "l/a", "symbolic link", symlink("l", "d"), folder("d"), regular("l/a", ""))
 	add("below a file", "f/a", "not a directory", regular("f", ""), regular("f/a", ""))
@@ -71,12 +77,15 @@ func refused(t testing.TB) map[string]struct {
 	add("hard link to itself", "h", "itself", regular("h", ""), hardlink("h", "./h"))
 	add("hard link to a directory", "h", "regular", folder("d"), hardlink("h", "d"))
 	add("hard link to a link", "h", "regular", symlink("d", "x"), hardlink("h", "d"))
-	for _, target := range []string{"..", "../x", "a/../../x", "/", "/etc", "/workspace/../etc", "/workspacex", "/x/../workspace"} {
+	for _, target := range []string{"..", "../x", "a/../../x", "/", "/etc", "/workspace/../etc",
+		"/workspacex", "/x/../workspace"} {
 		add("link to "+target, "l", "outside", symlink("l", target))
 	}
 	add("link from below", "d/e/l", "outside", symlink("d/e/l", "../../../x"))
-	add("link up through a link", "l", "goes up", folder("a/b"), symlink("up", "."), symlink("l", "up/x/.."), symlink("l", "up/.."))
-	add("link up through a later link", "a/up", "leads up through", symlink("l", "a/up/.."), symlink("a/up", ".."))
+	add("link up through a link", "l", "goes up", folder("a/b"), symlink("up", "."), symlink("l", "up/x/.."),
+		symlink("l", "up/.."))
+	add("link up through a later link", "a/up", "leads up through", symlink("l", "a/up/.."),
+		symlink("a/up", ".."))
 	add("empty target", "l", "0 bytes", symlink("l", ""))
 	add("long target", "l", "4096 bytes", symlink("l", strings.Repeat("x", 4096)))
 	return rows
@@ -88,7 +97,8 @@ func TestRefused(t *testing.T) {
 			got := map[string]error{}
 			if test.archive != nil {
 				_, got["pack"] = Pack(t.Context(), io.Discard, saved(t, "a.tar", test.archive), Limits{})
-				_, got["gzip"] = Pack(t.Context(), io.Discard, saved(t, "a.tar.gz", gzipped(t, test.archive)), Limits{})
+				_, got["gzip"] = Pack(t.Context(), io.Discard, saved(t, "a.tar.gz", gzipped(t, test.archive)),
+					Limits{})
 			}
 			if test.stream != nil {
 				_, got["extract"] = Extract(t.Context(), bytes.NewReader(test.stream), options(t.TempDir()))
@@ -97,7 +107,9 @@ func TestRefused(t *testing.T) {
 				var r *RefusedError
 				if !errors.As(err, &r) {
 					t.Errorf("%s: %v is not a refusal", side, err)
-				} else if named := r.Entry == test.entry || side == "extract" && strings.Contains(err.Error(), test.entry); !named || !strings.Contains(r.Reason, test.want) {
+				} else if named := r.Entry == test.entry || side == "extract" &&
+					strings.Contains(err.Error(), test.entry); !named ||
+					!strings.Contains(r.Reason, test.want) {
 					t.Errorf("%s: %v does not name %q and %q", side, err, test.entry, test.want)
 				}
 			}
@@ -141,7 +153,9 @@ func TestDirectoryRefused(t *testing.T) {
 		"socket":  func(p string) error { return syscall.Mknod(p, syscall.S_IFSOCK|0o600, 0) },
 		"outside": func(p string) error { return os.Symlink("../../x", p) },
 		"goes up": func(p string) error {
-			return errors.Join(os.Symlink(".", filepath.Dir(p)+"/up"), os.Symlink("d/../../x/../..", filepath.Dir(p)+"/a"), os.Remove(filepath.Dir(p)+"/a"), os.Symlink("up/..", p))
+			return errors.Join(os.Symlink(".", filepath.Dir(p)+"/up"),
+				os.Symlink("d/../../x/../..", filepath.Dir(p)+"/a"), os.Remove(filepath.Dir(p)+"/a"),
+				os.Symlink("up/..", p))
 		},
 		"absolute": func(p string) error { return os.Symlink("/etc", p) },
 	} {
@@ -176,12 +190,14 @@ func TestLimits(t *testing.T) {
 			}
 		}
 	}
-	if _, err := Pack(t.Context(), io.Discard, saved(t, "a.tar", tarOf(t, regular("a/b/c/d", ""))), Limits{MaxEntries: 3}); !errors.Is(err, ErrLimit) {
+	if _, err := Pack(t.Context(), io.Discard, saved(t, "a.tar", tarOf(t, regular("a/b/c/d", ""))),
+		Limits{MaxEntries: 3}); !errors.Is(err, ErrLimit) {
 		t.Errorf("implied directories: got %v", err)
 	}
 }
 
-// TestBombs stops small archives that inflate: one with a large file, one with headers that never come to an entry.
+// TestBombs stops small archives that inflate: one with a large file, one with headers that never come to an
+// entry.
 func TestBombs(t *testing.T) {
 	large := tarOf(t, item{tar.Header{Name: "large", Mode: 0o600}, strings.Repeat("\x00", 8<<20)})
 	var headers bytes.Buffer
@@ -193,7 +209,8 @@ func TestBombs(t *testing.T) {
 	}
 	for name, b := range map[string][]byte{"large": large, "headers": headers.Bytes()} {
 		source := saved(t, "a.tgz", gzipped(t, b))
-		if _, err := Pack(t.Context(), io.Discard, source, Limits{MaxBytes: 1 << 20, MaxEntries: 10}); !errors.Is(err, ErrLimit) {
+		if _, err := Pack(t.Context(), io.Discard, source,
+			Limits{MaxBytes: 1 << 20, MaxEntries: 10}); !errors.Is(err, ErrLimit) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

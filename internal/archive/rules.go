@@ -25,12 +25,14 @@ const (
 	symbolicLink
 	hardLink // of an entry alone: what it makes is a file
 	kindMask = 1<<3 - 1
-	// pinned is a path that must not become a link, since the target of another passes through it and goes back up.
+	// pinned is a path that must not become a link, since the target of another passes through it and goes
+	// back up.
 	pinned kind = 1 << 3
 )
 
-// rules judge the entries of one tree, in their order, on each side of a transfer. They keep a hash of each path, not
-// the path, so that a million entries cost some 20 MB; the hash's seed is random, so that nobody can aim at a clash.
+// rules judge the entries of one tree, in their order, on each side of a transfer. They keep a hash of each
+// path, not the path, so that a million entries cost some 20 MB; the hash's seed is random, so that nobody
+// can aim at a clash.
 type rules struct {
 	limits  Limits
 	sum     Summary
@@ -48,8 +50,8 @@ func refuse(entry, reason string, args ...any) error {
 	return &RefusedError{Entry: entry, Reason: fmt.Sprintf(reason, args...)}
 }
 
-// admit judges an entry and makes its path clean, without "." and doubled slashes, and a hard link's target as well. It
-// tells whether the entry is to be carried: the root itself is not.
+// admit judges an entry and makes its path clean, without "." and doubled slashes, and a hard link's target
+// as well. It tells whether the entry is to be carried: the root itself is not.
 func (r *rules) admit(e *entry) (bool, error) {
 	parts, err := r.clean(e.name, e.name, "its path")
 	if err != nil {
@@ -187,9 +189,9 @@ func (r *rules) hardLink(e *entry, name string) (string, error) {
 	}
 }
 
-// symlink judges the target of a link in the directory above. It is followed by name alone, which tells where it leads
-// because the directories above an entry are none but directories, and because a name that the target goes back up
-// from is pinned: neither is nor becomes a link.
+// symlink judges the target of a link in the directory above. It is followed by name alone, which tells where
+// it leads because the directories above an entry are none but directories, and because a name that the
+// target goes back up from is pinned: neither is nor becomes a link.
 func (r *rules) symlink(entry string, above []string, target string) error {
 	if target == "" || len(target) > maxTarget || strings.IndexByte(target, 0) >= 0 {
 		return refuse(entry, "its link target has %d bytes or a zero byte", len(target))

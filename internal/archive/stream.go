@@ -8,12 +8,13 @@ import (
 	"time"
 )
 
-// Between Pack and Extract a tree goes as a stream of our own, because reading a tar header takes an emulated guest half
-// as long as making the file. An entry is a head of 27 bytes, little-endian:
+// Between Pack and Extract a tree goes as a stream of our own, because reading a tar header takes an emulated
+// guest half as long as making the file. An entry is a head of 27 bytes, little-endian:
 //
 //	kind 1, length of the path 2, length of the link's target 2, permissions 2, size 8, time of change: seconds 8, nanoseconds 4
 //
-// then the path, the target, and a file's content. A zero in place of a kind is the end, and nothing comes behind it.
+// then the path, the target, and a file's content. A zero in place of a kind is the end, and nothing comes
+// behind it.
 const headSize = 27
 
 // entry is a file, directory or link in a tree.
@@ -44,7 +45,8 @@ func (e *entry) write(w *bufio.Writer) error {
 // writeEnd ends a stream.
 func writeEnd(w *bufio.Writer) error { return w.WriteByte(byte(nothing)) }
 
-// read takes the next entry from a stream; io.EOF is its end. What it says is still to be judged by the rules.
+// read takes the next entry from a stream; io.EOF is its end. What it says is still to be judged by the
+// rules.
 func (e *entry) read(r *bufio.Reader) error {
 	first, err := r.ReadByte()
 	if err != nil {
@@ -64,7 +66,8 @@ func (e *entry) read(r *bufio.Reader) error {
 	e.kind = kind(first)
 	e.mode = uint32(binary.LittleEndian.Uint16(head[4:])) & 0o7777
 	e.size = int64(binary.LittleEndian.Uint64(head[6:]))
-	e.mtime = time.Unix(int64(binary.LittleEndian.Uint64(head[14:])), int64(binary.LittleEndian.Uint32(head[22:])))
+	e.mtime = time.Unix(int64(binary.LittleEndian.Uint64(head[14:])),
+		int64(binary.LittleEndian.Uint32(head[22:])))
 	at := int(binary.LittleEndian.Uint16(head))
 	if _, err := r.Discard(len(head)); err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Package chat asks an OpenAI-compatible chat endpoint, streamed or not. What the endpoint sends is foreign: it is
-// bounded here, once, and no answer that ends early is taken for a whole one.
+// Package chat asks an OpenAI-compatible chat endpoint, streamed or not. What the endpoint sends is foreign:
+// it is bounded here, once, and no answer that ends early is taken for a whole one.
 package chat
 
 import (
@@ -82,12 +82,13 @@ type function struct {
 // MarshalJSON writes a call as the protocol has it.
 func (c Call) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]any{
-		"id": c.ID, "type": "function", "function": map[string]string{"name": c.Name, "arguments": c.Arguments},
+		"id": c.ID, "type": "function", "function": map[string]string{"name": c.Name,
+			"arguments": c.Arguments},
 	})
 }
 
-// Ask sends the conversation and gives the model's next turn. It asks for a stream, and takes what comes: an endpoint
-// that cannot stream with tools says so and is asked again without. Failures are an [*Error].
+// Ask sends the conversation and gives the model's next turn. It asks for a stream, and takes what comes: an
+// endpoint that cannot stream with tools says so and is asked again without. Failures are an [*Error].
 func (c *Client) Ask(ctx context.Context, messages []Message, tools []Tool) (Answer, error) {
 	if c.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -178,7 +179,8 @@ type bounded struct {
 // Read reads on until the limit.
 func (b *bounded) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, &Error{Kind: Malformed, Message: fmt.Sprintf("the answer is longer than %d MiB", maxBody>>20)}
+		return 0, &Error{Kind: Malformed, Message: fmt.Sprintf("the answer is longer than %d MiB",
+			maxBody>>20)}
 	}
 	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)

@@ -24,7 +24,12 @@ func ask(t *testing.T, timeout time.Duration, endpoint http.HandlerFunc) (Answer
 	web := httptest.NewServer(endpoint)
 	defer web.Close()
 	defer web.CloseClientConnections()
-	c := &Client{BaseURL: web.URL + "/v1/", Model: "m", HTTP: web.Client(), Timeout: timeout}
+	c := &Client{
+		BaseURL: web.URL + "/v1/",
+		Model:   "m",
+		HTTP:    web.Client(),
+		Timeout: timeout,
+	}
 	return c.Ask(t.Context(), []Message{{Role: "user", Content: "do it"}},
 		[]Tool{{Name: "vm_run", Description: "runs", Parameters: map[string]any{"type": "object"}}})
 }
@@ -56,20 +61,28 @@ func TestAnswers(t *testing.T) {
 		calls    []Call
 		streamed bool
 	}{
-		"text in one piece": {answer(200, `{"choices":[{"message":{"role":"assistant","content":"hi"}}]}`), "hi", nil, false},
-		"a call in one piece": {answer(200, `{"choices":[{"message":{"content":null,"tool_calls":[{"id":"call_a","type":"function",
+		"text in one piece": {answer(200, `{"choices":[{"message":{"role":"assistant","content":"hi"}}]}`),
+			"hi", nil, false},
+		"a call in one piece": {answer(200,
+			`{"choices":[{"message":{"content":null,"tool_calls":[{"id":"call_a","type":"function",
 			"function":{"name":"vm_run","arguments":"{\"command\":\"true\"}"}}]},"finish_reason":"tool_calls"}]}`), "", []Call{run}, false},
 		"arguments that are no string": {answer(200, `{"choices":[{"message":{"tool_calls":[
-			{"id":"call_a","function":{"name":"vm_run","arguments":{"command":"true"}}}]}}]}`), "", []Call{run}, false},
-		"two calls without ids": {answer(200, `{"choices":[{"message":{"tool_calls":[{"function":{"name":"a"}},{"function":{"name":"b"}}]}}]}`),
+			{"id":"call_a","function":{"name":"vm_run","arguments":{"command":"true"}}}]}}]}`), "",
+			[]Call{run}, false},
+		"two calls without ids": {answer(200,
+			`{"choices":[{"message":{"tool_calls":[{"function":{"name":"a"}},{"function":{"name":"b"}}]}}]}`),
 			"", []Call{{ID: "call_1", Name: "a"}, {ID: "call_2", Name: "b"}}, false},
-		"text in pieces": {stream(`{"choices":[{"delta":{"role":"assistant","content":"h"}}]}`, `{"choices":[{"delta":{"content":"i"}}]}`,
-			`{"choices":[{"delta":{},"finish_reason":"stop"}]}`, `{"choices":[],"usage":{"total_tokens":3}}`, `[DONE]`), "hi", nil, true},
-		"an end without DONE": {stream(`{"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}`), "hi", nil, true},
+		"text in pieces": {stream(`{"choices":[{"delta":{"role":"assistant","content":"h"}}]}`,
+			`{"choices":[{"delta":{"content":"i"}}]}`,
+			`{"choices":[{"delta":{},"finish_reason":"stop"}]}`, `{"choices":[],"usage":{"total_tokens":3}}`,
+			`[DONE]`), "hi", nil, true},
+		"an end without DONE": {stream(`{"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}`),
+			"hi", nil, true},
 		"a call in pieces": {stream(
 			`{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"call_a","type":"function","function":{"name":"vm_run","arguments":""}}]}}]}`,
 			`{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"comm"}}]}}]}`,
-			`{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"and\":\"true\"}"}}]}}]}`, `[DONE]`), "", []Call{run}, true},
+			`{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"and\":\"true\"}"}}]}}]}`,
+			`[DONE]`), "", []Call{run}, true},
 		"two calls, their pieces mixed": {stream(
 			`{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"x","arguments":"{"}},{"index":1,"id":"b","function":{"name":"y"}}]}}]}`,
 			`{"choices":[{"delta":{"tool_calls":[{"index":1,"function":{"arguments":"{}"}},{"index":0,"function":{"arguments":"}"}}]}}]}`, `[DONE]`),
@@ -80,11 +93,13 @@ func TestAnswers(t *testing.T) {
 			"", []Call{{ID: "a", Name: "x", Arguments: "{}"}, {ID: "b", Name: "y", Arguments: "{}"}}, true},
 		"pieces without a number": {stream(
 			`{"choices":[{"delta":{"tool_calls":[{"id":"call_a","function":{"name":"vm_run","arguments":"{\"command\":"}}]}}]}`,
-			`{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"\"true\"}"}}]}}]}`, `[DONE]`), "", []Call{run}, true},
+			`{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"\"true\"}"}}]}}]}`, `[DONE]`), "",
+			[]Call{run}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ask(t, 0, c.endpoint)
-			if err != nil || got.Content != c.text || got.Streamed != c.streamed || !slices.Equal(got.ToolCalls, c.calls) {
+			if err != nil || got.Content != c.text || got.Streamed != c.streamed ||
+				!slices.Equal(got.ToolCalls, c.calls) {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
@@ -99,22 +114,31 @@ func TestFailures(t *testing.T) {
 		kind     Kind
 		text     string
 	}{
-		"Ollama without the model": {answer(404, `{"error":{"message":"model \"m\" not found, try pulling it first","type":"api_error","param":null,"code":null}}`),
+		"Ollama without the model": {answer(404,
+			`{"error":{"message":"model \"m\" not found, try pulling it first","type":"api_error","param":null,"code":null}}`),
 			ModelMissing, "try pulling it first"},
-		"Ollama's own form":     {answer(404, `{"error":"model 'm' not found"}`), ModelMissing, "model 'm'"},
-		"others' form":          {answer(404, `{"error":{"message":"The model m does not exist","code":"model_not_found"}}`), ModelMissing, "model_not_found"},
-		"another path":          {answer(404, "404 page not found\n"), Refused, "404 page not found"},
-		"no tools":              {answer(400, `{"error":{"message":"registry.ollama.ai/library/m does not support tools"}}`), NoTools, "cannot call tools"},
-		"an error":              {answer(500, `{"error":{"message":"out of memory"}}`), Refused, "500 Internal Server Error: out of memory"},
+		"Ollama's own form": {answer(404, `{"error":"model 'm' not found"}`), ModelMissing, "model 'm'"},
+		"others' form": {answer(404,
+			`{"error":{"message":"The model m does not exist","code":"model_not_found"}}`), ModelMissing,
+			"model_not_found"},
+		"another path": {answer(404, "404 page not found\n"), Refused, "404 page not found"},
+		"no tools": {answer(400,
+			`{"error":{"message":"registry.ollama.ai/library/m does not support tools"}}`), NoTools,
+			"cannot call tools"},
+		"an error": {answer(500, `{"error":{"message":"out of memory"}}`), Refused,
+			"500 Internal Server Error: out of memory"},
 		"an error without word": {answer(503, ""), Refused, "no reason given"},
 		"a page":                {answer(200, "<html>"), Malformed, "not the JSON"},
 		"no choices":            {answer(200, `{"choices":[]}`), Malformed, "no choices"},
 		"an error in a success": {answer(200, `{"error":"loading"}`), Refused, "loading"},
-		"an error in a stream":  {stream(`{"choices":[{"delta":{"content":"a"}}]}`, `{"error":{"message":"gone"}}`), Refused, "gone"},
-		"half a stream":         {stream(`{"choices":[{"delta":{"content":"a"}}]}`), Malformed, "ended in the middle"},
-		"no JSON in a stream":   {stream(`{"choices":`), Malformed, "not the JSON of a chunk"},
-		"a long text":           {stream(pieces...), Malformed, "256 KiB"},
-		"many calls": {answer(200, `{"choices":[{"message":{"tool_calls":[`+strings.Repeat(`{"function":{"name":"a"}},`, maxCalls)+
+		"an error in a stream": {stream(`{"choices":[{"delta":{"content":"a"}}]}`,
+			`{"error":{"message":"gone"}}`), Refused, "gone"},
+		"half a stream": {stream(`{"choices":[{"delta":{"content":"a"}}]}`), Malformed,
+			"ended in the middle"},
+		"no JSON in a stream": {stream(`{"choices":`), Malformed, "not the JSON of a chunk"},
+		"a long text":         {stream(pieces...), Malformed, "256 KiB"},
+		"many calls": {answer(200, `{"choices":[{"message":{"tool_calls":[`+
+			strings.Repeat(`{"function":{"name":"a"}},`, maxCalls)+
 			`{"function":{"name":"a"}}]}}]}`), Malformed, "more than 16"},
 		"an endless stream": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/event-stream")
@@ -161,7 +185,8 @@ func TestNoStream(t *testing.T) {
 			Messages []Message
 			Tools    []struct{ Type string }
 		}
-		if err := json.NewDecoder(r.Body).Decode(&in); err != nil || in.Model != "m" || len(in.Tools) != 1 || in.Tools[0].Type != "function" {
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil || in.Model != "m" || len(in.Tools) != 1 ||
+			in.Tools[0].Type != "function" {
 			t.Errorf("asked %+v, %v", in, err)
 		}
 		if in.Stream {
@@ -195,7 +220,8 @@ func TestNobodyThere(t *testing.T) {
 
 func FuzzStream(f *testing.F) {
 	for _, seed := range []string{
-		"", "data: [DONE]\n\n", "data: {}\n\ndata: [DONE]\n\n", ": note\r\nevent: x\r\ndata:{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\r\n\r\n",
+		"", "data: [DONE]\n\n", "data: {}\n\ndata: [DONE]\n\n",
+		": note\r\nevent: x\r\ndata:{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\r\n\r\n",
 		`data: {"choices":[{"delta":{"tool_calls":[{"index":3,"id":"a","function":{"name":"x","arguments":"{"}},{"function":{"arguments":{}}}]},"finish_reason":"stop"}]}` + "\n\n",
 		`{"choices":[{"message":{"content":"a","tool_calls":[{"index":-1}]}}]}`, `{"error":{"error":"x"}}`,
 	} {

@@ -44,7 +44,8 @@ func malformed(format string, args ...any) error {
 }
 
 func (c *Client) fail(kind Kind, format string, args ...any) error {
-	return &Error{Kind: kind, Message: fmt.Sprintf("cannot ask model %q: ", c.Model) + fmt.Sprintf(format, args...)}
+	return &Error{Kind: kind, Message: fmt.Sprintf("cannot ask model %q: ", c.Model) +
+		fmt.Sprintf(format, args...)}
 }
 
 // broken words the failure of a connection. The end of the caller's context stays what it is.
@@ -65,7 +66,8 @@ func (c *Client) broken(ctx context.Context, err error) error {
 	if errors.As(err, &asking) {
 		cause = asking.Err
 	}
-	return &Error{Kind: Unreachable, Message: fmt.Sprintf("cannot ask model %q at %s: %v", c.Model, c.BaseURL, cause), Err: err}
+	return &Error{Kind: Unreachable, Message: fmt.Sprintf("cannot ask model %q at %s: %v", c.Model, c.BaseURL,
+		cause), Err: err}
 }
 
 // refused words an answer that is an error.
@@ -73,7 +75,8 @@ func (c *Client) refused(response *http.Response) error {
 	raw, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
 	said := errorText(raw)
 	low := strings.ToLower(said)
-	missing := strings.Contains(low, "not found") || strings.Contains(low, "not exist") || strings.Contains(low, "not_found")
+	missing := strings.Contains(low, "not found") || strings.Contains(low, "not exist") ||
+		strings.Contains(low, "not_found")
 	switch {
 	case strings.Contains(low, "model") && missing:
 		return c.fail(ModelMissing, "the endpoint does not have it: %s", said)
@@ -83,13 +86,14 @@ func (c *Client) refused(response *http.Response) error {
 	if said == "" {
 		said = "no reason given"
 	}
-	err := &Error{Kind: Refused, Message: fmt.Sprintf("cannot ask model %q: %s answered %s: %s", c.Model, c.BaseURL, response.Status, said)}
+	err := &Error{Kind: Refused, Message: fmt.Sprintf("cannot ask model %q: %s answered %s: %s", c.Model,
+		c.BaseURL, response.Status, said)}
 	err.noStream = response.StatusCode >= 400 && strings.Contains(low, "stream")
 	return err
 }
 
-// errorText finds the words in an error, in the forms that endpoints use: {"error":{"message":…}}, {"error":"…"},
-// {"message":…}, "…" or plain text. It is "" where there are none.
+// errorText finds the words in an error, in the forms that endpoints use: {"error":{"message":…}},
+// {"error":"…"}, {"message":…}, "…" or plain text. It is "" where there are none.
 func errorText(raw []byte) string {
 	var outer struct {
 		Error json.RawMessage `json:"error"`

@@ -24,8 +24,8 @@ type deltaCall struct {
 	} `json:"function"`
 }
 
-// readStream reads server-sent events, each a piece of the answer, up to the one that says that it is the last. A
-// stream that just ends is broken.
+// readStream reads server-sent events, each a piece of the answer, up to the one that says that it is the
+// last. A stream that just ends is broken.
 func readStream(r io.Reader) (Answer, error) {
 	lines := bufio.NewReader(r)
 	var b builder
@@ -36,7 +36,8 @@ func readStream(r io.Reader) (Answer, error) {
 		case errors.Is(err, io.EOF) && finished:
 			return b.answer(true), nil
 		case errors.Is(err, io.EOF):
-			return Answer{}, &Error{Kind: Malformed, Message: "the stream ended in the middle of the answer", Err: io.ErrUnexpectedEOF}
+			return Answer{}, &Error{Kind: Malformed, Message: "the stream ended in the middle of the answer",
+				Err: io.ErrUnexpectedEOF}
 		case err != nil:
 			return Answer{}, err
 		case string(data) == "[DONE]":
@@ -140,8 +141,9 @@ func (b *builder) addCall(piece deltaCall) error {
 	return nil
 }
 
-// slot finds the call that a piece belongs to. Endpoints differ: some number the calls, some give every call the
-// number 0 and an id of its own, some do neither, and a piece without a name goes on with the call before.
+// slot finds the call that a piece belongs to. Endpoints differ: some number the calls, some give every call
+// the number 0 and an id of its own, some do neither, and a piece without a name goes on with the call
+// before.
 func (b *builder) slot(piece deltaCall) (*partial, error) {
 	at := len(b.calls) - 1
 	same := at >= 0 && piece.Function.Name == ""
@@ -170,8 +172,8 @@ func (b *builder) find(index int) (at int, found bool) {
 	return at, found
 }
 
-// argumentText gives the arguments as the model wrote them: the protocol has them as a string of JSON, and some
-// endpoints send the JSON itself.
+// argumentText gives the arguments as the model wrote them: the protocol has them as a string of JSON, and
+// some endpoints send the JSON itself.
 func argumentText(raw json.RawMessage) string {
 	var text string
 	if len(raw) == 0 || string(raw) == "null" {

@@ -10,7 +10,8 @@ import (
 
 func newDemo(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "demo", Short: "Show a whole life cycle: a VM, then a task",
+		Use:     "demo",
+		Short:   "Show a whole life cycle: a VM, then a task",
 		Example: "  pyro demo\n  pyro demo ollama",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,7 +39,8 @@ func newDemoOllama(a *app) *cobra.Command {
 	o := demo.OllamaOptions{Out: a.stdout}
 	rounds := number{demo.DefaultMaxRounds, 1}
 	cmd := &cobra.Command{
-		Use: "ollama", Short: "Let a local model drive the tools",
+		Use:   "ollama",
+		Short: "Let a local model drive the tools",
 		Long: `Gives a model behind an OpenAI-compatible endpoint the tool vm_run and the task tools, and asks it
 to find out which version of git is in debian:12. Each step is a line; the last line is the
 summary. The model may not reach beyond its VMs: host directories, host_compat and the network are
@@ -52,10 +54,13 @@ Exit status:
 		Example: `  pyro demo ollama
   pyro demo ollama --model qwen3:4b --verbose
   pyro demo ollama --base-url http://127.0.0.1:8080/v1 --max-rounds 4`,
-		Args: exactly(), ValidArgsFunction: cobra.NoFileCompletions,
+		Args:              exactly(),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if at, err := url.Parse(o.BaseURL); err != nil || at.Host == "" || (at.Scheme != "http" && at.Scheme != "https") {
-				return &usageError{message: fmt.Sprintf("--base-url %q is no HTTP address", o.BaseURL), hint: "write http://HOST:PORT/v1"}
+			if at, err := url.Parse(o.BaseURL); err != nil || at.Host == "" ||
+				(at.Scheme != "http" && at.Scheme != "https") {
+				return &usageError{message: fmt.Sprintf("--base-url %q is no HTTP address", o.BaseURL),
+					hint: "write http://HOST:PORT/v1"}
 			}
 			p, err := a.engine()
 			if err != nil {
@@ -79,7 +84,8 @@ Exit status:
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.Model, "model", demo.DefaultModel, "the model's `NAME` at the endpoint")
-	flags.StringVar(&o.BaseURL, "base-url", demo.DefaultBaseURL, "the endpoint's `URL`, up to and including /v1")
+	flags.StringVar(&o.BaseURL, "base-url", demo.DefaultBaseURL,
+		"the endpoint's `URL`, up to and including /v1")
 	flags.Var(&rounds, "max-rounds", "questions put to the model before it is given up")
 	flags.BoolVarP(&o.Verbose, "verbose", "v", false, "show what the model and the tools say in full")
 	return cmd

@@ -15,18 +15,24 @@ import (
 
 func newDoctor(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "doctor", Short: "Show what this host can do, proven by doing it, and what to fix",
+		Use:   "doctor",
+		Short: "Show what this host can do, proven by doing it, and what to fix",
 		Long: `Boots a guest and runs a command in it, and reports the platform, QEMU, KVM, the accelerator
 chosen, caches and disk space, with a remedy for each problem. The exit status is 1 if pyro run
 could not work.`,
-		Example: "  pyro doctor\n  pyro doctor --json",
-		Args:    exactly(), ValidArgsFunction: cobra.NoFileCompletions,
+		Example:           "  pyro doctor\n  pyro doctor --json",
+		Args:              exactly(),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report, err := with(a, func(p *pyro.Pyro) (doctor.Report, error) {
 				return doctor.Run(cmd.Context(), doctor.Options{
-					CacheDir: p.Options().CacheDir, StateDir: p.Options().StateDir, Accelerator: p.Options().Accelerator,
+					CacheDir:    p.Options().CacheDir,
+					StateDir:    p.Options().StateDir,
+					Accelerator: p.Options().Accelerator,
 					Confinement: confinement(cmd.Context()),
-					Try:         func(ctx context.Context, environment string) (string, error) { return tryGuest(ctx, p, environment) },
+					Try: func(ctx context.Context, environment string) (string, error) {
+						return tryGuest(ctx, p, environment)
+					},
 				})
 			})
 			if err != nil {
@@ -62,7 +68,8 @@ func tryGuest(ctx context.Context, p *pyro.Pyro, environment string) (string, er
 		return "", err
 	}
 	if result.ExitCode != 0 || strings.TrimSpace(result.Stdout) != "pyro" {
-		return "", fmt.Errorf("a command in the guest gave %q and exit status %d", result.Stdout, result.ExitCode)
+		return "", fmt.Errorf("a command in the guest gave %q and exit status %d", result.Stdout,
+			result.ExitCode)
 	}
 	return result.Accelerator, nil
 }
@@ -73,14 +80,17 @@ func showReport(w io.Writer, r doctor.Report) {
 		kvm = "not usable: " + r.KVM.Reason
 	}
 	table(w,
-		[]string{"platform", fmt.Sprintf("%s, Linux %s, %s, %d CPUs, %d MiB", r.Platform.Distribution, r.Platform.Kernel,
+		[]string{"platform", fmt.Sprintf("%s, Linux %s, %s, %d CPUs, %d MiB", r.Platform.Distribution,
+			r.Platform.Kernel,
 			r.Platform.Architecture, r.Platform.CPUs, r.Platform.MemoryMiB)},
 		[]string{"VMM", cmp.Or(r.Platform.VMM, "none")},
 		[]string{"KVM", kvm},
 		[]string{"accelerator", cmp.Or(r.Accelerator, "unknown")},
 		[]string{"networking", r.Networking.Detail},
-		[]string{"cache", fmt.Sprintf("%s: %s used, %s free", r.EnvironmentCache.Path, size(r.EnvironmentCache.Bytes), size(r.EnvironmentCache.FreeBytes))},
-		[]string{"state", fmt.Sprintf("%s: %s used, %s free", r.EnvironmentCache.StatePath, size(r.EnvironmentCache.StateBytes), size(r.EnvironmentCache.StateFreeBytes))},
+		[]string{"cache", fmt.Sprintf("%s: %s used, %s free", r.EnvironmentCache.Path,
+			size(r.EnvironmentCache.Bytes), size(r.EnvironmentCache.FreeBytes))},
+		[]string{"state", fmt.Sprintf("%s: %s used, %s free", r.EnvironmentCache.StatePath,
+			size(r.EnvironmentCache.StateBytes), size(r.EnvironmentCache.StateFreeBytes))},
 		[]string{"installed", strings.Join(r.EnvironmentCache.Installed, " ")})
 	for _, f := range r.Capabilities.HostCompat {
 		confined := "confined"

@@ -13,9 +13,12 @@ import (
 
 func newEnvInspect(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "inspect NAME", Short: "Show what an environment is made of: packages, digests, sizes, paths, source",
-		Example: "  pyro env inspect debian:12\n  pyro env inspect debian:12 --json | jq -r '.packages[] | .name + \" \" + .version'",
-		Args:    exactly("NAME"), ValidArgsFunction: a.completeEnvironment(false),
+		Use:   "inspect NAME",
+		Short: "Show what an environment is made of: packages, digests, sizes, paths, source",
+		Example: "  pyro env inspect debian:12\n  pyro env inspect debian:12 --json | jq -r " +
+			"'.packages[] | .name + \" \" + .version'",
+		Args:              exactly("NAME"),
+		ValidArgsFunction: a.completeEnvironment(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e, err := with(a, func(p *pyro.Pyro) (pyro.EnvironmentManifest, error) {
 				return p.InspectEnvironment(cmd.Context(), pyro.EnvironmentRequest{Environment: args[0]})
@@ -58,7 +61,8 @@ func writeManifest(w io.Writer, e pyro.EnvironmentManifest) {
 		[]string{"on disk", size(e.DiskBytes)},
 	)
 	if c := e.Config; c != nil {
-		table(w, []string{"entry point", words(c.Entrypoint)}, []string{"command", words(c.Cmd)}, []string{"user", c.User},
+		table(w, []string{"entry point", words(c.Entrypoint)}, []string{"command", words(c.Cmd)},
+			[]string{"user", c.User},
 			[]string{"directory", c.WorkDir}, []string{"variables", words(c.Env)})
 		fmt.Fprintf(w, "\n%d layers:\n", len(e.Layers))
 		rows := [][]string{{"SIZE", "TYPE", "SHA-256"}}

@@ -9,9 +9,11 @@ import (
 
 func newEnvList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "list", Short: "List the environments: the catalog, and what else is installed",
-		Example: "  pyro env list\n  pyro env list --json",
-		Args:    exactly(), ValidArgsFunction: cobra.NoFileCompletions,
+		Use:               "list",
+		Short:             "List the environments: the catalog, and what else is installed",
+		Example:           "  pyro env list\n  pyro env list --json",
+		Args:              exactly(),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			result, err := with(a, func(p *pyro.Pyro) (pyro.ListEnvironmentsResult, error) {
 				return p.ListEnvironments(cmd.Context())

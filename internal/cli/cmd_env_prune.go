@@ -10,9 +10,11 @@ import (
 
 func newEnvPrune(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "prune", Short: "Remove cached environments, downloads and templates that nothing uses",
-		Example: "  pyro env prune",
-		Args:    exactly(), ValidArgsFunction: cobra.NoFileCompletions,
+		Use:               "prune",
+		Short:             "Remove cached environments, downloads and templates that nothing uses",
+		Example:           "  pyro env prune",
+		Args:              exactly(),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			result, err := with(a, func(p *pyro.Pyro) (pyro.PruneEnvironmentsResult, error) {
 				return p.PruneEnvironments(cmd.Context())

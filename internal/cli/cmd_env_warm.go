@@ -12,14 +12,19 @@ func newEnvWarm(a *app) *cobra.Command {
 	vcpus, memory := number{pyro.DefaultVCPUCount, 1}, number{pyro.DefaultMemMiB, 1}
 	var network bool
 	cmd := &cobra.Command{
-		Use: "warm NAME", Short: "Boot an environment once and keep it frozen, so that VMs of this shape start warm",
-		Example: "  pyro env warm debian:12\n  pyro env warm debian:12 --mem-mib 2048 --network",
-		Args:    exactly("NAME"), ValidArgsFunction: a.completeEnvironment(false),
+		Use:               "warm NAME",
+		Short:             "Boot an environment once and keep it frozen, so that VMs of this shape start warm",
+		Example:           "  pyro env warm debian:12\n  pyro env warm debian:12 --mem-mib 2048 --network",
+		Args:              exactly("NAME"),
+		ValidArgsFunction: a.completeEnvironment(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			result, err := with(a, func(p *pyro.Pyro) (pyro.WarmEnvironmentResult, error) {
 				return withEnvironment(a, func(func(pyro.PullProgress)) (pyro.WarmEnvironmentResult, error) {
 					return p.WarmEnvironment(cmd.Context(), pyro.WarmEnvironmentRequest{
-						Environment: args[0], VCPUCount: vcpus.value, MemMiB: memory.value, Network: network,
+						Environment: args[0],
+						VCPUCount:   vcpus.value,
+						MemMiB:      memory.value,
+						Network:     network,
 					})
 				})
 			})
@@ -27,7 +32,8 @@ func newEnvWarm(a *app) *cobra.Command {
 				return err
 			}
 			return a.print(result, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is warm: %s, %s\n", result.Environment, size(result.Bytes), took(result.DurationMS))
+				fmt.Fprintf(w, "%s is warm: %s, %s\n", result.Environment, size(result.Bytes),
+					took(result.DurationMS))
 			})
 		},
 	}

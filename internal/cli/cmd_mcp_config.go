@@ -10,14 +10,18 @@ import (
 
 // clients are the MCP clients whose configuration we can print. The verbs are replaced by the path of pyro.
 var clients = []struct{ name, where, snippet string }{
-	{"claude-code", "run this, or put the JSON in .mcp.json of your project (claude mcp add-json takes it too)",
+	{"claude-code", "run this, or put the JSON in .mcp.json of your project (claude mcp add-json takes it " +
+		"too)",
 		"claude mcp add pyro -- PYRO mcp serve\n"},
 	{"claude-desktop", "merge this into claude_desktop_config.json (Settings, Developer, Edit Config)",
-		"{\n  \"mcpServers\": {\n    \"pyro\": {\n      \"command\": \"PYRO\",\n      \"args\": [\"mcp\", \"serve\"]\n    }\n  }\n}\n"},
+		"{\n  \"mcpServers\": {\n    \"pyro\": {\n      \"command\": \"PYRO\",\n" +
+			"      \"args\": [\"mcp\", \"serve\"]\n    }\n  }\n}\n"},
 	{"cursor", "merge this into ~/.cursor/mcp.json, or .cursor/mcp.json of your project",
-		"{\n  \"mcpServers\": {\n    \"pyro\": {\n      \"command\": \"PYRO\",\n      \"args\": [\"mcp\", \"serve\"]\n    }\n  }\n}\n"},
+		"{\n  \"mcpServers\": {\n    \"pyro\": {\n      \"command\": \"PYRO\",\n" +
+			"      \"args\": [\"mcp\", \"serve\"]\n    }\n  }\n}\n"},
 	{"vscode", "merge this into .vscode/mcp.json of your project",
-		"{\n  \"servers\": {\n    \"pyro\": {\n      \"type\": \"stdio\",\n      \"command\": \"PYRO\",\n      \"args\": [\"mcp\", \"serve\"]\n    }\n  }\n}\n"},
+		"{\n  \"servers\": {\n    \"pyro\": {\n      \"type\": \"stdio\",\n      \"command\": \"PYRO\",\n" +
+			"      \"args\": [\"mcp\", \"serve\"]\n    }\n  }\n}\n"},
 	{"codex", "add this to ~/.codex/config.toml",
 		"[mcp_servers.pyro]\ncommand = \"PYRO\"\nargs = [\"mcp\", \"serve\"]\n"},
 }
@@ -32,9 +36,11 @@ func clientNames() []string {
 
 func newMCPConfig(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "config " + strings.Join(clientNames(), "|"), Short: "Print the snippet that adds pyro to an MCP client",
-		Example: "  pyro mcp config claude-code\n  pyro mcp config codex >> ~/.codex/config.toml",
-		Args:    exactly("CLIENT"), ValidArgs: clientNames(),
+		Use:       "config " + strings.Join(clientNames(), "|"),
+		Short:     "Print the snippet that adds pyro to an MCP client",
+		Example:   "  pyro mcp config claude-code\n  pyro mcp config codex >> ~/.codex/config.toml",
+		Args:      exactly("CLIENT"),
+		ValidArgs: clientNames(),
 		RunE: func(_ *cobra.Command, args []string) error {
 			for _, c := range clients {
 				if c.name == args[0] {
@@ -43,7 +49,8 @@ func newMCPConfig(a *app) *cobra.Command {
 					return nil
 				}
 			}
-			err := &usageError{message: fmt.Sprintf("unknown client %q: want one of %s", args[0], strings.Join(clientNames(), ", "))}
+			err := &usageError{message: fmt.Sprintf("unknown client %q: want one of %s", args[0],
+				strings.Join(clientNames(), ", "))}
 			if near := nearest(args[0], clientNames()); near != "" {
 				err.hint = fmt.Sprintf("did you mean %s?", near)
 			}

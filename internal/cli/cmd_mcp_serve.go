@@ -28,7 +28,8 @@ func newMCPServe(a *app) *cobra.Command {
 		profiles = append(profiles, string(p))
 	}
 	cmd := &cobra.Command{
-		Use: "serve", Short: "Serve MCP over stdio, or over HTTP",
+		Use:   "serve",
+		Short: "Serve MCP over stdio, or over HTTP",
 		Long: `Serves the tools over stdio, or with --http over streamable HTTP at ` + mcpserver.Path + `.
 Over HTTP each request needs the bearer token, which is printed on stderr where none is given, and
 the address must be a loopback one unless --http-allow-remote is given. VMs that a session made end
@@ -36,17 +37,21 @@ with it; tasks live on.`,
 		Example: `  pyro mcp serve
   pyro mcp serve --profile vm-run
   PYRO_MCP_TOKEN=... pyro mcp serve --http 127.0.0.1:8765`,
-		Args: exactly(), ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
+		Args:              exactly(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
 	}
 	flags := cmd.Flags()
 	flags.Var(&choice{&f.profile, profiles}, "profile", "tools to offer: vm-run, task or full")
 	flags.StringVar(&f.http, "http", "", "serve HTTP on this `ADDRESS:PORT` in place of stdio")
-	flags.StringVar(&f.token, "token", "", "bearer `TOKEN` for HTTP ($PYRO_MCP_TOKEN, which others cannot see; else a new one)")
+	flags.StringVar(&f.token, "token", "",
+		"bearer `TOKEN` for HTTP ($PYRO_MCP_TOKEN, which others cannot see; else a new one)")
 	flags.BoolVar(&f.remote, "http-allow-remote", false, "let --http listen beyond this machine")
-	flags.StringArrayVar(&f.hosts, "http-host", nil, "a `NAME` by which HTTP clients may call this server (repeatable)")
+	flags.StringArrayVar(&f.hosts, "http-host", nil,
+		"a `NAME` by which HTTP clients may call this server (repeatable)")
 	flags.Var(&f.pool, "pool", "booted VMs to keep ready for vm_run")
-	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(profiles, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("profile",
+		cobra.FixedCompletions(profiles, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -69,7 +74,8 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 		return err
 	}
 	defer p.Close()
-	server := mcpserver.CreateServer(p, mcpserver.Options{Profile: mcpserver.Profile(f.profile), Version: a.version})
+	server := mcpserver.CreateServer(p,
+		mcpserver.Options{Profile: mcpserver.Profile(f.profile), Version: a.version})
 	if listener == nil {
 		return server.ServeStdio(ctx, a.stdin, a.stdout)
 	}

@@ -10,8 +10,10 @@ import (
 
 func newRPC(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "rpc", Short: "Speak JSON-RPC on stdin and stdout, for other languages", Hidden: true,
-		Args: exactly(),
+		Use:    "rpc",
+		Short:  "Speak JSON-RPC on stdin and stdout, for other languages",
+		Hidden: true,
+		Args:   exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// A client that goes away must not take us with it before its commands are ended.
 			signal.Ignore(syscall.SIGPIPE)

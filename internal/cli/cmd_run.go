@@ -32,7 +32,8 @@ run, and its own command runs where none is given.
 		Args:              nameAndMaybeCommand("ENVIRONMENT"),
 		ValidArgsFunction: a.completeEnvironment(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			request := pyro.RunInVMRequest{Shape: shape.shape(args[0]), CommandLine: a.commandLine(args[1:], timeout)}
+			request := pyro.RunInVMRequest{Shape: shape.shape(args[0]),
+				CommandLine: a.commandLine(args[1:], timeout)}
 			if cmd.Flags().Changed("entrypoint") {
 				request.Entrypoint = &entrypoint
 			}
@@ -50,7 +51,8 @@ run, and its own command runs where none is given.
 		},
 	}
 	shape.add(cmd)
-	cmd.Flags().StringVar(&entrypoint, "entrypoint", "", "`PROGRAM` to run in place of the image's entry point; empty for none")
+	cmd.Flags().StringVar(&entrypoint, "entrypoint", "",
+		"`PROGRAM` to run in place of the image's entry point; empty for none")
 	timeout = timeoutFlag(cmd)
 	a.jsonFlag(cmd)
 	return cmd
@@ -69,7 +71,8 @@ func (a *app) commandLine(argv []string, timeout *number) pyro.CommandLine {
 // confined says once that the host stood in for a guest, and how far it was confined.
 func (a *app) confined(report string) {
 	if report != "" {
-		fmt.Fprintln(a.stderr, "pyro: no guest could be had, the command ran on this host (host_compat); "+oneLine(report))
+		fmt.Fprintln(a.stderr, "pyro: no guest could be had, the command ran on this host (host_compat); "+
+			oneLine(report))
 	}
 }
 

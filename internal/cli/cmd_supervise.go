@@ -14,7 +14,9 @@ func drivers() vmm.Drivers {
 	return vmm.Drivers{
 		Default: "qemu",
 		Open: map[string]func(string) (vmm.Driver, error){
-			"qemu": func(cacheDir string) (vmm.Driver, error) { return qemu.New(qemu.Options{CacheDir: cacheDir}) },
+			"qemu": func(cacheDir string) (vmm.Driver, error) {
+				return qemu.New(qemu.Options{CacheDir: cacheDir})
+			},
 		},
 	}
 }

@@ -14,11 +14,13 @@ func newTaskCreate(a *app) *cobra.Command {
 	var source string
 	var publish []string
 	cmd := &cobra.Command{
-		Use: "create ENVIRONMENT", Short: "Create and start a task, and print its id",
+		Use:   "create ENVIRONMENT",
+		Short: "Create and start a task, and print its id",
 		Example: `  pyro task create debian:12
   pyro task create debian:12-build --source-path ./project --ttl-seconds 3600
   pyro task create debian:12 --publish 8080:80`,
-		Args: exactly("ENVIRONMENT"), ValidArgsFunction: a.completeEnvironment(false),
+		Args:              exactly("ENVIRONMENT"),
+		ValidArgsFunction: a.completeEnvironment(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := pyro.CreateTaskRequest{Shape: shape.shape(args[0]), Publish: publish}
 			if source != "" {
@@ -44,8 +46,11 @@ func newTaskCreate(a *app) *cobra.Command {
 		},
 	}
 	shape.add(cmd)
-	cmd.Flags().StringVar(&source, "source-path", "", "`PATH` of a directory, .tar, .tar.gz or .tgz whose content /workspace gets")
-	cmd.Flags().StringArrayVar(&publish, "publish", nil, "open a port of the guest's on the host, as `[IP:]PORT:GUEST_PORT`, at 127.0.0.1 unless an IP is given; it opens nothing outwards (repeatable)")
+	cmd.Flags().StringVar(&source, "source-path", "",
+		"`PATH` of a directory, .tar, .tar.gz or .tgz whose content /workspace gets")
+	cmd.Flags().StringArrayVar(&publish, "publish", nil,
+		"open a port of the guest's on the host, as `[IP:]PORT:GUEST_PORT`, at 127.0.0.1 unless an IP is "+
+			"given; it opens nothing outwards (repeatable)")
 	a.jsonFlag(cmd)
 	return cmd
 }

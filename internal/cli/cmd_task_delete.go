@@ -10,9 +10,11 @@ import (
 
 func newTaskDelete(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "delete ID", Short: "End a task and remove all that it kept",
-		Example: "  pyro task delete \"$id\"",
-		Args:    exactly("ID"), ValidArgsFunction: a.completeTask(false),
+		Use:               "delete ID",
+		Short:             "End a task and remove all that it kept",
+		Example:           "  pyro task delete \"$id\"",
+		Args:              exactly("ID"),
+		ValidArgsFunction: a.completeTask(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			result, err := with(a, func(p *pyro.Pyro) (pyro.DeleteResult, error) {
 				result, err := p.DeleteTask(cmd.Context(), pyro.TaskRequest{TaskID: args[0]})

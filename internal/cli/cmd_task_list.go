@@ -10,21 +10,27 @@ import (
 
 func newTaskList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "list", Short: "List the tasks and VMs that there are",
-		Example: "  pyro task list",
-		Args:    exactly(), ValidArgsFunction: cobra.NoFileCompletions,
+		Use:               "list",
+		Short:             "List the tasks and VMs that there are",
+		Example:           "  pyro task list",
+		Args:              exactly(),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			result, err := with(a, func(p *pyro.Pyro) (pyro.ListVMsResult, error) { return p.ListVMs(cmd.Context()) })
+			result, err := with(a, func(p *pyro.Pyro) (pyro.ListVMsResult, error) {
+				return p.ListVMs(cmd.Context())
+			})
 			if err != nil {
 				return err
 			}
 			return a.print(result, func(w io.Writer) {
 				rows := [][]string{{"ID", "KIND", "ENVIRONMENT", "STATE", "COMMANDS", "EXPIRES"}}
 				for _, t := range result.Tasks {
-					rows = append(rows, []string{t.TaskID, "task", t.Environment, t.State, strconv.Itoa(t.CommandCount), moment(t.ExpiresAt)})
+					rows = append(rows, []string{t.TaskID, "task", t.Environment, t.State,
+						strconv.Itoa(t.CommandCount), moment(t.ExpiresAt)})
 				}
 				for _, v := range result.VMs {
-					rows = append(rows, []string{v.VMID, "vm", v.Environment, v.State, "", moment(v.ExpiresAt)})
+					rows = append(rows, []string{v.VMID, "vm", v.Environment, v.State, "",
+						moment(v.ExpiresAt)})
 				}
 				table(w, rows...)
 			})

@@ -14,9 +14,12 @@ import (
 func newTaskLogs(a *app) *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
-		Use: "logs ID", Short: "Show a task's command history, oldest first",
-		Example: "  pyro task logs \"$id\"\n  pyro task logs \"$id\" --follow\n  pyro task logs \"$id\" --json | jq '.entries[-1].stdout'",
-		Args:    exactly("ID"), ValidArgsFunction: a.completeTask(false),
+		Use:   "logs ID",
+		Short: "Show a task's command history, oldest first",
+		Example: "  pyro task logs \"$id\"\n  pyro task logs \"$id\" --follow\n" +
+			"  pyro task logs \"$id\" --json | jq '.entries[-1].stdout'",
+		Args:              exactly("ID"),
+		ValidArgsFunction: a.completeTask(false),
 		PreRunE: func(*cobra.Command, []string) error {
 			if follow && a.json {
 				return usagef("--follow and --json exclude each other: --json is exactly one document")
@@ -45,17 +48,20 @@ func newTaskLogs(a *app) *cobra.Command {
 			return a.follow(cmd.Context(), request)
 		},
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with each command that ends, until the task does")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false,
+		"go on with each command that ends, until the task does")
 	a.jsonFlag(cmd)
 	return cmd
 }
 
-// follow shows what happens in a task from now on: a command's output as it comes, then how the command ended.
+// follow shows what happens in a task from now on: a command's output as it comes, then how the command
+// ended.
 func (a *app) follow(ctx context.Context, request pyro.LogsTaskRequest) error {
 	request.Follow = func(e pyro.LogEvent) {
 		switch e.Kind {
 		case "start":
-			fmt.Fprintf(a.stdout, "# %d  %s  %s\n", e.Entry.Sequence, e.Entry.StartedAt.Local().Format(time.DateTime), oneLine(e.Entry.Command))
+			fmt.Fprintf(a.stdout, "# %d  %s  %s\n", e.Entry.Sequence,
+				e.Entry.StartedAt.Local().Format(time.DateTime), oneLine(e.Entry.Command))
 		case "stdout", "stderr":
 			_, _ = a.stdout.Write(e.Data)
 		case "end":
@@ -69,7 +75,8 @@ func (a *app) follow(ctx context.Context, request pyro.LogsTaskRequest) error {
 }
 
 func writeEntry(w io.Writer, e pyro.LogEntry) {
-	fmt.Fprintf(w, "# %d  %s  %s  [%s, %s]\n", e.Sequence, e.StartedAt.Local().Format(time.DateTime), oneLine(e.Command), ending(e), e.ExecutionMode)
+	fmt.Fprintf(w, "# %d  %s  %s  [%s, %s]\n", e.Sequence, e.StartedAt.Local().Format(time.DateTime),
+		oneLine(e.Command), ending(e), e.ExecutionMode)
 	for _, stream := range []string{e.Stdout, e.Stderr} {
 		if stream == "" {
 			continue

@@ -15,9 +15,11 @@ import (
 
 func newTaskStatus(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "status ID", Short: "Show a task's record",
-		Example: "  pyro task status \"$id\"",
-		Args:    exactly("ID"), ValidArgsFunction: a.completeTask(false),
+		Use:               "status ID",
+		Short:             "Show a task's record",
+		Example:           "  pyro task status \"$id\"",
+		Args:              exactly("ID"),
+		ValidArgsFunction: a.completeTask(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			task, err := with(a, func(p *pyro.Pyro) (pyro.Task, error) {
 				task, err := p.StatusTask(cmd.Context(), pyro.TaskRequest{TaskID: args[0]})
@@ -39,7 +41,8 @@ func writeTask(w io.Writer, t pyro.Task) {
 		{"task", t.TaskID},
 		{"environment", t.Environment},
 		{"state", t.State},
-		{"runs as", fmt.Sprintf("%s (%s), %d vCPU, %d MiB", t.ExecutionMode, t.Accelerator, t.VCPUCount, t.MemMiB)},
+		{"runs as", fmt.Sprintf("%s (%s), %d vCPU, %d MiB", t.ExecutionMode, t.Accelerator, t.VCPUCount,
+			t.MemMiB)},
 		{"created", moment(&created)},
 		{"expires", moment(t.ExpiresAt)},
 		{"network", yesNo(t.NetworkEnabled)},
@@ -47,7 +50,8 @@ func writeTask(w io.Writer, t pyro.Task) {
 		{"commands", strconv.Itoa(t.CommandCount)},
 	}
 	if t.LastCommand != nil {
-		rows = append(rows, []string{"last command", fmt.Sprintf("%s (exit status %d)", oneLine(t.LastCommand.Command), t.LastCommand.ExitCode)})
+		rows = append(rows, []string{"last command",
+			fmt.Sprintf("%s (exit status %d)", oneLine(t.LastCommand.Command), t.LastCommand.ExitCode)})
 	}
 	rows = append(rows, []string{"last error", orNone(t.LastError)})
 	for _, key := range slices.Sorted(maps.Keys(t.Metadata)) {
@@ -77,7 +81,8 @@ func knownTask(ctx context.Context, p *pyro.Pyro, id string, err error) error {
 		ids = append(ids, t.TaskID)
 	}
 	if near := nearest(id, ids); near != "" && near != id {
-		return &pyro.Error{Kind: pyro.ErrNotFound, Message: err.Error(), Hint: fmt.Sprintf("did you mean %q?", near)}
+		return &pyro.Error{Kind: pyro.ErrNotFound, Message: err.Error(),
+			Hint: fmt.Sprintf("did you mean %q?", near)}
 	}
 	return err
 }

@@ -20,9 +20,11 @@ type build struct {
 
 func newVersion(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "version", Short: "Show the version, and what the program was built from",
-		Example: "  pyro version\n  pyro version --json",
-		Args:    exactly(), ValidArgsFunction: cobra.NoFileCompletions,
+		Use:               "version",
+		Short:             "Show the version, and what the program was built from",
+		Example:           "  pyro version\n  pyro version --json",
+		Args:              exactly(),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
 			b := readBuild(a.version)
 			return a.print(b, func(w io.Writer) {
@@ -30,7 +32,8 @@ func newVersion(a *app) *cobra.Command {
 				if b.Modified {
 					revision += " (modified)"
 				}
-				table(w, []string{"pyro", b.Version}, []string{"revision", revision}, []string{"commit date", b.Date},
+				table(w, []string{"pyro", b.Version}, []string{"revision", revision},
+					[]string{"commit date", b.Date},
 					[]string{"go", b.Go}, []string{"platform", b.Platform})
 			})
 		},
@@ -40,7 +43,13 @@ func newVersion(a *app) *cobra.Command {
 }
 
 func readBuild(version string) build {
-	b := build{Version: version, Revision: "unknown", Date: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := build{
+		Version:  version,
+		Revision: "unknown",
+		Date:     "unknown",
+		Go:       runtime.Version(),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH,
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b

@@ -51,51 +51,12 @@ func describe(ctx context.Context, called *cobra.Command, err error) failure {
 		}
 		return failure{Kind: "usage", Message: usage.message, Hint: usage.hint, code: exitUsage}
 	}
-	f := failure{Kind: pyro.ErrorKind(err), Message: oneLine(err.Error()), Hint: oneLine(pyro.ErrorHint(err)), code: exitFailure}
-	if f.Hint == "" {
-		f.Hint = causeHint(pyro.ErrorCause(err))
+	return failure{
+		Kind:    pyro.ErrorKind(err),
+		Message: oneLine(err.Error()),
+		Hint:    oneLine(pyro.ErrorRemedy(err, wording())),
+		code:    exitFailure,
 	}
-	if f.Hint == "" && pyro.ErrorCause(err) == "" {
-		f.Hint = standingHint(err)
-	}
-	return f
-}
-
-// causeHint says what can be done about a cause, on a command line.
-func causeHint(cause string) string {
-	return map[string]string{
-		"timeout":      "raise it with --timeout-seconds",
-		"guest_memory": "raise it with --mem-mib",
-		"guest_disk":   "raise its size with --disk-mib",
-		"guest_ended":  "run the command again",
-		"guest_stuck":  "run the command again",
-		"panic":        "run the command again",
-		"killed":       "give VMs less with --mem-mib, or end other programs",
-		"host_memory":  "ask for less with --mem-mib, or end other VMs",
-		"host_disk":    "free disk space, for example with 'pyro env prune'",
-		"no_agent":     "build it with make build",
-		"no_vmm":       "run 'pyro doctor' to see what this host lacks",
-		"not_started":  "start it first",
-	}[cause]
-}
-
-// standingHint says what to do about a kind of failure that came without a hint of its own.
-func standingHint(err error) string {
-	for _, h := range []struct {
-		kind error
-		hint string
-	}{
-		{pyro.ErrGuestUnavailable, "run 'pyro doctor' to see what this host lacks"},
-		{pyro.ErrLimitReached, "delete what is not needed, or raise PYRO_MAX_ACTIVE_VMS"},
-		{pyro.ErrGuestLost, "run the command again, with more --mem-mib if it needs much memory"},
-		{pyro.ErrEnvironment, "run 'pyro env list' to see the environments and 'pyro env pull NAME' to install one"},
-		{pyro.ErrNoSpace, "free disk space, for example with 'pyro env prune'"},
-	} {
-		if errors.Is(err, h.kind) {
-			return h.hint
-		}
-	}
-	return ""
 }
 
 // report tells how a run of the program ended, and gives its exit status.

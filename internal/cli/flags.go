@@ -27,15 +27,24 @@ func (s *shapeFlags) add(cmd *cobra.Command) {
 	flags.Var(&s.ttl, "ttl-seconds", "seconds until the VM is reaped, from its creation; 0 is no limit")
 	flags.Var(&s.disk, "disk-mib", "size of the writable disk in MiB; it is sparse")
 	flags.BoolVar(&s.network, "network", false, "give the guest a network")
-	flags.StringArrayVar(&s.allow, "allow", nil, "let the network reach only `HOST[:PORT]`: a name, *.domain, an address or a CIDR; implies --network; /tcp or /udp behind a name's port lets any protocol pass (repeatable)")
-	flags.BoolVar(&s.hostCompat, "allow-host-compat", false, "where no guest can be had, run on the host, confined")
+	flags.StringArrayVar(&s.allow, "allow", nil,
+		"let the network reach only `HOST[:PORT]`: a name, *.domain, an address or a CIDR; implies "+
+			"--network; /tcp or /udp behind a name's port lets any protocol pass (repeatable)")
+	flags.BoolVar(&s.hostCompat, "allow-host-compat", false,
+		"where no guest can be had, run on the host, confined")
 }
 
 func (s *shapeFlags) shape(environment string) pyro.Shape {
 	ttl := s.ttl.value
 	return pyro.Shape{
-		Environment: environment, VCPUCount: s.vcpus.value, MemMiB: s.memory.value, TTLSeconds: &ttl, DiskMiB: s.disk.value,
-		Network: s.network || len(s.allow) > 0, Allow: s.allow, AllowHostCompat: s.hostCompat,
+		Environment:     environment,
+		VCPUCount:       s.vcpus.value,
+		MemMiB:          s.memory.value,
+		TTLSeconds:      &ttl,
+		DiskMiB:         s.disk.value,
+		Network:         s.network || len(s.allow) > 0,
+		Allow:           s.allow,
+		AllowHostCompat: s.hostCompat,
 	}
 }
 
@@ -129,7 +138,8 @@ func nameAndCommand(name string) cobra.PositionalArgs {
 			return usagef("%s: the command is missing: put it after --", cmd.CommandPath())
 		case dash < 0:
 			return &usageError{message: fmt.Sprintf("%s: the command must stand after --", cmd.CommandPath()),
-				hint: fmt.Sprintf("write '%s %s -- %s'", cmd.CommandPath(), args[0], strings.Join(args[1:], " "))}
+				hint: fmt.Sprintf("write '%s %s -- %s'", cmd.CommandPath(), args[0],
+					strings.Join(args[1:], " "))}
 		case dash > 1:
 			return usagef("%s: unexpected argument %q before --", cmd.CommandPath(), args[1])
 		case len(args) == 1:

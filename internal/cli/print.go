@@ -52,7 +52,7 @@ func (a *app) remark(format string, args ...any) {
 func (a *app) notice(o pyro.Output) {
 	if o.Notice != "" {
 		line := "pyro: " + oneLine(o.Notice)
-		if hint := causeHint(o.Cause); hint != "" {
+		if hint := pyro.CauseRemedy(o.Cause, wording()); hint != "" {
 			line += "; " + hint
 		}
 		fmt.Fprintln(a.stderr, line)

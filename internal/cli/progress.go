@@ -74,7 +74,8 @@ func progressLine(m pyro.PullProgress) string {
 	var b strings.Builder
 	b.WriteString(m.Phase)
 	if m.BytesTotal > 0 {
-		fmt.Fprintf(&b, "  %3d%%  %s of %s", m.BytesDone*100/m.BytesTotal, size(m.BytesDone), size(m.BytesTotal))
+		fmt.Fprintf(&b, "  %3d%%  %s of %s", m.BytesDone*100/m.BytesTotal, size(m.BytesDone),
+			size(m.BytesTotal))
 	} else if m.BytesDone > 0 {
 		fmt.Fprintf(&b, "  %s", size(m.BytesDone))
 	}
@@ -87,7 +88,8 @@ func progressLine(m pyro.PullProgress) string {
 	return b.String()
 }
 
-// withEnvironment does an operation that pulls its environment first where that is missing: the pull is shown.
+// withEnvironment does an operation that pulls its environment first where that is missing: the pull is
+// shown.
 func withEnvironment[T any](a *app, do func(func(pyro.PullProgress)) (T, error)) (T, error) {
 	shown := a.progress()
 	result, err := do(shown.hook())

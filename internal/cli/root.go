@@ -29,8 +29,9 @@ whose workspace outlives each command. There is no daemon, and it needs no root.
   id=$(pyro task create debian:12 --source-path .)
   pyro task exec "$id" -- make test
   pyro task delete "$id"`,
-		SilenceUsage: true, SilenceErrors: true,
-		Args: cobra.ArbitraryArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if version {
 				fmt.Fprintln(a.stdout, "pyro "+a.version)
@@ -45,16 +46,25 @@ whose workspace outlives each command. There is no daemon, and it needs no root.
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no remarks on stderr, errors only")
 	flags.Var(&choice{&a.accelerator, pyro.AcceleratorChoices()}, "accelerator",
 		"how guests run: "+strings.Join(pyro.AcceleratorChoices(), ", ")+" ($PYRO_ACCELERATOR, else auto)")
-	_ = root.RegisterFlagCompletionFunc("accelerator", cobra.FixedCompletions(pyro.AcceleratorChoices(), cobra.ShellCompDirectiveNoFileComp))
+	_ = root.RegisterFlagCompletionFunc("accelerator",
+		cobra.FixedCompletions(pyro.AcceleratorChoices(), cobra.ShellCompDirectiveNoFileComp))
 	root.Flags().BoolVar(&version, "version", false, "print the version and stop")
-	root.AddCommand(newEnv(a), newRun(a), newTask(a), newMCP(a), newDoctor(a), newDemo(a), newVersion(a), newRPC(a))
+	root.AddCommand(newEnv(a), newRun(a), newTask(a), newMCP(a), newDoctor(a), newDemo(a), newVersion(a),
+		newRPC(a))
 	root.InitDefaultHelpFlag()
 	return root
 }
 
 // parent makes a command that only holds others.
 func parent(use, short, long, example string, children ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Long: long, Example: example, Args: cobra.ArbitraryArgs, RunE: group}
+	cmd := &cobra.Command{
+		Use:     use,
+		Short:   short,
+		Long:    long,
+		Example: example,
+		Args:    cobra.ArbitraryArgs,
+		RunE:    group,
+	}
 	cmd.AddCommand(children...)
 	return cmd
 }

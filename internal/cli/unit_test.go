@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/pyro-mcp/pyro"
+	"github.com/pyro-mcp/pyro/internal/vmm"
 	"github.com/spf13/cobra"
 )
 
@@ -109,4 +111,41 @@ func TestHelpFits(t *testing.T) {
 		}
 	}
 	check(newRoot(&app{}))
+}
+
+// Remedies name flags and commands that there are, and the accelerators are those that the VMMs know.
+func TestRemediesOnTheCommandLine(t *testing.T) {
+	root := NewCommand("test")
+	flags := map[string]bool{}
+	var collect func(*cobra.Command)
+	collect = func(cmd *cobra.Command) {
+		for _, name := range flagNames(cmd) {
+			flags["--"+name] = true
+		}
+		for _, child := range cmd.Commands() {
+			collect(child)
+		}
+	}
+	collect(root)
+	for _, r := range pyro.Remedies() {
+		hint := pyro.ErrorRemedy(&pyro.Error{Kind: r.Kind, Cause: r.Cause}, wording())
+		for word := range strings.FieldsSeq(hint) {
+			if word = strings.Trim(word, ",;"); strings.HasPrefix(word, "--") && !flags[word] {
+				t.Errorf("%q names %s, which no command has", hint, word)
+			}
+		}
+		_, command, ok := strings.Cut(hint, "'pyro ")
+		command, _, _ = strings.Cut(command, "'")
+		words := strings.Fields(strings.TrimSuffix(command, " NAME"))
+		if cmd, rest, err := root.Find(words); ok && (err != nil || len(rest) > 0 || cmd == root) {
+			t.Errorf("%q names 'pyro %s', which there is not", hint, command)
+		}
+	}
+	var known []string
+	for _, a := range vmm.Accelerators() {
+		known = append(known, string(a))
+	}
+	if !slices.Equal(known, pyro.AcceleratorChoices()) {
+		t.Errorf("the faces offer %q, VMMs know %q", pyro.AcceleratorChoices(), known)
+	}
 }

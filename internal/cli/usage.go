@@ -11,8 +11,8 @@ import (
 // helpWidth is how wide help texts are, in columns.
 const helpWidth = 100
 
-// usage writes what cobra does by itself, with its flags wrapped. A template would do, but text/template keeps every
-// exported method of the program alive: it makes pyro 4 MB larger.
+// usage writes what cobra does by itself, with its flags wrapped. A template would do, but text/template
+// keeps every exported method of the program alive: it makes pyro 4 MB larger.
 func usage(cmd *cobra.Command) error {
 	var b strings.Builder
 	b.WriteString("Usage:")
@@ -40,7 +40,8 @@ func usage(cmd *cobra.Command) error {
 		fmt.Fprintf(&b, "\n\nGlobal Flags:\n%s", wrapped(cmd.InheritedFlags()))
 	}
 	if cmd.HasAvailableSubCommands() {
-		fmt.Fprintf(&b, "\n\nUse \"%s [command] --help\" for more information about a command.", cmd.CommandPath())
+		fmt.Fprintf(&b, "\n\nUse \"%s [command] --help\" for more information about a command.",
+			cmd.CommandPath())
 	}
 	_, err := fmt.Fprintln(cmd.OutOrStderr(), b.String())
 	return err

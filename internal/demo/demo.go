@@ -30,8 +30,8 @@ type show struct {
 	dir string // that the task is seeded from
 }
 
-// Run goes through a VM's life and a task's, a line for each step. It fails where a step does, and leaves nothing
-// behind either way.
+// Run goes through a VM's life and a task's, a line for each step. It fails where a step does, and leaves
+// nothing behind either way.
 func Run(ctx context.Context, p *pyro.Pyro, o Options) (err error) {
 	if o.Environment == "" {
 		o.Environment = "debian:12"
@@ -62,12 +62,14 @@ func Run(ctx context.Context, p *pyro.Pyro, o Options) (err error) {
 		fmt.Fprintf(o.Out, "%-40s %6d ms  %s\n", step.name, time.Since(at).Milliseconds(), said)
 	}
 	fmt.Fprintf(o.Out, "\nall of it took %.1f s. What to try next:\n", time.Since(begun).Seconds())
-	fmt.Fprintf(o.Out, "  pyro run %s -- python3 -c 'print(6 * 7)'\n  pyro task create %[1]s --source-path .\n  pyro mcp config claude-code\n", o.Environment)
+	fmt.Fprintf(o.Out, "  pyro run %s -- python3 -c 'print(6 * 7)'\n"+
+		"  pyro task create %[1]s --source-path .\n  pyro mcp config claude-code\n", o.Environment)
 	return nil
 }
 
 func (s *show) createVM(ctx context.Context) (string, error) {
-	vm, err := s.p.CreateVM(ctx, pyro.CreateVMRequest{Shape: pyro.Shape{Environment: s.o.Environment, Progress: s.o.Progress}})
+	vm, err := s.p.CreateVM(ctx, pyro.CreateVMRequest{Shape: pyro.Shape{Environment: s.o.Environment,
+		Progress: s.o.Progress}})
 	s.vm = vm.VMID
 	return vm.VMID, err
 }
@@ -83,7 +85,8 @@ func (s *show) statusVM(ctx context.Context) (string, error) {
 }
 
 func (s *show) execVM(ctx context.Context) (string, error) {
-	result, err := s.p.ExecVM(ctx, pyro.ExecVMRequest{VMID: s.vm, CommandLine: pyro.CommandLine{Command: "git --version"}})
+	result, err := s.p.ExecVM(ctx, pyro.ExecVMRequest{VMID: s.vm,
+		CommandLine: pyro.CommandLine{Command: "git --version"}})
 	return told(result.Output, err)
 }
 
@@ -101,17 +104,20 @@ func (s *show) createTask(ctx context.Context) (string, error) {
 	if s.dir, err = os.MkdirTemp("", "pyro-demo-"); err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "notes.txt"), []byte("written on the host\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(s.dir, "notes.txt"), []byte("written on the host\n"),
+		0o644); err != nil {
 		return "", err
 	}
-	task, err := s.p.CreateTask(ctx, pyro.CreateTaskRequest{Shape: pyro.Shape{Environment: s.o.Environment}, SourcePath: s.dir})
+	task, err := s.p.CreateTask(ctx, pyro.CreateTaskRequest{Shape: pyro.Shape{Environment: s.o.Environment},
+		SourcePath: s.dir})
 	s.id = task.TaskID
 	return fmt.Sprintf("%s, %d bytes", task.TaskID, task.WorkspaceSeed.BytesWritten), err
 }
 
 func (s *show) command(line string) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
-		result, err := s.p.ExecTask(ctx, pyro.ExecTaskRequest{TaskID: s.id, CommandLine: pyro.CommandLine{Command: line}})
+		result, err := s.p.ExecTask(ctx, pyro.ExecTaskRequest{TaskID: s.id,
+			CommandLine: pyro.CommandLine{Command: line}})
 		return told(result.Output, err)
 	}
 }

@@ -71,7 +71,8 @@ type OllamaResult struct {
 // ModelFailed says that endpoint and pyro worked, and the model did not do the job.
 func (r OllamaResult) ModelFailed() bool {
 	switch r.Outcome {
-	case NoToolCall, UnknownTool, WrongArguments, MalformedArguments, ToolFailed, Loop, JobNotDone, WrongAnswer, RoundLimit:
+	case NoToolCall, UnknownTool, WrongArguments, MalformedArguments, ToolFailed, Loop, JobNotDone,
+		WrongAnswer, RoundLimit:
 		return true
 	}
 	return false
@@ -92,15 +93,22 @@ type talk struct {
 	said     string  // about that trouble
 }
 
-// Ollama asks a model to do a small job with the tools, a log line for each step and a summary line at the end. It
-// removes the tasks that the model made. An error is pyro's own, or the end of ctx; all else is the result's outcome.
+// Ollama asks a model to do a small job with the tools, a log line for each step and a summary line at the
+// end. It removes the tasks that the model made. An error is pyro's own, or the end of ctx; all else is the
+// result's outcome.
 func Ollama(ctx context.Context, p *pyro.Pyro, o OllamaOptions) (result OllamaResult, err error) {
 	o.fill()
 	begun := time.Now()
 	web := http.DefaultTransport.(*http.Transport).Clone()
 	defer web.CloseIdleConnections()
-	t := &talk{o: o, seen: map[string]int{}, client: &chat.Client{BaseURL: o.BaseURL, Model: o.Model, Timeout: o.AnswerLimit,
-		HTTP: &http.Client{Transport: web, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}}
+	t := &talk{o: o, seen: map[string]int{}, client: &chat.Client{
+		BaseURL: o.BaseURL,
+		Model:   o.Model,
+		Timeout: o.AnswerLimit,
+		HTTP: &http.Client{Transport: web, CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		}},
+	}}
 	defer func() {
 		result = t.result
 		t.summary(begun, err)
@@ -134,9 +142,11 @@ func (o *OllamaOptions) fill() {
 // job is what the model is asked to do. Its answer cannot be known without doing it.
 func job(environment string) []chat.Message {
 	return []chat.Message{
-		{Role: "system", Content: "You run commands in Linux virtual machines with the tools that you are given. Call a tool to find things out; never guess."},
-		{Role: "user", Content: fmt.Sprintf("Which version of git is in the environment %q? Call the tool vm_run with that environment "+
-			"and the command `git --version`, then tell me the version that it printed.", environment)},
+		{Role: "system", Content: "You run commands in Linux virtual machines with the tools that you are " +
+			"given. Call a tool to find things out; never guess."},
+		{Role: "user", Content: fmt.Sprintf(
+			"Which version of git is in the environment %q? Call the tool vm_run with that environment "+
+				"and the command `git --version`, then tell me the version that it printed.", environment)},
 	}
 }
 
@@ -180,7 +190,8 @@ func (t *talk) giveUp() {
 		t.end(t.trouble, t.said)
 		return
 	}
-	t.end(RoundLimit, fmt.Sprintf("the model was still calling tools after %s", count(t.o.MaxRounds, "round")))
+	t.end(RoundLimit, fmt.Sprintf("the model was still calling tools after %s",
+		count(t.o.MaxRounds, "round")))
 }
 
 func (t *talk) end(o Outcome, detail string) { t.result.Outcome, t.result.Detail = o, detail }
@@ -190,7 +201,8 @@ func (t *talk) call(ctx context.Context, c chat.Call) error {
 	begun := time.Now()
 	arguments, key := decode(c)
 	if t.seen[key]++; t.seen[key] == sameLimit {
-		t.end(Loop, fmt.Sprintf("the model made the same call %d times: %s %s", sameLimit, c.Name, c.Arguments))
+		t.end(Loop, fmt.Sprintf("the model made the same call %d times: %s %s", sameLimit, c.Name,
+			c.Arguments))
 		return nil
 	}
 	done, err := t.tools.call(ctx, c.Name, arguments)
@@ -216,8 +228,8 @@ func (t *talk) call(ctx context.Context, c chat.Call) error {
 	return nil
 }
 
-// judge looks at an answer without a call: it is the end where it holds what the command printed; else the model is
-// told what is missing.
+// judge looks at an answer without a call: it is the end where it holds what the command printed; else the
+// model is told what is missing.
 func (t *talk) judge(text string) {
 	found := t.tools.found
 	var nudge string
@@ -226,8 +238,10 @@ func (t *talk) judge(text string) {
 		t.end(Done, text)
 		return
 	case found != "":
-		t.trouble, t.said = WrongAnswer, fmt.Sprintf("git --version printed %s, and the model says: %s", found, text)
-		nudge = "That is not what the command printed. Look at the result of the tool again, and tell me the version in it."
+		t.trouble, t.said = WrongAnswer, fmt.Sprintf("git --version printed %s, and the model says: %s",
+			found, text)
+		nudge = "That is not what the command printed. Look at the result of the tool again, and tell me " +
+			"the version in it."
 	case t.result.Calls == 0 && t.mistakes == 0:
 		t.trouble, t.said = NoToolCall, "the model answered without calling a tool: "+text
 		nudge = "Do not answer from memory, and do not write the call as text: call the tool vm_run."

@@ -20,8 +20,9 @@ import (
 // textLimit is how much of a tool's result the model is sent.
 const textLimit = 8 << 10
 
-// tools are those of the MCP server's task profile, called as any client calls them. Nobody confirms a call in this
-// demo, so what reaches beyond a VM is not offered, and no task is touched but those that the model made.
+// tools are those of the MCP server's task profile, called as any client calls them. Nobody confirms a call
+// in this demo, so what reaches beyond a VM is not offered, and no task is touched but those that the model
+// made.
 type tools struct {
 	engine  *pyro.Pyro
 	o       OllamaOptions
@@ -42,12 +43,19 @@ func withheld() []string {
 // openTools begins a session with a server of its own.
 func openTools(ctx context.Context, p *pyro.Pyro, o OllamaOptions) (*tools, error) {
 	here, there := mcp.NewInMemoryTransports()
-	t := &tools{engine: p, o: o, served: make(chan error, 1), schemas: map[string]*jsonschema.Resolved{}, tasks: map[string]bool{}}
+	t := &tools{
+		engine:  p,
+		o:       o,
+		served:  make(chan error, 1),
+		schemas: map[string]*jsonschema.Resolved{},
+		tasks:   map[string]bool{},
+	}
 	server := mcpserver.CreateServer(p, mcpserver.Options{Profile: mcpserver.ProfileTask})
 	serving := context.WithoutCancel(ctx) // it ends with the session, once that has cleaned up
 	go func() { t.served <- server.Run(serving, there) }()
 	var err error
-	if t.session, err = mcp.NewClient(&mcp.Implementation{Name: "pyro-demo-ollama"}, nil).Connect(serving, here, nil); err != nil {
+	if t.session, err = mcp.NewClient(&mcp.Implementation{Name: "pyro-demo-ollama"}, nil).Connect(serving,
+		here, nil); err != nil {
 		return nil, fmt.Errorf("cannot open the tools: %w", err)
 	}
 	list, err := t.session.ListTools(ctx, nil)
@@ -70,11 +78,14 @@ func (t *tools) offer(list []*mcp.Tool) error {
 		if err := json.Unmarshal(raw, &schema); err != nil {
 			return err
 		}
-		maps.DeleteFunc(schema.Properties, func(name string, _ *jsonschema.Schema) bool { return slices.Contains(withheld(), name) })
+		maps.DeleteFunc(schema.Properties, func(name string, _ *jsonschema.Schema) bool {
+			return slices.Contains(withheld(), name)
+		})
 		if t.schemas[tool.Name], err = schema.Resolve(nil); err != nil {
 			return fmt.Errorf("%s: %w", tool.Name, err)
 		}
-		t.offered = append(t.offered, chat.Tool{Name: tool.Name, Description: tool.Description, Parameters: &schema})
+		t.offered = append(t.offered, chat.Tool{Name: tool.Name, Description: tool.Description,
+			Parameters: &schema})
 	}
 	return nil
 }
@@ -86,8 +97,8 @@ type called struct {
 	ran     bool
 }
 
-// decode reads a call's arguments, which are nil where they are no JSON object, and gives a key that is the same for
-// the same call.
+// decode reads a call's arguments, which are nil where they are no JSON object, and gives a key that is the
+// same for the same call.
 func decode(c chat.Call) (map[string]any, string) {
 	arguments := map[string]any{}
 	if strings.TrimSpace(c.Arguments) != "" {
@@ -110,13 +121,19 @@ func (t *tools) call(ctx context.Context, name string, arguments map[string]any)
 			clip(name, 64), strings.Join(slices.Sorted(maps.Keys(t.schemas)), ", "))}, nil
 	}
 	if arguments == nil {
-		return called{trouble: MalformedArguments, text: "The arguments of " + name + " are not a JSON object. Call it again with one."}, nil
+		return called{trouble: MalformedArguments, text: "The arguments of " + name +
+			" are not a JSON object. Call it again with one."}, nil
 	}
 	if err := schema.Validate(arguments); err != nil {
-		return called{trouble: WrongArguments, text: clip(fmt.Sprintf("The arguments of %s do not fit: %v. Correct them and call it again.", name, err), textLimit)}, nil
+		return called{trouble: WrongArguments,
+			text: clip(fmt.Sprintf("The arguments of %s do not fit: %v. Correct them and call it again.",
+				name, err), textLimit)}, nil
 	}
 	if id, ok := arguments["task_id"].(string); ok && !t.tasks[id] {
-		return called{trouble: WrongArguments, text: fmt.Sprintf("There is no task %q: use a task_id that task_create returned.", clip(id, 64))}, nil
+		return called{trouble: WrongArguments,
+				text: fmt.Sprintf("There is no task %q: use a task_id that task_create returned.",
+					clip(id, 64))},
+			nil
 	}
 	if name == "vm_run" || name == "task_create" {
 		if err := t.install(ctx); err != nil {
@@ -130,7 +147,8 @@ func (t *tools) call(ctx context.Context, name string, arguments map[string]any)
 	case ctx.Err() != nil:
 		return called{}, ctx.Err()
 	case limited.Err() != nil:
-		return called{ran: true, trouble: ToolFailed, text: fmt.Sprintf("%s gave no result within %v.", name, callLimit)}, nil
+		return called{ran: true, trouble: ToolFailed,
+			text: fmt.Sprintf("%s gave no result within %v.", name, callLimit)}, nil
 	case err != nil:
 		return called{}, fmt.Errorf("cannot call tool %q: %w", name, err)
 	}
@@ -187,8 +205,10 @@ func (t *tools) install(ctx context.Context) error {
 	if t.ready {
 		return nil
 	}
-	if _, err := t.engine.InspectEnvironment(ctx, pyro.EnvironmentRequest{Environment: t.o.Environment}); err != nil {
-		if _, err := t.engine.PullEnvironment(ctx, pyro.PullEnvironmentRequest{Environment: t.o.Environment, Progress: t.o.Progress}); err != nil {
+	if _, err := t.engine.InspectEnvironment(ctx,
+		pyro.EnvironmentRequest{Environment: t.o.Environment}); err != nil {
+		if _, err := t.engine.PullEnvironment(ctx,
+			pyro.PullEnvironmentRequest{Environment: t.o.Environment, Progress: t.o.Progress}); err != nil {
 			return err
 		}
 	}

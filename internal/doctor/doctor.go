@@ -1,4 +1,5 @@
-// Package doctor finds out whether this host is able to run pyro, by doing what pyro does, and says what to fix.
+// Package doctor finds out whether this host is able to run pyro, by doing what pyro does, and says what to
+// fix.
 package doctor
 
 import (
@@ -100,7 +101,8 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	r := Report{Issues: []Issue{}, Platform: platform()}
 	r.Capabilities = Capabilities{VMBoot: "unknown", GuestExec: "unknown", HostCompat: o.Confinement}
 	// The frames end in our own process: whoever may start a guest may give it a network.
-	r.Networking = Networking{UserMode: true, Detail: "user-mode, in the VM's supervisor; no TAP, no privileges"}
+	r.Networking = Networking{UserMode: true,
+		Detail: "user-mode, in the VM's supervisor; no TAP, no privileges"}
 	r.EnvironmentCache = cache(o, &r)
 	driver, err := qemu.New(qemu.Options{CacheDir: o.CacheDir})
 	if err != nil {
@@ -143,7 +145,8 @@ func (r *Report) addError(what string, err error) {
 // try runs a command in a guest: the only proof there is.
 func (r *Report) try(ctx context.Context, o Options) {
 	if len(r.EnvironmentCache.Installed) == 0 {
-		r.add(true, "no environment is installed, so that no guest could be tried", "install one with pyro env pull debian:12, then ask again")
+		r.add(true, "no environment is installed, so that no guest could be tried",
+			"install one with pyro env pull debian:12, then ask again")
 		return
 	}
 	r.Capabilities.Environment = r.EnvironmentCache.Installed[0]
@@ -169,7 +172,8 @@ func (r *Report) verdict(ctx context.Context, o Options, driver vmm.Driver) {
 	r.KVM = choice.KVM
 	if r.Accelerator == string(vmm.TCG) && o.Accelerator != string(vmm.TCG) {
 		r.add(false, "guests run under emulation, several times slower: "+choice.KVM.Reason,
-			"use a host whose processor's virtualization is open to this user (group kvm), or go on: everything works")
+			"use a host whose processor's virtualization is open to this user (group kvm), or go on: "+
+				"everything works")
 	}
 }
 

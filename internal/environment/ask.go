@@ -13,9 +13,11 @@ import (
 
 // Server is who is asked for files. The zero value is a mirror of a signed archive.
 type Server struct {
-	Name   string       // what errors call it, "mirror" where it is empty
-	Index  string       // what errors call the thing that tells its files' digests, "signed index" where it is empty
-	Client *http.Client // the store's own where it is nil; its errors with a method Final are not worth another attempt
+	Name string // what errors call it, "mirror" where it is empty
+	// What errors call the thing that tells its files' digests, "signed index" where it is empty
+	Index string
+	// The store's own where it is nil; its errors with a method Final are not worth another attempt
+	Client *http.Client
 }
 
 // String is what errors call the server.
@@ -100,8 +102,14 @@ func (f fetcher) ask(ctx context.Context, r Request) (*http.Response, error) {
 		return response, nil
 	}
 	defer response.Body.Close()
-	answer := &StatusError{Server: r.Server, Code: code, Status: response.Status, RetryAfter: retryAfter(response)}
-	answer.Body, _ = io.ReadAll(io.LimitReader(response.Body, maxErrorBody)) // what came of it explains enough
+	answer := &StatusError{
+		Server:     r.Server,
+		Code:       code,
+		Status:     response.Status,
+		RetryAfter: retryAfter(response),
+	}
+	answer.Body, _ = io.ReadAll(io.LimitReader(response.Body,
+		maxErrorBody)) // what came of it explains enough
 	if code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout {
 		return nil, answer
 	}

@@ -56,8 +56,10 @@ func (w *Workshop) downloadFrom(ctx context.Context, url string, b Blob, f *os.F
 			// No sync: the file is verified again whenever it is used.
 			return errors.Join(os.MkdirAll(filepath.Dir(final), 0o755), os.Rename(f.Name(), final))
 		case resumed == 0:
-			err := fmt.Errorf("cannot use %s: its SHA-256 is %s where the %s says %s: the %s, or something on the way to it, "+
-				"changed the file, or it is just being updated; %s", url, digest, b.Server.index(), b.SHA256, b.Server, b.Server.remedy("try another %s, or later"))
+			err := fmt.Errorf("cannot use %s: its SHA-256 is %s where the %s says %s: the %s, or "+
+				"something on the way to it, "+
+				"changed the file, or it is just being updated; %s", url, digest, b.Server.index(), b.SHA256,
+				b.Server, b.Server.remedy("try another %s, or later"))
 			w.Update(func(p *Progress) { p.Bytes -= size })
 			return errors.Join(refusal{error: err}, f.Truncate(0))
 		}
@@ -183,7 +185,9 @@ type stallReader struct {
 	limit time.Duration
 }
 
-func newStallReader(r io.Reader, from Server, limit time.Duration, cancel context.CancelCauseFunc) *stallReader {
+func newStallReader(
+	r io.Reader, from Server, limit time.Duration, cancel context.CancelCauseFunc,
+) *stallReader {
 	timer := time.AfterFunc(limit, func() { cancel(fmt.Errorf("the %s sent nothing for %v", from, limit)) })
 	return &stallReader{r, timer, limit}
 }

@@ -1,5 +1,5 @@
-// Package environment keeps named images: a catalog to choose from, a store of what is installed, and the pull that
-// turns a verified source into an image, whole or not at all.
+// Package environment keeps named images: a catalog to choose from, a store of what is installed, and the
+// pull that turns a verified source into an image, whole or not at all.
 package environment
 
 import "time"
@@ -49,11 +49,12 @@ type Config struct {
 // Manifest is what is known about an installed environment. Paths are absolute in memory, and relative to the
 // store's directory in its files.
 type Manifest struct {
-	Name            string    `json:"name"`
-	Version         string    `json:"version"`
-	Description     string    `json:"description"`
-	Source          string    `json:"source"`           // "debian" or "oci"
-	Reference       string    `json:"reference"`        // what the name stood for: a suite's state, an image's digest
+	Name        string `json:"name"`
+	Version     string `json:"version"`
+	Description string `json:"description"`
+	Source      string `json:"source"` // "debian" or "oci"
+	// What the name stood for: a suite's state, an image's digest
+	Reference       string    `json:"reference"`
 	Mirror          string    `json:"mirror,omitempty"` // where it was fetched from
 	Suite           string    `json:"suite,omitempty"`
 	Architecture    string    `json:"architecture"`

@@ -39,13 +39,17 @@ func newFetcher() fetcher {
 		DisableCompression:    true, // digests are of the files as they are stored
 	}
 	return fetcher{
-		client: &http.Client{Transport: transport}, parallel: 6, attempts: 5, pause: 250 * time.Millisecond,
-		stall: 30 * time.Second,
+		client:   &http.Client{Transport: transport},
+		parallel: 6,
+		attempts: 5,
+		pause:    250 * time.Millisecond,
+		stall:    30 * time.Second,
 	}
 }
 
-// FetchAll brings blobs into the store, several at a time, and calls done for each as soon as it is there, from
-// several goroutines. What is there already is verified again. The bytes of all blobs make up the progress of the phase.
+// FetchAll brings blobs into the store, several at a time, and calls done for each as soon as it is there,
+// from several goroutines. What is there already is verified again. The bytes of all blobs make up the
+// progress of the phase.
 func (w *Workshop) FetchAll(ctx context.Context, blobs []Blob, done func(i int, path string) error) error {
 	w.Update(func(p *Progress) {
 		for _, b := range blobs {
@@ -72,8 +76,8 @@ func (w *Workshop) FetchAll(ctx context.Context, blobs []Blob, done func(i int, 
 	return g.Wait()
 }
 
-// fetchBlob returns the path of a verified blob. The partial file is locked, so that two pulls that need the same
-// blob download it once.
+// fetchBlob returns the path of a verified blob. The partial file is locked, so that two pulls that need the
+// same blob download it once.
 func (w *Workshop) fetchBlob(ctx context.Context, b Blob) (string, error) {
 	final, partial := w.store.path(filepath.FromSlash(b.Place)), w.store.path("partial", b.SHA256)
 	for {

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 )
 
-// WriteFile writes a file whole or not at all: to a temporary name beside it, synced, renamed. Directories above it
-// are made.
+// WriteFile writes a file whole or not at all: to a temporary name beside it, synced, renamed. Directories
+// above it are made.
 func WriteFile(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -40,8 +40,8 @@ func commit(f *os.File, path string, err error) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// commitDir renames a finished directory, whose files are synced, to its final name. One that is there already has
-// the same content, as its name says, and stays.
+// commitDir renames a finished directory, whose files are synced, to its final name. One that is there
+// already has the same content, as its name says, and stays.
 func commitDir(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
@@ -84,7 +84,8 @@ func digestFile(path string) (digest string, size int64, err error) {
 	return hex.EncodeToString(h.Sum(nil)), size, err
 }
 
-// diskUsage returns what a file, or all below a directory, takes on disk. What vanishes meanwhile takes nothing.
+// diskUsage returns what a file, or all below a directory, takes on disk. What vanishes meanwhile takes
+// nothing.
 func diskUsage(path string) int64 {
 	var sum int64
 	_ = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {

@@ -28,9 +28,11 @@ type KernelFiles struct {
 	Order            []string          // of loading
 }
 
-// Kernel returns the kernel kept under key, which names what it is made of and how, and calls build if there is none
-// yet. Two pulls at once build it once.
-func (w *Workshop) Kernel(ctx context.Context, key string, build func() (KernelFiles, error)) (Kernel, error) {
+// Kernel returns the kernel kept under key, which names what it is made of and how, and calls build if there
+// is none yet. Two pulls at once build it once.
+func (w *Workshop) Kernel(
+	ctx context.Context, key string, build func() (KernelFiles, error),
+) (Kernel, error) {
 	l, err := takeLock(ctx, w.store.path("locks", "kernel-"+fileName(key)), unix.LOCK_EX)
 	if err != nil {
 		return Kernel{}, fmt.Errorf("cannot lock the kernel %q: %w", key, err)
@@ -62,8 +64,12 @@ func (w *Workshop) Kernel(ctx context.Context, key string, build func() (KernelF
 func writeKernel(dir string, files KernelFiles) error {
 	sum := sha256.Sum256(files.Image)
 	k := Kernel{
-		Version: files.Version, Package: files.Package, SHA256: hex.EncodeToString(sum[:]),
-		Path: "vmlinux", ModulesDir: "modules", Modules: files.Order,
+		Version:    files.Version,
+		Package:    files.Package,
+		SHA256:     hex.EncodeToString(sum[:]),
+		Path:       "vmlinux",
+		ModulesDir: "modules",
+		Modules:    files.Order,
 	}
 	description, err := json.MarshalIndent(k, "", "  ")
 	if err != nil {
@@ -96,14 +102,15 @@ func loadKernel(dir string) (Kernel, error) {
 // initrdSeparator stands between the parts of an initramfs's name: the kernel's key and the agent's digest.
 const initrdSeparator = "+"
 
-// Agent is the program that a guest begins with. Its digest is known without reading it: who has its initramfs need not.
+// Agent is the program that a guest begins with. Its digest is known without reading it: who has its
+// initramfs need not.
 type Agent struct {
 	SHA256 string
 	Open   func() ([]byte, error)
 }
 
-// Initrd returns the path of the initramfs for a kernel and an agent's executable: /init, /modules/NAME.ko and
-// /modules/order, one name a line. It is made once.
+// Initrd returns the path of the initramfs for a kernel and an agent's executable: /init, /modules/NAME.ko
+// and /modules/order, one name a line. It is made once.
 func (s *Store) Initrd(ctx context.Context, k Kernel, agent Agent) (string, error) {
 	key := filepath.Base(filepath.Dir(k.Path))
 	path := s.path("initrds", key+initrdSeparator+agent.SHA256)
@@ -128,7 +135,9 @@ func (s *Store) Initrd(ctx context.Context, k Kernel, agent Agent) (string, erro
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	if err := s.writeStream(path, func(w io.Writer) error { return image.WriteInitramfs(w, files) }); err != nil {
+	if err := s.writeStream(path, func(w io.Writer) error {
+		return image.WriteInitramfs(w, files)
+	}); err != nil {
 		return "", fmt.Errorf("cannot make the initramfs: %w", err)
 	}
 	return path, nil

@@ -16,8 +16,8 @@ import (
 // lock is an flock on a file that stays. It is released by unlock, or by the kernel when the process dies.
 type lock struct{ f *os.File }
 
-// lockPoll is how often a lock that another process holds is asked for again: waiting in flock(2) itself could not
-// be given up.
+// lockPoll is how often a lock that another process holds is asked for again: waiting in flock(2) itself
+// could not be given up.
 const lockPoll = 50 * time.Millisecond
 
 // takeLock locks path, shared or alone. It waits as long as the context lives.

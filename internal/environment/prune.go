@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Prune removes what nothing uses: images of no environment and no VM, downloads and kernels of no environment,
-// what dead pulls left. It does not wait: where Hold or Pull is at work it fails with ErrBusy.
+// Prune removes what nothing uses: images of no environment and no VM, downloads and kernels of no
+// environment, what dead pulls left. It does not wait: where Hold or Pull is at work it fails with ErrBusy.
 func (s *Store) Prune(ctx context.Context, r PruneRequest) (PruneResult, error) {
 	if _, err := os.Stat(s.dir); errors.Is(err, fs.ErrNotExist) {
 		return PruneResult{}, nil
@@ -31,7 +31,8 @@ func (s *Store) Prune(ctx context.Context, r PruneRequest) (PruneResult, error) 
 	if err := p.mark(r); err != nil {
 		return p.result, err
 	}
-	for _, class := range []string{"environments", "images", "kernels", "initrds", "packages", "indexes", "blobs", "partial", "tmp"} {
+	for _, class := range []string{"environments", "images", "kernels", "initrds", "packages", "indexes",
+		"blobs", "partial", "tmp"} {
 		if err := p.sweep(ctx, class); err != nil {
 			return p.result, fmt.Errorf("cannot prune environments: %w", err)
 		}

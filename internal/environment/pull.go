@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pull installs an environment, or brings it up to date. Interrupted at any moment it leaves the old one or none. A
-// second pull of the same name waits for the first, and finds its work done.
+// Pull installs an environment, or brings it up to date. Interrupted at any moment it leaves the old one or
+// none. A second pull of the same name waits for the first, and finds its work done.
 func (s *Store) Pull(ctx context.Context, r PullRequest) (result PullResult, err error) {
 	begun := time.Now()
 	source, full := s.source(r.Name)
@@ -18,7 +18,8 @@ func (s *Store) Pull(ctx context.Context, r PullRequest) (result PullResult, err
 		return PullResult{}, fmt.Errorf("cannot pull %q: %w", r.Name, s.unknown(r.Name))
 	}
 	if len(fileName(full)) > maxFileName {
-		return PullResult{}, fmt.Errorf("cannot pull %q: the name is too long to keep an environment under", full)
+		return PullResult{}, fmt.Errorf("cannot pull %q: the name is too long to keep an environment under",
+			full)
 	}
 	r.Name = full
 	release, err := s.Hold(ctx)
@@ -46,7 +47,13 @@ func (s *Store) Pull(ctx context.Context, r PullRequest) (result PullResult, err
 		return PullResult{}, fmt.Errorf("cannot pull %q: %w", r.Name, err)
 	}
 	defer func() { err = errors.Join(err, dir.close()) }()
-	w := &Workshop{Name: r.Name, Request: r, store: s, dir: dir, fetch: newFetcher()}
+	w := &Workshop{
+		Name:    r.Name,
+		Request: r,
+		store:   s,
+		dir:     dir,
+		fetch:   newFetcher(),
+	}
 	defer w.fetch.client.CloseIdleConnections()
 	result, err = s.pull(ctx, source, w)
 	if err != nil {
@@ -93,5 +100,10 @@ func (w *Workshop) end(m Manifest, changed bool, previous string) PullResult {
 	defer w.mu.Unlock()
 	w.endPhase()
 	w.now.Phase = ""
-	return PullResult{Manifest: m, Changed: changed, Previous: previous, Phases: w.phases}
+	return PullResult{
+		Manifest: m,
+		Changed:  changed,
+		Previous: previous,
+		Phases:   w.phases,
+	}
 }

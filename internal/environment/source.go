@@ -10,8 +10,8 @@ import (
 type Source interface {
 	// Offers lists the environments that the source has a fixed name for.
 	Offers() []Offer
-	// Match tells whether name, which need not be an offered one, is for this source to resolve, and gives its full
-	// form, under which the environment is kept.
+	// Match tells whether name, which need not be an offered one, is for this source to resolve, and gives
+	// its full form, under which the environment is kept.
 	Match(name string) (full string, ok bool)
 	// Resolve finds out what the name stands for now and verifies it, with no more traffic than that takes.
 	// It uses nothing of the workshop after the pull has ended.
@@ -31,8 +31,8 @@ type Offer struct {
 // Plan is a name resolved. Equal digests mean the same environment, which is then not built again.
 type Plan struct {
 	InputsSHA256 string // over all that the image is made of, and how
-	// Build makes the image in the workshop. The store fills in what it knows itself: the name, the digest of the
-	// inputs, the time, and the final place of the image.
+	// Build makes the image in the workshop. The store fills in what it knows itself: the name, the digest of
+	// the inputs, the time, and the final place of the image.
 	Build func(ctx context.Context) (Manifest, error)
 	Close func() error // called when the pull has ended, if it is set
 }
@@ -63,7 +63,8 @@ type PullRequest struct {
 
 // Registries says how container registries may be spoken to.
 type Registries struct {
-	Insecure []string // hosts, with their ports if any, that may be asked without TLS, or with a certificate nobody vouches for
+	// Hosts, with their ports if any, that may be asked without TLS, or with a certificate nobody vouches for
+	Insecure []string
 }
 
 // PullResult is an installed environment.

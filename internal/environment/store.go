@@ -24,7 +24,8 @@ var ErrNotInstalled = errors.New("environment is not installed")
 // ErrBusy is in the chain of errors of a Prune that another process's pull or start stands in the way of.
 var ErrBusy = errors.New("environments are being used right now")
 
-// Store is a cache directory with what was pulled into it. Any number of processes may use one at the same time.
+// Store is a cache directory with what was pulled into it. Any number of processes may use one at the same
+// time.
 //
 //	environments/NAME.json   manifests, each written last
 //	images/SHA256/           root file systems, named by their own digest
@@ -70,9 +71,15 @@ func (s *Store) List() ([]Listing, error) {
 	var list []Listing
 	for _, source := range s.sources {
 		for _, o := range source.Offers() {
-			l := Listing{Name: o.Name, Version: o.Version, Description: o.Description, Source: o.Source}
+			l := Listing{
+				Name:        o.Name,
+				Version:     o.Version,
+				Description: o.Description,
+				Source:      o.Source,
+			}
 			if i := slices.IndexFunc(installed, func(m Manifest) bool { return m.Name == o.Name }); i >= 0 {
-				l.Installed, l.ImageSHA256, l.DiskBytes = true, installed[i].Image.SHA256, installed[i].DiskBytes
+				l.Installed, l.ImageSHA256, l.DiskBytes = true, installed[i].Image.SHA256,
+					installed[i].DiskBytes
 				installed = slices.Delete(installed, i, i+1)
 			}
 			list = append(list, l)
@@ -80,14 +87,20 @@ func (s *Store) List() ([]Listing, error) {
 	}
 	for _, m := range installed {
 		list = append(list, Listing{
-			Name: m.Name, Version: m.Version, Description: m.Description, Source: m.Source,
-			Installed: true, ImageSHA256: m.Image.SHA256, DiskBytes: m.DiskBytes,
+			Name:        m.Name,
+			Version:     m.Version,
+			Description: m.Description,
+			Source:      m.Source,
+			Installed:   true,
+			ImageSHA256: m.Image.SHA256,
+			DiskBytes:   m.DiskBytes,
 		})
 	}
 	return list, nil
 }
 
-// manifests returns those of all installed environments by name. A name no source knows any more is still there.
+// manifests returns those of all installed environments by name. A name no source knows any more is still
+// there.
 func (s *Store) manifests() ([]Manifest, error) {
 	names, err := os.ReadDir(s.path("environments"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -211,7 +224,8 @@ func (s *Store) unknown(name string) error {
 			continue
 		}
 		if full, ok := suggester.Suggest(name); ok {
-			return &unknownError{fmt.Errorf("%w %q", ErrUnknown, name), fmt.Sprintf("if you mean the image of that name, write %q", full)}
+			return &unknownError{fmt.Errorf("%w %q", ErrUnknown, name),
+				fmt.Sprintf("if you mean the image of that name, write %q", full)}
 		}
 	}
 	return fmt.Errorf("%w %q", ErrUnknown, name)

@@ -40,7 +40,8 @@ func (m *maker) at(point string) {
 
 func (m *maker) Resolve(_ context.Context, w *Workshop) (Plan, error) {
 	m.at("resolve")
-	return Plan{InputsSHA256: m.state, Build: func(ctx context.Context) (Manifest, error) { return m.build(ctx, w) }}, nil
+	return Plan{InputsSHA256: m.state,
+		Build: func(ctx context.Context) (Manifest, error) { return m.build(ctx, w) }}, nil
 }
 
 func (m *maker) build(ctx context.Context, w *Workshop) (Manifest, error) {
@@ -53,8 +54,11 @@ func (m *maker) build(ctx context.Context, w *Workshop) (Manifest, error) {
 	k, err := w.Kernel(ctx, "k-"+m.state, func() (KernelFiles, error) {
 		m.at("kernel")
 		return KernelFiles{
-			Version: "6", Package: "linux=6", Image: []byte("kernel " + m.state),
-			Modules: map[string][]byte{"a": []byte("A"), "b": []byte("B")}, Order: []string{"b", "a"},
+			Version: "6",
+			Package: "linux=6",
+			Image:   []byte("kernel " + m.state),
+			Modules: map[string][]byte{"a": []byte("A"), "b": []byte("B")},
+			Order:   []string{"b", "a"},
 		}, nil
 	})
 	if err != nil {
@@ -72,7 +76,11 @@ func (m *maker) build(ctx context.Context, w *Workshop) (Manifest, error) {
 	})
 	m.at("made")
 	return Manifest{
-		Version: "1", Source: "demo", Image: f, Kernel: k, Packages: []Package{{Name: "p", SHA256: "p-" + m.state}},
+		Version:  "1",
+		Source:   "demo",
+		Image:    f,
+		Kernel:   k,
+		Packages: []Package{{Name: "p", SHA256: "p-" + m.state}},
 	}, err
 }
 
@@ -85,32 +93,40 @@ func TestPullAndGet(t *testing.T) {
 		t.Errorf("before the pull the error is %v", err)
 	}
 	var seen []string
-	r, err := s.Pull(ctx, PullRequest{Name: "demo:1", Progress: func(p Progress) { seen = append(seen, p.Phase) }})
+	r, err := s.Pull(ctx, PullRequest{Name: "demo:1", Progress: func(p Progress) {
+		seen = append(seen, p.Phase)
+	}})
 	if err != nil || !r.Changed {
 		t.Fatalf("the first pull changed %v, error %v", r.Changed, err)
 	}
-	if got := slices.Compact(seen); !slices.Equal(got, []string{PhaseResolve, PhaseDownload, PhaseImage}) || len(r.Phases) != 3 {
+	if got := slices.Compact(seen); !slices.Equal(got, []string{PhaseResolve, PhaseDownload, PhaseImage}) ||
+		len(r.Phases) != 3 {
 		t.Errorf("the phases were %v and %v", got, r.Phases)
 	}
 	got, err := s.Get("demo:1")
-	if err != nil || got.Image.SHA256 == "" || got.Name != "demo:1" || got.CreatedAt.IsZero() || got.DiskBytes == 0 {
+	if err != nil || got.Image.SHA256 == "" || got.Name != "demo:1" || got.CreatedAt.IsZero() ||
+		got.DiskBytes == 0 {
 		t.Fatalf("the manifest is %+v, error %v", got, err)
 	}
-	if digest, size, err := digestFile(got.Image.Path); err != nil || digest != got.Image.SHA256 || size != got.Image.Size {
+	if digest, size, err := digestFile(got.Image.Path); err != nil || digest != got.Image.SHA256 ||
+		size != got.Image.Size {
 		t.Errorf("the image has the digest %s and %d bytes, error %v", digest, size, err)
 	}
 	if r, err := s.Pull(ctx, PullRequest{Name: "demo:1"}); err != nil || r.Changed || m.builds.Load() != 1 {
 		t.Errorf("the second pull changed %v, error %v", r.Changed, err)
 	}
 	m.state = "two"
-	if r, err = s.Pull(ctx, PullRequest{Name: "demo:1"}); err != nil || !r.Changed || r.Manifest.Image.SHA256 == got.Image.SHA256 {
+	if r, err = s.Pull(ctx, PullRequest{Name: "demo:1"}); err != nil || !r.Changed ||
+		r.Manifest.Image.SHA256 == got.Image.SHA256 {
 		t.Errorf("the pull of an update changed %v, error %v", r.Changed, err)
 	}
 	list, err := s.List()
 	if err != nil || len(list) != 2 || !list[0].Installed || list[1].Installed {
 		t.Errorf("the list is %+v, error %v", list, err)
 	}
-	rd, err := s.Initrd(ctx, r.Manifest.Kernel, Agent{"digest", func() ([]byte, error) { return []byte("agent"), nil }})
+	rd, err := s.Initrd(ctx, r.Manifest.Kernel, Agent{"digest", func() ([]byte, error) {
+		return []byte("agent"), nil
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +175,8 @@ func TestTwoPullsAtOnce(t *testing.T) {
 	}
 }
 
-// TestMain is also the program that the test of killed pulls kills: it pulls, and says when it is at the point.
+// TestMain is also the program that the test of killed pulls kills: it pulls, and says when it is at the
+// point.
 func TestMain(m *testing.M) {
 	point, dir := os.Getenv("TEST_PULL_STOP"), os.Getenv("TEST_PULL_DIR")
 	if point == "" {
@@ -191,10 +208,12 @@ func TestKilledPullLeavesTheOldOrNone(t *testing.T) {
 				}
 				killPull(t, dir, point)
 				got, err := s.Get("demo:1")
-				if installed && (err != nil || got.Image != old.Image) || !installed && !errors.Is(err, ErrNotInstalled) {
+				if installed && (err != nil || got.Image != old.Image) ||
+					!installed && !errors.Is(err, ErrNotInstalled) {
 					t.Errorf("the killed pull left %v, error %v", got.Image, err)
 				}
-				r, err := Open(dir, &maker{state: "two"}).Pull(context.Background(), PullRequest{Name: "demo:1"})
+				r, err := Open(dir, &maker{state: "two"}).Pull(context.Background(),
+					PullRequest{Name: "demo:1"})
 				if err != nil || !r.Changed {
 					t.Fatalf("the next pull changed %v, error %v", r.Changed, err)
 				}
@@ -243,15 +262,19 @@ func TestPrune(t *testing.T) {
 	}
 	killPull(t, dir, "resolve")
 	// The first is used by a VM still.
-	r, err := s.Prune(ctx, PruneRequest{InUse: []string{first.Manifest.Image.SHA256, first.Manifest.Kernel.SHA256}})
-	if err != nil || !exists(first.Manifest.Image.Path) || !exists(first.Manifest.Kernel.Path) || !exists(second.Manifest.Image.Path) {
+	r, err := s.Prune(ctx, PruneRequest{InUse: []string{first.Manifest.Image.SHA256,
+		first.Manifest.Kernel.SHA256}})
+	if err != nil || !exists(first.Manifest.Image.Path) || !exists(first.Manifest.Kernel.Path) ||
+		!exists(second.Manifest.Image.Path) {
 		t.Errorf("pruned %q, error %v", r.Removed, err)
 	}
-	if len(r.Removed) != 2 || r.Removed[0] != "packages/p-one.deb" || !strings.HasPrefix(r.Removed[1], "tmp/") || r.FreedBytes == 0 {
+	if len(r.Removed) != 2 || r.Removed[0] != "packages/p-one.deb" ||
+		!strings.HasPrefix(r.Removed[1], "tmp/") || r.FreedBytes == 0 {
 		t.Errorf("pruned %q, %d bytes", r.Removed, r.FreedBytes)
 	}
 	r, err = s.Prune(ctx, PruneRequest{})
-	if err != nil || exists(first.Manifest.Image.Path) || exists(first.Manifest.Kernel.Path) || len(r.Removed) != 2 {
+	if err != nil || exists(first.Manifest.Image.Path) || exists(first.Manifest.Kernel.Path) ||
+		len(r.Removed) != 2 {
 		t.Errorf("pruned %q, error %v", r.Removed, err)
 	}
 	if _, err := s.Get("demo:1"); err != nil {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Workshop is what a source gets to work with during one pull: a place of its own, the downloads, the way to tell
-// how far it is.
+// Workshop is what a source gets to work with during one pull: a place of its own, the downloads, the way to
+// tell how far it is.
 type Workshop struct {
 	Name    string // of the environment
 	Request PullRequest
@@ -33,8 +33,8 @@ func (w *Workshop) Dir() string { return w.dir.path }
 // StatePath is where a source keeps a small file of its own across pulls. Prune leaves it.
 func (w *Workshop) StatePath(name string) string { return w.store.path("state", fileName(name)) }
 
-// SharedKernel returns the kernel of the environment that was installed last, if there is one: Debian's own before
-// others, since their kernel is brought up to date with them.
+// SharedKernel returns the kernel of the environment that was installed last, if there is one: Debian's own
+// before others, since their kernel is brought up to date with them.
 func (w *Workshop) SharedKernel() (Kernel, bool) {
 	installed, err := w.store.manifests()
 	if err != nil || len(installed) == 0 {

@@ -38,7 +38,12 @@ func newBench(t *testing.T) *bench {
 	f := newFetcher()
 	f.pause, f.stall = time.Millisecond, 100*time.Millisecond
 	t.Cleanup(f.client.CloseIdleConnections)
-	b.Workshop = &Workshop{Name: "test", store: s, dir: dir, fetch: f}
+	b.Workshop = &Workshop{
+		Name:  "test",
+		store: s,
+		dir:   dir,
+		fetch: f,
+	}
 	return b
 }
 
@@ -56,7 +61,12 @@ func (b *bench) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (b *bench) blob(path string) Blob {
 	sum := sha256.Sum256(b.content)
 	digest := hex.EncodeToString(sum[:])
-	return Blob{URLs: []string{b.server.URL + "/" + path}, SHA256: digest, Size: int64(len(b.content)), Place: "packages/" + digest + ".deb"}
+	return Blob{
+		URLs:   []string{b.server.URL + "/" + path},
+		SHA256: digest,
+		Size:   int64(len(b.content)),
+		Place:  "packages/" + digest + ".deb",
+	}
 }
 
 // cut sends the beginning of an answer and breaks the connection.
@@ -79,72 +89,101 @@ func TestFetch(t *testing.T) {
 		fails    string
 	}{
 		{name: "plain", requests: "[]"},
-		{name: "cut in the middle and resumed", requests: "[ bytes=1000-]", fault: func(b *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
-			if n == 0 {
-				b.cut(w, 1000)
-			}
-			return false
-		}},
-		{name: "cut, and no ranges", requests: "[ bytes=1000-]", fault: func(b *bench, n int, w http.ResponseWriter, r *http.Request) bool {
-			if n == 0 {
-				b.cut(w, 1000)
-			}
-			r.Header.Del("Range")
-			return false
-		}},
-		{name: "cut each time", fails: "stopped", fault: func(b *bench, n int, w http.ResponseWriter, r *http.Request) bool {
-			b.cut(w, 0)
-			return true
-		}},
-		{name: "another range than asked for", fails: "range", fault: func(b *bench, n int, w http.ResponseWriter, r *http.Request) bool {
-			if n == 0 {
-				b.cut(w, 1000)
-			}
-			r.Header.Set("Range", "bytes=5-")
-			return false
-		}},
-		{name: "unavailable, then there", requests: "[ ]", fault: func(_ *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
-			if n == 0 {
-				w.WriteHeader(http.StatusServiceUnavailable)
-			}
-			return n == 0
-		}},
-		{name: "unavailable", fails: "503", fault: func(_ *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return true
-		}},
-		{name: "not there", requests: "[]", fails: "404", fault: func(_ *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
-			w.WriteHeader(http.StatusNotFound)
-			return true
-		}},
-		{name: "a web page", requests: "[]", fails: "web page", fault: func(_ *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
-			page(w)
-			return true
-		}},
-		{name: "another size", requests: "[]", fails: "12 bytes where 65536", fault: func(_ *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
-			w.Write([]byte("another file"))
-			return true
-		}},
-		{name: "another content", requests: "[]", fails: "SHA-256", fault: func(b *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
-			w.Header().Set("Content-Length", "65536")
-			w.Write([]byte(strings.Repeat("x", len(b.content))))
-			return true
-		}},
-		{name: "a stall, then the rest", requests: "[ bytes=1000-]", fault: func(b *bench, n int, w http.ResponseWriter, r *http.Request) bool {
-			if n > 0 {
+		{name: "cut in the middle and resumed", requests: "[ bytes=1000-]",
+			fault: func(b *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
+				if n == 0 {
+					b.cut(w, 1000)
+				}
 				return false
-			}
-			w.Header().Set("Content-Length", "65536")
-			w.Write(b.content[:1000])
-			w.(http.Flusher).Flush()
-			<-r.Context().Done()
-			return true
-		}},
+			}},
+		{name: "cut, and no ranges", requests: "[ bytes=1000-]",
+			fault: func(b *bench, n int, w http.ResponseWriter, r *http.Request) bool {
+				if n == 0 {
+					b.cut(w, 1000)
+				}
+				r.Header.Del("Range")
+				return false
+			}},
+		{name: "cut each time", fails: "stopped",
+			fault: func(b *bench, n int, w http.ResponseWriter, r *http.Request) bool {
+				b.cut(w, 0)
+				return true
+			}},
+		{name: "another range than asked for", fails: "range",
+			fault: func(b *bench, n int, w http.ResponseWriter, r *http.Request) bool {
+				if n == 0 {
+					b.cut(w, 1000)
+				}
+				r.Header.Set("Range", "bytes=5-")
+				return false
+			}},
+		{name: "unavailable, then there", requests: "[ ]",
+			fault: func(_ *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
+				if n == 0 {
+					w.WriteHeader(http.StatusServiceUnavailable)
+				}
+				return n == 0
+			}},
+		{name: "unavailable", fails: "503",
+			fault: func(_ *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return true
+			}},
+		{
+			name:     "not there",
+			requests: "[]",
+			fails:    "404",
+			fault: func(_ *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
+				w.WriteHeader(http.StatusNotFound)
+				return true
+			},
+		},
+		{
+			name:     "a web page",
+			requests: "[]",
+			fails:    "web page",
+			fault: func(_ *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
+				page(w)
+				return true
+			},
+		},
+		{
+			name:     "another size",
+			requests: "[]",
+			fails:    "12 bytes where 65536",
+			fault: func(_ *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
+				w.Write([]byte("another file"))
+				return true
+			},
+		},
+		{
+			name:     "another content",
+			requests: "[]",
+			fails:    "SHA-256",
+			fault: func(b *bench, n int, w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("Content-Length", "65536")
+				w.Write([]byte(strings.Repeat("x", len(b.content))))
+				return true
+			},
+		},
+		{name: "a stall, then the rest", requests: "[ bytes=1000-]",
+			fault: func(b *bench, n int, w http.ResponseWriter, r *http.Request) bool {
+				if n > 0 {
+					return false
+				}
+				w.Header().Set("Content-Length", "65536")
+				w.Write(b.content[:1000])
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+				return true
+			}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t)
 			if test.fault != nil {
-				b.fault = func(n int, w http.ResponseWriter, r *http.Request) bool { return test.fault(b, n, w, r) }
+				b.fault = func(n int, w http.ResponseWriter, r *http.Request) bool {
+					return test.fault(b, n, w, r)
+				}
 			}
 			got := ""
 			err := b.FetchAll(context.Background(), []Blob{b.blob("f")}, func(_ int, path string) error {
@@ -155,7 +194,8 @@ func TestFetch(t *testing.T) {
 			if test.fails == "" && (err != nil || got != string(b.content)) {
 				t.Errorf("got %d bytes, error %v", len(got), err)
 			}
-			if test.fails != "" && (err == nil || !strings.Contains(err.Error(), test.fails) || !strings.Contains(err.Error(), b.server.URL)) {
+			if test.fails != "" && (err == nil || !strings.Contains(err.Error(), test.fails) ||
+				!strings.Contains(err.Error(), b.server.URL)) {
 				t.Errorf("got the error %v, want one with %q and the address", err, test.fails)
 			}
 			if r := "[" + strings.Join(b.requests, " ") + "]"; test.requests != "" && r != test.requests {
@@ -249,10 +289,12 @@ func TestFetchOnceForTwo(t *testing.T) {
 
 func TestGet(t *testing.T) {
 	b := newBench(t)
-	if data, err := b.Get(context.Background(), b.server.URL+"/f", 1<<20); err != nil || len(data) != len(b.content) {
+	if data, err := b.Get(context.Background(), b.server.URL+"/f", 1<<20); err != nil ||
+		len(data) != len(b.content) {
 		t.Errorf("got %d bytes, error %v", len(data), err)
 	}
-	if _, err := b.Get(context.Background(), b.server.URL+"/f", 100); err == nil || !strings.Contains(err.Error(), "more than 100 bytes") {
+	if _, err := b.Get(context.Background(), b.server.URL+"/f", 100); err == nil ||
+		!strings.Contains(err.Error(), "more than 100 bytes") {
 		t.Errorf("a file over the limit gave the error %v", err)
 	}
 }

@@ -13,8 +13,8 @@ import (
 //go:embed agent
 var agentFiles embed.FS
 
-// agent is the program that runs in the guest, with the digest that the build took of it: reading all of it at each
-// start would keep 3 MB in the memory of every supervisor.
+// agent is the program that runs in the guest, with the digest that the build took of it: reading all of it
+// at each start would keep 3 MB in the memory of every supervisor.
 func agent() (environment.Agent, error) {
 	const program = "agent/pyro-agent"
 	sum, err := agentFiles.ReadFile(program + ".sha256")
@@ -26,5 +26,7 @@ func agent() (environment.Agent, error) {
 		}
 	}
 	digest, _, _ := strings.Cut(string(sum), " ")
-	return environment.Agent{SHA256: digest, Open: func() ([]byte, error) { return agentFiles.ReadFile(program) }}, err
+	return environment.Agent{SHA256: digest, Open: func() ([]byte, error) {
+		return agentFiles.ReadFile(program)
+	}}, err
 }

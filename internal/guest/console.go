@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// consoleLimit bounds what is kept of a guest's console, in bytes: the beginning in the file, and as much again.
+// consoleLimit bounds what is kept of a guest's console, in bytes: the beginning in the file, and as much
+// again.
 const consoleLimit = 256 << 10
 
 // console reads what the guest's kernel says. All of it is the guest's word: it is bounded, and only shown.
@@ -66,7 +67,8 @@ func (c *console) read(file *os.File) {
 
 // note remembers the first line that tells why a guest ended.
 func (c *console) note(line string) {
-	for _, mark := range []string{"Kernel panic", "pyro-agent: fatal:", "Out of memory and no killable processes"} {
+	for _, mark := range []string{"Kernel panic", "pyro-agent: fatal:",
+		"Out of memory and no killable processes"} {
 		if at := strings.Index(line, mark); at >= 0 {
 			c.mu.Lock()
 			if c.last == "" {

@@ -14,8 +14,9 @@ func (l Launcher) startHost(ctx context.Context, spec Spec) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What an image says is about its own files: on this host its directory is not to be made, and its variables mean
-	// something else.
+	// What an image says is about its own files: on this host its directory is not to be made, and its
+	// variables mean something else.
 	spec.Env, spec.User, spec.WorkDir = nil, "", ""
-	return l.Join(ctx, spec, h, h.Conn(), Facts{Mode: ModeHost, MemMiB: spec.MemMiB, Confinement: h.Report().String()})
+	return l.Join(ctx, spec, h, h.Conn(),
+		Facts{Mode: ModeHost, MemMiB: spec.MemMiB, Confinement: h.Report().String()})
 }

@@ -22,8 +22,8 @@ func (g *Guest) become(ctx context.Context, spec Spec) error {
 	})
 }
 
-// identify makes a guest a machine of its own, before anything new runs in it. A guest that becomes another machine is
-// identified again.
+// identify makes a guest a machine of its own, before anything new runs in it. A guest that becomes another
+// machine is identified again.
 func (g *Guest) identify(ctx context.Context, spec Spec) error {
 	entropy := make([]byte, 64)
 	if _, err := rand.Read(entropy); err != nil {
@@ -37,7 +37,13 @@ func (g *Guest) identify(ctx context.Context, spec Spec) error {
 	}
 	if g.network != nil {
 		n := g.network.Guest()
-		p.Network = &link.Network{MAC: n.MAC, Address: n.Address, Gateway: n.Gateway, DNS: n.DNS, MTU: n.MTU}
+		p.Network = &link.Network{
+			MAC:     n.MAC,
+			Address: n.Address,
+			Gateway: n.Gateway,
+			DNS:     n.DNS,
+			MTU:     n.MTU,
+		}
 	}
 	p.ClockNS = time.Now().UnixNano()
 	if err := g.client.Call(ctx, link.OpIdentify, p, nil); err != nil {

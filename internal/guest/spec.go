@@ -23,8 +23,8 @@ type Spec struct {
 	ImageSHA256 string
 	Kernel      Kernel
 
-	// Env, User and WorkDir are what the image says about commands: variables, who runs them and where. An empty
-	// User is root, an empty WorkDir /workspace.
+	// Env, User and WorkDir are what the image says about commands: variables, who runs them and where. An
+	// empty User is root, an empty WorkDir /workspace.
 	Env     []string
 	User    string
 	WorkDir string

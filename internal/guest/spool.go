@@ -67,7 +67,8 @@ func (g *Guest) openSpool() (*spool, error) {
 
 // close leaves nothing of what went through.
 func (s *spool) close() {
-	unix.Fallocate(int(s.disk.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.from, link.SpoolSize)
+	unix.Fallocate(int(s.disk.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.from,
+		link.SpoolSize)
 	s.disk.Close()
 	s.done()
 }

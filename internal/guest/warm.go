@@ -12,7 +12,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
-// cloneLimit bounds a start from a template, which takes a fraction of a second: what takes longer is damaged.
+// cloneLimit bounds a start from a template, which takes a fraction of a second: what takes longer is
+// damaged.
 const cloneLimit = 20 * time.Second
 
 // key is what a template of a plan's shape would be kept under. It is the zero key if there can be none.
@@ -74,8 +75,8 @@ func (l Launcher) clone(ctx context.Context, p plan) *Guest {
 	return nil
 }
 
-// Warm makes a template of a guest's shape, which then must not be started. The caller's directory is of no other use
-// afterwards.
+// Warm makes a template of a guest's shape, which then must not be started. The caller's directory is of no
+// other use afterwards.
 func (l Launcher) Warm(ctx context.Context, spec Spec) (link.Warmed, error) {
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()

@@ -26,22 +26,60 @@ func TestRules(t *testing.T) {
 		stdout, stderr string
 		code           int
 	}{
-		{name: "both outputs", exec: link.Exec{Command: "echo out; echo err >&2; exit 3"}, stdout: "out\n", stderr: "err\n", code: 3},
-		{name: "words", exec: link.Exec{Argv: []string{"printf", "<%s>", "a b", "", "'\"$x"}}, stdout: "<a b><><'\"$x>"},
+		{
+			name:   "both outputs",
+			exec:   link.Exec{Command: "echo out; echo err >&2; exit 3"},
+			stdout: "out\n",
+			stderr: "err\n",
+			code:   3,
+		},
+		{name: "words", exec: link.Exec{Argv: []string{"printf", "<%s>", "a b", "", "'\"$x"}},
+			stdout: "<a b><><'\"$x>"},
 		{name: "signal", exec: link.Exec{Command: "kill -KILL $$"}, code: 137},
-		{name: "not found", exec: link.Exec{Argv: []string{"no-such"}}, stderr: "pyro: cannot run \"no-such\": no such file or directory\n", code: 127},
-		{name: "not runnable", exec: link.Exec{Argv: []string{"/usr"}}, stderr: "pyro: cannot run \"/usr\": it is a directory\n", code: 126},
-		{name: "no directory", exec: link.Exec{Command: ":", WorkDir: "/no/such"}, stderr: "pyro: cannot run \"/no/such\": no such working directory\n", code: 126},
+		{
+			name:   "not found",
+			exec:   link.Exec{Argv: []string{"no-such"}},
+			stderr: "pyro: cannot run \"no-such\": no such file or directory\n",
+			code:   127,
+		},
+		{
+			name:   "not runnable",
+			exec:   link.Exec{Argv: []string{"/usr"}},
+			stderr: "pyro: cannot run \"/usr\": it is a directory\n",
+			code:   126,
+		},
+		{
+			name:   "no directory",
+			exec:   link.Exec{Command: ":", WorkDir: "/no/such"},
+			stderr: "pyro: cannot run \"/no/such\": no such working directory\n",
+			code:   126,
+		},
 		{name: "no input", exec: link.Exec{Command: "cat"}},
-		{name: "input", exec: link.Exec{Command: "cat"}, stdin: "given", stdout: "given"},
-		{name: "unread input", exec: link.Exec{Command: "exit 5"}, stdin: strings.Repeat("x", 1<<20), code: 5},
-		{name: "variables", exec: link.Exec{Command: "echo $FROM $MORE $LANG; cd && pwd >&2", Env: []string{"MORE=own"}},
-			stdout: "image own C.UTF-8\n", stderr: v.settingsPlaces().Home + "\n"},
+		{
+			name:   "input",
+			exec:   link.Exec{Command: "cat"},
+			stdin:  "given",
+			stdout: "given",
+		},
+		{
+			name:  "unread input",
+			exec:  link.Exec{Command: "exit 5"},
+			stdin: strings.Repeat("x", 1<<20),
+			code:  5,
+		},
+		{
+			name:   "variables",
+			exec:   link.Exec{Command: "echo $FROM $MORE $LANG; cd && pwd >&2", Env: []string{"MORE=own"}},
+			stdout: "image own C.UTF-8\n",
+			stderr: v.settingsPlaces().Home + "\n",
+		},
 		{name: "directory", exec: link.Exec{Command: "pwd"}, stdout: v.settingsPlaces().Workspace + "\n"},
 		{name: "directory below", exec: link.Exec{Command: "mkdir -p /workspace/a 2>/dev/null || mkdir a"}},
-		{name: "session of its own", exec: link.Exec{Command: "ps -o sid= -p $$ 2>/dev/null | tr -d ' ' | sed \"s/^$$\\$/own/\" | grep . || echo own"}, stdout: "own\n"},
+		{name: "session of its own", exec: link.Exec{Command: "ps -o sid= -p $$ 2>/dev/null | tr -d ' ' | " +
+			"sed \"s/^$$\\$/own/\" | grep . || echo own"}, stdout: "own\n"},
 		{name: "background", exec: link.Exec{Command: "sleep 60 & echo here"}, stdout: "here\n"},
-		{name: "much", exec: link.Exec{Command: "head -c 3000000 /dev/zero | tr '\\0' x"}, stdout: strings.Repeat("x", 3_000_000)},
+		{name: "much", exec: link.Exec{Command: "head -c 3000000 /dev/zero | tr '\\0' x"},
+			stdout: strings.Repeat("x", 3_000_000)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.exec.TimeoutMS = 20_000
@@ -61,7 +99,8 @@ func TestTimeoutEndsTheTree(t *testing.T) {
 	v.sh(t, "sleep 64 &") // of another command: it stays
 	before := v.processes()
 	// Daemons with sessions of their own, one of which lost all its ancestors.
-	line := "(setsid sh -c 'trap \"\" TERM INT HUP; sleep 60 & sleep 60' &) ; setsid sleep 60 & trap '' TERM; echo ready; sleep 60"
+	line := "(setsid sh -c 'trap \"\" TERM INT HUP; sleep 60 & sleep 60' &) ; setsid sleep 60 & trap '' " +
+		"TERM; echo ready; sleep 60"
 	began := time.Now()
 	stdout, _, result := v.exec(t, link.Exec{Command: line, TimeoutMS: 1500}, "")
 	if took := time.Since(began); took > 2500*time.Millisecond {
@@ -82,7 +121,8 @@ func intersect(a, b []int) []int {
 
 func TestCommandsThatFightTheirKeeper(t *testing.T) {
 	v := startVM(t)
-	out, _, code := v.sh(t, "setsid sleep 60 & kill -9 $PPID 2>/dev/null || { echo refused; exit 137; }; sleep 60")
+	out, _, code := v.sh(t, "setsid sleep 60 & kill -9 $PPID 2>/dev/null || { echo refused; exit 137; }; "+
+		"sleep 60")
 	if code != 137 {
 		t.Errorf("exit status %d", code)
 	}
@@ -140,22 +180,26 @@ func (w *signalWriter) Write(p []byte) (int, error) {
 func TestProtocol(t *testing.T) {
 	v := startVM(t)
 	var far *link.Error
-	for op, want := range map[link.Op]link.Code{"grease": link.CodeUnsupported, link.OpExport: link.CodeUnsupported, link.OpSetUp: link.CodeState} {
+	for op, want := range map[link.Op]link.Code{"grease": link.CodeUnsupported,
+		link.OpExport: link.CodeUnsupported, link.OpSetUp: link.CodeState} {
 		if err := v.Call(t.Context(), op, link.Empty{}, nil); !errors.As(err, &far) || far.Code != want {
 			t.Errorf("%s: %v", op, err)
 		}
 	}
 	var hello link.Hello
-	if err := v.Call(t.Context(), link.OpHello, link.Empty{}, &hello); err != nil || hello.Version != link.Version {
+	if err := v.Call(t.Context(), link.OpHello, link.Empty{}, &hello); err != nil ||
+		hello.Version != link.Version {
 		t.Error(hello, err)
 	}
 	if err := v.Call(t.Context(), link.OpSync, link.Empty{}, nil); err != nil {
 		t.Error(err)
 	}
-	if _, err := v.Exec(t.Context(), link.Exec{}, link.Streams{}); !errors.As(err, &far) || far.Code != link.CodeInvalid {
+	if _, err := v.Exec(t.Context(), link.Exec{}, link.Streams{}); !errors.As(err, &far) ||
+		far.Code != link.CodeInvalid {
 		t.Error(err)
 	}
-	if _, err := v.Import(t.Context(), link.Import{Destination: "/etc"}, bytes.NewReader(nil)); !errors.As(err, &far) || far.Code != link.CodeInvalid {
+	if _, err := v.Import(t.Context(), link.Import{Destination: "/etc"},
+		bytes.NewReader(nil)); !errors.As(err, &far) || far.Code != link.CodeInvalid {
 		t.Error(err)
 	}
 	v.sh(t, "setsid sleep 60 &")

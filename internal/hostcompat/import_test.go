@@ -32,7 +32,8 @@ func TestSeed(t *testing.T) {
 	if result.Entries < 5 || result.Bytes < 8 {
 		t.Errorf("%+v", result)
 	}
-	out, stderr, code := v.sh(t, "cat link hard && test -d empty && test -x sub/file && test sub/file -ef hard && echo more >> sub/file && cat hard")
+	out, stderr, code := v.sh(t, "cat link hard && test -d empty && test -x sub/file && test sub/file -ef "+
+		"hard && echo more >> sub/file && cat hard")
 	if code != 0 || out != strings.Repeat("content\n", 3)+"more\n" {
 		t.Errorf("%q %q %d", out, stderr, code)
 	}

@@ -10,14 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// denied are the system calls that no command may make, whatever the host's namespaces give: those that change the host
-// or the confinement, and those whose only use here would be to attack the kernel.
+// denied are the system calls that no command may make, whatever the host's namespaces give: those that
+// change the host or the confinement, and those whose only use here would be to attack the kernel.
 var denied = []uint32{
-	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_OPEN_TREE, unix.SYS_MOVE_MOUNT,
+	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_OPEN_TREE,
+	unix.SYS_MOVE_MOUNT,
 	unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR,
 	unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_SETHOSTNAME, unix.SYS_SETDOMAINNAME,
 	unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD, unix.SYS_FANOTIFY_INIT,
-	unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER, // opens files and sockets unseen by this filter
+	unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
+	// opens files and sockets unseen by this filter
 	unix.SYS_KEXEC_LOAD, unix.SYS_KEXEC_FILE_LOAD, unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF,
 	unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE,
 	unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, // keys belong to the user, in no namespace
@@ -28,18 +30,20 @@ var denied = []uint32{
 
 // deniedWithout are denied where the host refuses a namespace that would make them harmless.
 var deniedWithout = map[layer][]uint32{
-	layerPID: {unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD, unix.SYS_KCMP,
+	layerPID: {unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD,
+		unix.SYS_KCMP,
 		unix.SYS_PROCESS_MADVISE},
 	layerIPC: {unix.SYS_SHMGET, unix.SYS_SHMAT, unix.SYS_SEMGET, unix.SYS_MSGGET, unix.SYS_MQ_OPEN},
 }
 
-// newNamespaces are the flags of clone that would make a namespace; clone3 keeps its flags where a filter cannot
-// see them and is therefore absent altogether, which the C libraries take as an old kernel.
+// newNamespaces are the flags of clone that would make a namespace; clone3 keeps its flags where a filter
+// cannot see them and is therefore absent altogether, which the C libraries take as an old kernel.
 const newNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC |
 	unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
-// families gives the kinds of socket that a command may open. A Unix socket is reached through a path, so without
-// a view of their own commands could talk to the user's other programs; vsock and others know no namespaces.
+// families gives the kinds of socket that a command may open. A Unix socket is reached through a path, so
+// without a view of their own commands could talk to the user's other programs; vsock and others know no
+// namespaces.
 func families(l layers) []uint32 {
 	var allowed []uint32
 	if l.has(layerMount) {
@@ -51,7 +55,8 @@ func families(l layers) []uint32 {
 	return allowed
 }
 
-// Offsets in struct seccomp_data, and of the low half of an argument on the little-endian machines that we know.
+// Offsets in struct seccomp_data, and of the low half of an argument on the little-endian machines that we
+// know.
 const (
 	offsetNumber = 0
 	offsetArch   = 4
@@ -69,7 +74,8 @@ func filter(l layers) ([]bpf.RawInstruction, error) {
 	program := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: offsetArch, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: auditArch, SkipTrue: 1},
-		bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS}, // another system call table, where the numbers mean other things
+		bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS},
+		// another system call table, where the numbers mean other things
 		number,
 		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: foreignNumbers, SkipTrue: 1},
 		refuse(unix.ENOSYS),
@@ -81,7 +87,8 @@ func filter(l layers) ([]bpf.RawInstruction, error) {
 		}
 	}
 	for _, call := range calls {
-		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: call, SkipFalse: 1}, refuse(unix.EPERM))
+		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: call, SkipFalse: 1},
+			refuse(unix.EPERM))
 	}
 	program = append(program,
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_CLONE3, SkipFalse: 1}, refuse(unix.ENOSYS),
@@ -97,7 +104,8 @@ func filter(l layers) ([]bpf.RawInstruction, error) {
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: tioclinux, SkipFalse: 1}, refuse(unix.EPERM), allow,
 	)
 	allowed := families(l)
-	program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_SOCKET, SkipFalse: uint8(2*len(allowed) + 2)},
+	program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_SOCKET,
+		SkipFalse: uint8(2*len(allowed) + 2)},
 		bpf.LoadAbsolute{Off: offsetArg0, Size: 4})
 	for _, family := range allowed {
 		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: family, SkipFalse: 1}, allow)
@@ -108,7 +116,8 @@ func filter(l layers) ([]bpf.RawInstruction, error) {
 
 const tioclinux = 0x541c
 
-// restrictCalls puts the filter on all threads of this process, for good. It needs no privileges once no_new_privs is set.
+// restrictCalls puts the filter on all threads of this process, for good. It needs no privileges once
+// no_new_privs is set.
 func restrictCalls(l layers) error {
 	raw, err := filter(l)
 	if err != nil {
@@ -116,10 +125,16 @@ func restrictCalls(l layers) error {
 	}
 	code := make([]unix.SockFilter, len(raw))
 	for i, in := range raw {
-		code[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
+		code[i] = unix.SockFilter{
+			Code: in.Op,
+			Jt:   in.Jt,
+			Jf:   in.Jf,
+			K:    in.K,
+		}
 	}
 	program := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC,
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+		unix.SECCOMP_FILTER_FLAG_TSYNC,
 		uintptr(unsafe.Pointer(&program)))
 	runtime.KeepAlive(code)
 	if errno != 0 {

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// item is a tar entry in a test: its header's name tells the type (a trailing slash is a directory) unless set.
+// item is a tar entry in a test: its header's name tells the type (a trailing slash is a directory) unless
+// set.
 type item struct {
 	tar.Header
 	body string
@@ -24,7 +25,12 @@ func dir(name string) item {
 }
 func file(name, body string) item { return item{tar.Header{Name: name, Mode: 0o644}, body} }
 func symlink(name, target string) item {
-	return item{tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target, Mode: 0o777}, ""}
+	return item{tar.Header{
+		Name:     name,
+		Typeflag: tar.TypeSymlink,
+		Linkname: target,
+		Mode:     0o777,
+	}, ""}
 }
 func hardlink(name, target string) item {
 	return item{tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: target}, ""}
@@ -55,7 +61,8 @@ func layer(t testing.TB, items ...item) *bytes.Reader {
 	return bytes.NewReader(b.Bytes())
 }
 
-// list describes a tree, a line an entry: the type, the name, what it holds, and how many names it has if several.
+// list describes a tree, a line an entry: the type, the name, what it holds, and how many names it has if
+// several.
 func list(t testing.TB, tree *Tree) []string {
 	t.Helper()
 	var lines []string
@@ -119,7 +126,8 @@ func TestApply(t *testing.T) {
 		{"opaque, before what stays", oci, [][]item{
 			{file("d/e/a", "1"), file("d/f", "1")}, {file("d/.wh..wh..opq", ""), file("d/e/b", "2")}},
 			"d d---------|d/e d---------|d/e/b ---------- 2"},
-		{"whiteout of what is not there", oci, [][]item{{file("x/.wh.y", ""), file(".wh.z", ""), file("f", ""), file("f/.wh.z", "")}},
+		{"whiteout of what is not there", oci,
+			[][]item{{file("x/.wh.y", ""), file(".wh.z", ""), file("f", ""), file("f/.wh.z", "")}},
 			"f ---------- "},
 		{"whiteouts unless asked for", ApplyOptions{}, [][]item{{file("a", "1"), file(".wh.a", "")}},
 			".wh.a ---------- |a ---------- 1"},
@@ -134,25 +142,40 @@ func TestApply(t *testing.T) {
 		{"entries below links", oci, [][]item{
 			{dir("usr/lib"), symlink("lib", "usr/lib"), symlink("up", "../../usr"), symlink("abs", "/usr")},
 			{file("lib/a", "1"), file("up/b", "2"), file("abs/c", "3")}},
-			"abs L--------- /usr|lib L--------- usr/lib|up L--------- ../../usr|usr d---------|usr/b ---------- 2|" +
+			"abs L--------- /usr|lib L--------- usr/lib|up L--------- ../../usr|usr d---------|usr/b " +
+				"---------- 2|" +
 				"usr/c ---------- 3|usr/lib d---------|usr/lib/a ---------- 1"},
 		{"entry below a dangling link", oci, [][]item{{symlink("l", "x/y"), file("l/a", "1")}},
 			"l L--------- x/y|x d---------|x/y d---------|x/y/a ---------- 1"},
-		{"directory over link: OCI", oci, [][]item{{dir("usr/lib"), symlink("lib", "usr/lib")}, {dir("lib"), file("lib/a", "1")}},
+		{"directory over link: OCI", oci, [][]item{{dir("usr/lib"), symlink("lib", "usr/lib")},
+			{dir("lib"), file("lib/a", "1")}},
 			"lib d---------|lib/a ---------- 1|usr d---------|usr/lib d---------"},
-		{"directory over link: dpkg", dpkg, [][]item{{dir("usr/lib"), symlink("lib", "usr/lib")}, {dir("lib"), file("lib/a", "1")}},
+		{"directory over link: dpkg", dpkg,
+			[][]item{{dir("usr/lib"), symlink("lib", "usr/lib")}, {dir("lib"), file("lib/a", "1")}},
 			"lib L--------- usr/lib|usr d---------|usr/lib d---------|usr/lib/a ---------- 1"},
 		{"link over directory: dpkg", dpkg, [][]item{{file("lib/a", "1")}, {symlink("lib", "usr/lib")}},
 			"lib d---------|lib/a ---------- 1"},
 		{"directory over link to elsewhere: dpkg", dpkg, [][]item{{symlink("lib", "nowhere")}, {dir("lib")}},
 			"lib d---------"},
-		{"hard link to a link, and to itself", oci, [][]item{{symlink("l", "x"), hardlink("m", "l"), hardlink("m", "m")}},
+		{"hard link to a link, and to itself", oci,
+			[][]item{{symlink("l", "x"), hardlink("m", "l"), hardlink("m", "m")}},
 			"l L--------- x x2|m L--------- x x2"},
-		{"hard link through a link", oci, [][]item{{file("usr/a", "1"), symlink("u", "usr"), hardlink("b", "u/a")}},
+		{"hard link through a link", oci, [][]item{{file("usr/a", "1"), symlink("u", "usr"),
+			hardlink("b", "u/a")}},
 			"b ---------- 1 x2|u L--------- usr|usr d---------|usr/a ---------- 1 x2"},
 		{"devices left out", oci, [][]item{{file("zero", "lower")}, {
-			{tar.Header{Name: "null", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}, ""}, hardlink("nil", "null"),
-			{tar.Header{Name: "zero", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 5}, ""},
+			{tar.Header{
+				Name:     "null",
+				Typeflag: tar.TypeChar,
+				Devmajor: 1,
+				Devminor: 3,
+			}, ""}, hardlink("nil", "null"),
+			{tar.Header{
+				Name:     "zero",
+				Typeflag: tar.TypeChar,
+				Devmajor: 1,
+				Devminor: 5,
+			}, ""},
 			{tar.Header{Name: "pipe", Typeflag: tar.TypeFifo}, ""}}},
 			"pipe p---------"},
 	} {
@@ -172,7 +195,12 @@ func TestApply(t *testing.T) {
 }
 
 func TestApplyRefuses(t *testing.T) {
-	few := ApplyOptions{Limits: Limits{MaxEntries: 3, MaxBytes: 10, MaxPath: 100, MaxMeta: 50}}
+	few := ApplyOptions{Limits: Limits{
+		MaxEntries: 3,
+		MaxBytes:   10,
+		MaxPath:    100,
+		MaxMeta:    50,
+	}}
 	for _, test := range []struct {
 		name  string
 		o     ApplyOptions
@@ -185,7 +213,8 @@ func TestApplyRefuses(t *testing.T) {
 		{"hard link to a directory", oci, []item{dir("b"), hardlink("a", "b")}, "is a directory"},
 		{"long name", oci, []item{file(strings.Repeat("n", 256), "")}, "256 bytes is too long"},
 		{"below a file", oci, []item{file("a", ""), file("a/b", "")}, "not a directory"},
-		{"a loop of links", oci, []item{symlink("a", "b"), symlink("b", "a"), file("a/c", "")}, "too many levels"},
+		{"a loop of links", oci, []item{symlink("a", "b"), symlink("b", "a"), file("a/c", "")},
+			"too many levels"},
 		{"whiteout of the parent", oci, []item{file("a/.wh...", "")}, "whiteout of nothing"},
 		{"too many entries", few, []item{file("a/b/c/d", "")}, "3 entries"},
 		{"too much content", few, []item{file("a", "12345"), file("b", "123456")}, "10 bytes"},
@@ -193,8 +222,10 @@ func TestApplyRefuses(t *testing.T) {
 		{"too long names", few, []item{file(strings.Repeat("n", 51), "")}, "MaxMeta"},
 		{"too long a target", oci, []item{symlink("a", strings.Repeat("x", 4096))}, "4096 bytes"},
 		{"a name twice", ApplyOptions{Unique: true}, []item{file("a", "1"), file("a", "2")}, "twice"},
-		{"a name twice, by two ways", ApplyOptions{Unique: true}, []item{dir("d"), symlink("l", "d"), file("d/a", ""), symlink("l/a", "x")}, "twice"},
-		{"a link's name twice", ApplyOptions{Unique: true}, []item{file("a", ""), file("b", ""), hardlink("b", "a")}, "twice"},
+		{"a name twice, by two ways", ApplyOptions{Unique: true},
+			[]item{dir("d"), symlink("l", "d"), file("d/a", ""), symlink("l/a", "x")}, "twice"},
+		{"a link's name twice", ApplyOptions{Unique: true},
+			[]item{file("a", ""), file("b", ""), hardlink("b", "a")}, "twice"},
 		{"the root as a file", oci, []item{symlink("./", "x")}, "root"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -220,9 +251,14 @@ func TestApplyTruncated(t *testing.T) {
 func TestAddAndLookup(t *testing.T) {
 	tree := NewTree()
 	for path, e := range map[string]Entry{
-		"/usr/lib/os-release": {Mode: 0o644, Data: []byte("ID=debian\n"), UID: 3, Xattrs: map[string]string{"user.a": "b"}},
-		"etc/os-release":      {Mode: fs.ModeSymlink | 0o777, Link: "../usr/lib/os-release"},
-		"lib":                 {Mode: fs.ModeSymlink | 0o777, Link: "usr/lib"},
+		"/usr/lib/os-release": {
+			Mode:   0o644,
+			Data:   []byte("ID=debian\n"),
+			UID:    3,
+			Xattrs: map[string]string{"user.a": "b"},
+		},
+		"etc/os-release": {Mode: fs.ModeSymlink | 0o777, Link: "../usr/lib/os-release"},
+		"lib":            {Mode: fs.ModeSymlink | 0o777, Link: "usr/lib"},
 	} {
 		if err := tree.Add(path, e); err != nil {
 			t.Fatal(err)

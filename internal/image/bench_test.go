@@ -21,7 +21,12 @@ func layerFile(b *testing.B, count, size int) *os.File {
 	w := tar.NewWriter(f)
 	body := bytes.Repeat([]byte("0123456789abcde\n"), size/16+1)[:size]
 	for i := range count {
-		h := &tar.Header{Name: fmt.Sprintf("usr/share/d%04d/file-%06d", i/50, i), Mode: 0o644, Size: int64(size), ModTime: testTime}
+		h := &tar.Header{
+			Name:    fmt.Sprintf("usr/share/d%04d/file-%06d", i/50, i),
+			Mode:    0o644,
+			Size:    int64(size),
+			ModTime: testTime,
+		}
 		if err := w.WriteHeader(h); err != nil {
 			b.Fatal(err)
 		}

@@ -26,10 +26,10 @@ type Stats struct {
 	Entries int64 // names, the root included
 }
 
-// The on-disk format, as far as it is used here: https://docs.kernel.org/filesystems/erofs.html and the kernel's
-// fs/erofs/erofs_fs.h. Blocks have 4 KiB, which is all that kernel 6.1 reads on amd64; inodes are the extended ones
-// of 64 bytes, since only they hold a time each and 32-bit owners; content is uncompressed and contiguous, its last
-// part beside the inode where that fits.
+// The on-disk format, as far as it is used here: https://docs.kernel.org/filesystems/erofs.html and the
+// kernel's fs/erofs/erofs_fs.h. Blocks have 4 KiB, which is all that kernel 6.1 reads on amd64; inodes are
+// the extended ones of 64 bytes, since only they hold a time each and 32-bit owners; content is uncompressed
+// and contiguous, its last part beside the inode where that fits.
 const (
 	blockSize = 4096
 
@@ -98,9 +98,9 @@ type erofs struct {
 	end    int64 // of what is laid out so far
 }
 
-// WriteEROFS writes the tree as an EROFS image in place of what w holds. Where everything lies is settled first, from
-// sizes alone; then the image is written from front to back, reading each file's content once. The same tree and
-// options give the same bytes.
+// WriteEROFS writes the tree as an EROFS image in place of what w holds. Where everything lies is settled
+// first, from sizes alone; then the image is written from front to back, reading each file's content once.
+// The same tree and options give the same bytes.
 func (t *Tree) WriteEROFS(ctx context.Context, w *os.File, o EROFSOptions) (Stats, error) {
 	img := &erofs{shared: map[*node]*inode{}, names: 1}
 	root := img.inode(t.root, nil, "")
@@ -119,7 +119,13 @@ func (t *Tree) WriteEROFS(ctx context.Context, w *os.File, o EROFSOptions) (Stat
 }
 
 func (img *erofs) inode(n *node, parent *inode, name string) *inode {
-	made := &inode{node: n, parent: parent, name: name, number: uint32(len(img.inodes) + 1), links: 1}
+	made := &inode{
+		node:   n,
+		parent: parent,
+		name:   name,
+		number: uint32(len(img.inodes) + 1),
+		links:  1,
+	}
 	if parent == nil {
 		made.parent = made
 	}

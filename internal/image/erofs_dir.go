@@ -14,8 +14,8 @@ type dirEntry struct {
 
 func compareNames(a, b dirEntry) int { return strings.Compare(a.name, b.name) }
 
-// direntSize is the fixed part of an entry. A block of a directory begins with the fixed parts of its entries; their
-// names follow, each up to the next.
+// direntSize is the fixed part of an entry. A block of a directory begins with the fixed parts of its
+// entries; their names follow, each up to the next.
 const direntSize = 12
 
 // nextDirBlock cuts off the entries that go into the next block, and tells how much of it they fill.

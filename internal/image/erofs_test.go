@@ -17,19 +17,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// oddTree has what is rare: sizes about the block's, huge directories, long names and targets, all types, attributes
-// that fill blocks, names that share a file, sparse files in each form that GNU tar writes.
+// oddTree has what is rare: sizes about the block's, huge directories, long names and targets, all types,
+// attributes that fill blocks, names that share a file, sparse files in each form that GNU tar writes.
 func oddTree(t testing.TB) *Tree {
 	items := []item{dir("many"), dir("sizes"), dir("empty"), dir("many/-dash"), dir("many/!bang")}
 	for i := range 3000 {
 		items = append(items, file(fmt.Sprintf("many/file-%04d", i), fmt.Sprint(i)))
 	}
-	for _, size := range []int{0, 1, 4031, 4032, 4033, 4095, 4096, 4097, 8191, 8192, 8193, 12345, 1 << 20, 3<<20 + 77} {
+	for _, size := range []int{0, 1, 4031, 4032, 4033, 4095, 4096, 4097, 8191, 8192, 8193, 12345, 1 << 20,
+		3<<20 + 77} {
 		body := strings.Repeat(fmt.Sprintf("%07d\n", size), size/8+1)[:size]
 		items = append(items, file(fmt.Sprintf("sizes/%07d", size), body))
 	}
 	xattrs := func(sizes ...int) map[string]string {
-		records := map[string]string{"SCHILY.xattr.user.empty": "", "SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x20\x00\x00" + strings.Repeat("\x00", 12)}
+		records := map[string]string{"SCHILY.xattr.user.empty": "",
+			"SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x20\x00\x00" +
+				strings.Repeat("\x00", 12)}
 		for i, size := range sizes {
 			records[fmt.Sprintf("SCHILY.xattr.user.n%d", i)] = strings.Repeat(fmt.Sprint(i), size)
 		}
@@ -37,18 +40,52 @@ func oddTree(t testing.TB) *Tree {
 	}
 	add := func(h tar.Header, body string) { items = append(items, item{h, body}) }
 	add(tar.Header{Name: "caps", Mode: 0o755, PAXRecords: xattrs()}, strings.Repeat("c", 3990))
-	add(tar.Header{Name: "caps-large", Mode: 0o755, PAXRecords: xattrs(3000, 2000, 3001)}, strings.Repeat("c", 99))
-	add(tar.Header{Name: "caps-dir", Typeflag: tar.TypeDir, Mode: 0o755, PAXRecords: xattrs(4000)}, "")
-	add(tar.Header{Name: "suid", Mode: 0o6755, Uid: 100000, Gid: 200000}, "s")
-	add(tar.Header{Name: "sticky", Typeflag: tar.TypeDir, Mode: 0o1777, Uid: 4294967294}, "")
-	add(tar.Header{Name: "later", Mode: 0o600, ModTime: time.Date(2242, 1, 2, 3, 4, 5, 678901234, time.UTC), Format: tar.FormatPAX}, "l")
+	add(tar.Header{Name: "caps-large", Mode: 0o755, PAXRecords: xattrs(3000, 2000, 3001)},
+		strings.Repeat("c", 99))
+	add(tar.Header{
+		Name:       "caps-dir",
+		Typeflag:   tar.TypeDir,
+		Mode:       0o755,
+		PAXRecords: xattrs(4000),
+	}, "")
+	add(tar.Header{
+		Name: "suid",
+		Mode: 0o6755,
+		Uid:  100000,
+		Gid:  200000,
+	}, "s")
+	add(tar.Header{
+		Name:     "sticky",
+		Typeflag: tar.TypeDir,
+		Mode:     0o1777,
+		Uid:      4294967294,
+	}, "")
+	add(tar.Header{
+		Name:    "later",
+		Mode:    0o600,
+		ModTime: time.Date(2242, 1, 2, 3, 4, 5, 678901234, time.UTC),
+		Format:  tar.FormatPAX,
+	}, "l")
 	add(tar.Header{Name: "before", Mode: 0o600, ModTime: time.Date(1942, 1, 2, 3, 4, 5, 0, time.UTC)}, "b")
 	add(tar.Header{Name: "pipe", Typeflag: tar.TypeFifo, Mode: 0o600}, "")
-	add(tar.Header{Name: "disk", Typeflag: tar.TypeBlock, Mode: 0o660, Devmajor: 259, Devminor: 70000}, "")
-	add(tar.Header{Name: "null", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 3}, "")
+	add(tar.Header{
+		Name:     "disk",
+		Typeflag: tar.TypeBlock,
+		Mode:     0o660,
+		Devmajor: 259,
+		Devminor: 70000,
+	}, "")
+	add(tar.Header{
+		Name:     "null",
+		Typeflag: tar.TypeChar,
+		Mode:     0o666,
+		Devmajor: 1,
+		Devminor: 3,
+	}, "")
 	add(tar.Header{Name: strings.Repeat("ü", 127) + "x", Mode: 0o644}, "long name")
 	items = append(items, hardlink("many/again", "sizes/0012345"), hardlink("zz-again", "sizes/0012345"),
-		symlink("link", "sizes/0000001"), symlink("link-200", strings.Repeat("a/", 100)), symlink("link-4095", strings.Repeat("b", 4095)),
+		symlink("link", "sizes/0000001"), symlink("link-200", strings.Repeat("a/", 100)),
+		symlink("link-4095", strings.Repeat("b", 4095)),
 		file("deep/"+strings.Repeat("d/", 300)+"f", "deep"))
 	tree := NewTree()
 	l := layer(t, items...)
@@ -85,7 +122,8 @@ func sparseTar(t testing.TB, format string) *os.File {
 		}
 		if strings.HasSuffix(name, "sparse") {
 			for at := range 30 { // more parts than the first header holds
-				if _, err := f.WriteAt(fmt.Appendf(nil, "%d at %d", i, at), int64(at)*64<<10+int64(i)); err != nil {
+				if _, err := f.WriteAt(fmt.Appendf(nil, "%d at %d", i, at),
+					int64(at)*64<<10+int64(i)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -100,7 +138,8 @@ func sparseTar(t testing.TB, format string) *os.File {
 		}
 	}
 	to := filepath.Join(t.TempDir(), "sparse.tar")
-	run(t, "tar", "--sparse", "--format="+format, "--sort=name", "--mtime=@1600000000", "-C", from, "-cf", to, ".")
+	run(t, "tar", "--sparse", "--format="+format, "--sort=name", "--mtime=@1600000000", "-C", from, "-cf", to,
+		".")
 	f, err := os.Open(to)
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +277,8 @@ func compareAttributes(t *testing.T, path string, e Entry, at string) {
 			t.Errorf("%s: attribute %s has %d bytes, want %d: %v", path, name, n, len(want), err)
 		}
 	}
-	if n, err := unix.Llistxattr(at, value); err != nil || bytes.Count(value[:n], []byte{0}) != len(e.Xattrs) {
+	if n, err := unix.Llistxattr(at, value); err != nil ||
+		bytes.Count(value[:n], []byte{0}) != len(e.Xattrs) {
 		t.Errorf("%s: attributes %q, want %d, %v", path, value[:n], len(e.Xattrs), err)
 	}
 }
@@ -289,7 +329,8 @@ func TestEROFSFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer w.Close()
-		if _, err := cut.WriteEROFS(t.Context(), w, EROFSOptions{}); err == nil || !strings.Contains(err.Error(), `"large"`) {
+		if _, err := cut.WriteEROFS(t.Context(), w, EROFSOptions{}); err == nil ||
+			!strings.Contains(err.Error(), `"large"`) {
 			t.Errorf("got %v, want an error that names the file", err)
 		}
 	})

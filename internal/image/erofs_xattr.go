@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// xattrPrefixes are the name spaces that EROFS knows; an attribute is kept under the number and the rest of its name.
-// Whole names come before the prefixes.
+// xattrPrefixes are the name spaces that EROFS knows; an attribute is kept under the number and the rest of
+// its name. Whole names come before the prefixes.
 var xattrPrefixes = [...]struct {
 	prefix string
 	index  byte
@@ -33,7 +33,8 @@ const (
 func xattrIndex(name string) (index byte, suffix string, ok bool) {
 	for _, p := range xattrPrefixes {
 		suffix, found := strings.CutPrefix(name, p.prefix)
-		if found && (suffix == "") == p.whole && len(suffix) <= math.MaxUint8 && !strings.Contains(suffix, "\x00") {
+		if found && (suffix == "") == p.whole && len(suffix) <= math.MaxUint8 &&
+			!strings.Contains(suffix, "\x00") {
 			return p.index, suffix, true
 		}
 	}

@@ -22,7 +22,8 @@ func FuzzApply(f *testing.F) {
 	}
 	seed(dir("a"), file("a/b", "body"), symlink("l", "/a"), file("l/c", "1"), hardlink("d", "a/b"))
 	seed(file("d/.wh..wh..opq", ""), file(".wh.x", ""), symlink("a", "b"), symlink("b", "a"))
-	seed(item{tar.Header{Name: "x", PAXRecords: map[string]string{"SCHILY.xattr.user.a": strings.Repeat("v", 3000)}}, "x"})
+	seed(item{tar.Header{Name: "x", PAXRecords: map[string]string{"SCHILY.xattr.user.a": strings.Repeat("v",
+		3000)}}, "x"})
 	for _, format := range []string{"gnu", "posix"} {
 		b, err := io.ReadAll(sparseTar(f, format))
 		if err != nil {
@@ -33,7 +34,12 @@ func FuzzApply(f *testing.F) {
 	scratch := filepath.Join(f.TempDir(), "image")
 	f.Fuzz(func(t *testing.T, b []byte, whiteouts, devices bool) {
 		tree := NewTree()
-		o := ApplyOptions{Whiteouts: whiteouts, Devices: devices, KeepDirLinks: !whiteouts, Limits: Limits{MaxBytes: 8 << 20}}
+		o := ApplyOptions{
+			Whiteouts:    whiteouts,
+			Devices:      devices,
+			KeepDirLinks: !whiteouts,
+			Limits:       Limits{MaxBytes: 8 << 20},
+		}
 		for range 2 {
 			if err := tree.Apply(t.Context(), bytes.NewReader(b), int64(len(b)), o); err != nil {
 				return
@@ -44,13 +50,15 @@ func FuzzApply(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer w.Close()
-		if _, err := tree.WriteEROFS(t.Context(), w, EROFSOptions{}); err != nil && !strings.Contains(err.Error(), "sparse") {
+		if _, err := tree.WriteEROFS(t.Context(), w, EROFSOptions{}); err != nil &&
+			!strings.Contains(err.Error(), "sparse") {
 			t.Error(err)
 		}
 	})
 }
 
-// FuzzExtractKernel feeds foreign bytes to the header's reader and, behind an honest header, to each decompressor.
+// FuzzExtractKernel feeds foreign bytes to the header's reader and, behind an honest header, to each
+// decompressor.
 func FuzzExtractKernel(f *testing.F) {
 	for _, format := range kernelFormats {
 		f.Add(format.magic, []byte(format.magic+"some bytes"))

@@ -22,9 +22,10 @@ type InitFile struct {
 // cpioPad is what archives are padded to. The kernel reads several on end where each begins on a word.
 const cpioPad = 512
 
-// WriteInitramfs writes the files as a newc archive (the kernel's driver-api/early-userspace/buffer-format.rst) in the
-// order given, with the directories above them, and /dev/console, which the kernel wants before anything is mounted.
-// The same files give the same bytes; archives may be written on end.
+// WriteInitramfs writes the files as a newc archive (the kernel's
+// driver-api/early-userspace/buffer-format.rst) in the order given, with the directories above them, and
+// /dev/console, which the kernel wants before anything is mounted. The same files give the same bytes;
+// archives may be written on end.
 func WriteInitramfs(w io.Writer, files []InitFile) error {
 	c := &cpio{w: bufio.NewWriter(w), dirs: map[string]bool{}}
 	for _, f := range files {

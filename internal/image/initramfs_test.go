@@ -64,7 +64,8 @@ func TestWriteInitramfs(t *testing.T) {
 	}
 	lines, rest := readCPIO(t, out.Bytes())
 	want := "init 100755 0,0 agent|lib 40755 0,0 |lib/modules 40755 0,0 |lib/modules/a.ko 100644 0,0 abc|" +
-		"lib/modules/b.ko 100644 0,0 |dev 40700 0,0 |sbin 40755 0,0 |sbin/init 120777 0,0 /init|dev/console 20600 5,1 "
+		"lib/modules/b.ko 100644 0,0 |dev 40700 0,0 |sbin 40755 0,0 |sbin/init 120777 0,0 " +
+		"/init|dev/console 20600 5,1 "
 	if got := strings.Join(lines, "|"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

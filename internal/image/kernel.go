@@ -37,13 +37,14 @@ var kernelFormats = [...]struct {
 		return r, err
 	}},
 	{"zstd", "\x28\xb5\x2f\xfd", func(p []byte) (io.Reader, error) {
-		return zstd.NewReader(bytes.NewReader(p), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(256<<20))
+		return zstd.NewReader(bytes.NewReader(p), zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderMaxWindow(256<<20))
 	}},
 	{"lz4", lz4Magic, func(p []byte) (io.Reader, error) { return newLZ4Reader(p) }},
 }
 
-// ExtractKernel returns the ELF kernel that a bzImage (the kernel's arch/x86/boot.rst) carries compressed by gzip, xz,
-// zstd or lz4. A VMM that loads it by its PVH note spares the guest the unpacking.
+// ExtractKernel returns the ELF kernel that a bzImage (the kernel's arch/x86/boot.rst) carries compressed by
+// gzip, xz, zstd or lz4. A VMM that loads it by its PVH note spares the guest the unpacking.
 func ExtractKernel(bzImage []byte) ([]byte, error) {
 	payload, err := kernelPayload(bzImage)
 	if err != nil {
@@ -59,7 +60,8 @@ func ExtractKernel(bzImage []byte) ([]byte, error) {
 		}
 		return kernel, nil
 	}
-	return nil, fmt.Errorf("cannot unpack the kernel: its payload begins with %x, which is no known compression",
+	return nil, fmt.Errorf("cannot unpack the kernel: its payload begins with %x, which is no known "+
+		"compression",
 		payload[:min(6, len(payload))])
 }
 
@@ -101,7 +103,8 @@ func unpackKernel(payload []byte, unpack func([]byte) (io.Reader, error)) ([]byt
 	if length > maxKernel {
 		return nil, fmt.Errorf("%w of %d bytes", ErrLimit, maxKernel)
 	}
-	// What follows the compressed data is its length. gzip has it at the end of its own form, so it is left on for it.
+	// What follows the compressed data is its length. gzip has it at the end of its own form, so it is left
+	// on for it.
 	r, err := unpack(payload)
 	if err != nil {
 		return nil, err

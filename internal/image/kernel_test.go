@@ -38,8 +38,8 @@ func compress(t testing.TB, data []byte, name string, args ...string) []byte {
 	return out
 }
 
-// TestExtractKernel unpacks this test's own program, an ELF file that has x86 code as a kernel has, from what the
-// commands of the kernel's build make of it.
+// TestExtractKernel unpacks this test's own program, an ELF file that has x86 code as a kernel has, from what
+// the commands of the kernel's build make of it.
 func TestExtractKernel(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {
@@ -55,7 +55,8 @@ func TestExtractKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, command := range []string{
-		"gzip -n -f -1", "xz --check=crc32 --x86 --lzma2=,dict=32MiB,mode=fast,nice=8,mf=hc3", "zstd -1", "lz4 -l -1 stdin stdout",
+		"gzip -n -f -1", "xz --check=crc32 --x86 --lzma2=,dict=32MiB,mode=fast,nice=8,mf=hc3", "zstd -1",
+		"lz4 -l -1 stdin stdout",
 	} {
 		t.Run(command, func(t *testing.T) {
 			words := strings.Fields(command)

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// lz4Magic begins the "legacy" framing of LZ4, which kernels use: blocks of 8 MiB unpacked (the last is shorter),
-// each behind its packed length, independent of each other.
+// lz4Magic begins the "legacy" framing of LZ4, which kernels use: blocks of 8 MiB unpacked (the last is
+// shorter), each behind its packed length, independent of each other.
 const (
 	lz4Magic = "\x02\x21\x4c\x18"
 	lz4Block = 8 << 20
@@ -49,8 +49,8 @@ func (r *lz4Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// unpackLZ4 appends to dst, and never beyond its capacity, what the block src unpacks to. A block is a sequence of
-// literals and matches (lz4's lz4_Block_format.md); the last one has no match.
+// unpackLZ4 appends to dst, and never beyond its capacity, what the block src unpacks to. A block is a
+// sequence of literals and matches (lz4's lz4_Block_format.md); the last one has no match.
 func unpackLZ4(dst, src []byte) ([]byte, error) {
 	for len(src) > 0 {
 		token := src[0]
@@ -84,7 +84,8 @@ func unpackLZ4(dst, src []byte) ([]byte, error) {
 	return nil, errLZ4
 }
 
-// lz4Length reads on where a length does not fit the four bits of its token. It stays below the length of a block.
+// lz4Length reads on where a length does not fit the four bits of its token. It stays below the length of a
+// block.
 func lz4Length(n int, src []byte) (length int, rest []byte, ok bool) {
 	if n < 15 {
 		return n, src, true

@@ -69,7 +69,8 @@ func (o oracle) entries(items []item) bool {
 		path := join(above, base)
 		old := o[path]
 		mode := fs.FileMode(it.Mode & 0o777)
-		for bit, special := range map[int64]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		for bit, special := range map[int64]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid,
+			0o1000: fs.ModeSticky} {
 			if it.Mode&bit != 0 {
 				mode |= special
 			}
@@ -176,7 +177,8 @@ func listAll(t testing.TB, tree *Tree) []string {
 			body = string(b)
 		}
 		second, _ := unixTime(e.ModTime)
-		lines = append(lines, fmt.Sprint(path, " ", e.Mode, " ", body, " ", links, " ", oracleAttrs(e.UID, e.GID, int64(second), e.Xattrs["user.x"])))
+		lines = append(lines, fmt.Sprint(path, " ", e.Mode, " ", body, " ", links, " ",
+			oracleAttrs(e.UID, e.GID, int64(second), e.Xattrs["user.x"])))
 		return nil
 	})
 	if err != nil {
@@ -186,13 +188,14 @@ func listAll(t testing.TB, tree *Tree) []string {
 	return lines
 }
 
-// drawLayer makes a layer. Where whiteouts stand among the entries must not matter, except where an entry depends on
-// what is deleted: where there are links they come first.
+// drawLayer makes a layer. Where whiteouts stand among the entries must not matter, except where an entry
+// depends on what is deleted: where there are links they come first.
 func drawLayer(t *rapid.T, number int, links bool) (items []item) {
 	name := rapid.StringMatching(`[abc](/[abc]){0,3}`)
 	var whiteouts []item
 	for i := range rapid.IntRange(1, 12).Draw(t, "entries") {
-		kind := rapid.SampledFrom([]string{"file", "file", "dir", "whiteout", "opaque", "symlink", "hardlink"}).Draw(t, "kind")
+		kind := rapid.SampledFrom([]string{"file", "file", "dir", "whiteout", "opaque", "symlink",
+			"hardlink"}).Draw(t, "kind")
 		path := name.Draw(t, "path")
 		mode := int64(rapid.IntRange(0, 0o7777).Draw(t, "mode"))
 		above, base := splitPath(path)
@@ -219,7 +222,8 @@ func drawLayer(t *rapid.T, number int, links bool) (items []item) {
 	}
 	for i := range items {
 		it := &items[i]
-		it.Uid, it.Gid = rapid.SampledFrom([]int{0, 1000, 1 << 22}).Draw(t, "uid"), rapid.IntRange(0, 3).Draw(t, "gid")
+		it.Uid, it.Gid = rapid.SampledFrom([]int{0, 1000, 1 << 22}).Draw(t, "uid"),
+			rapid.IntRange(0, 3).Draw(t, "gid")
 		it.ModTime = time.Unix(int64(rapid.IntRange(0, 1<<33).Draw(t, "time")), 0)
 		if it.Typeflag != tar.TypeLink && rapid.Bool().Draw(t, "with an attribute") {
 			it.PAXRecords = map[string]string{"SCHILY.xattr.user.x": fmt.Sprint("value ", i)}

@@ -66,8 +66,8 @@ func (u *usage) content(size int64) error {
 	return nil
 }
 
-// cleanPath brings an archive's path into the form that find wants and cuts off the last name, which is empty for the
-// root itself.
+// cleanPath brings an archive's path into the form that find wants and cuts off the last name, which is empty
+// for the root itself.
 func cleanPath(path string, limit int) (above, base string, err error) {
 	if limit > 0 && len(path) > limit {
 		return "", "", fmt.Errorf("%w of %d bytes in a path (MaxPath)", ErrLimit, limit)
@@ -183,7 +183,8 @@ func (n *node) meta() int {
 
 // check refuses what the file system could not hold.
 func (n *node) check() error {
-	if n.mode.Type() == fs.ModeSymlink && (n.link == "" || len(n.link) > maxTarget || strings.IndexByte(n.link, 0) >= 0) {
+	if n.mode.Type() == fs.ModeSymlink &&
+		(n.link == "" || len(n.link) > maxTarget || strings.IndexByte(n.link, 0) >= 0) {
 		return fmt.Errorf("a link target of %d bytes is refused", len(n.link))
 	}
 	if size := xattrSize(n.xattrs); size > maxXattrs {
@@ -210,7 +211,12 @@ func fromHeader(h *tar.Header) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &node{mode: permissions(h.Mode), uid: uid, gid: gid, mtime: h.ModTime}
+	n := &node{
+		mode:  permissions(h.Mode),
+		uid:   uid,
+		gid:   gid,
+		mtime: h.ModTime,
+	}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
 	case tar.TypeDir:
@@ -225,7 +231,8 @@ func fromHeader(h *tar.Header) (*node, error) {
 			n.mode |= fs.ModeCharDevice
 		}
 		if h.Devmajor < 0 || h.Devmajor >= 1<<12 || h.Devminor < 0 || h.Devminor >= 1<<20 {
-			return nil, fmt.Errorf("its device number %d:%d is not one that Linux has", h.Devmajor, h.Devminor)
+			return nil, fmt.Errorf("its device number %d:%d is not one that Linux has", h.Devmajor,
+				h.Devminor)
 		}
 		n.major, n.minor = uint32(h.Devmajor), uint32(h.Devminor)
 	case tar.TypeFifo:
@@ -237,8 +244,9 @@ func fromHeader(h *tar.Header) (*node, error) {
 	return n, n.check()
 }
 
-// layerXattrs picks the extended attributes out of a header's records. What an image cannot hold is left out, as on
-// any file system that lacks the name space, and so are overlayfs's own, which would act upon the guest's overlay.
+// layerXattrs picks the extended attributes out of a header's records. What an image cannot hold is left out,
+// as on any file system that lacks the name space, and so are overlayfs's own, which would act upon the
+// guest's overlay.
 func layerXattrs(records map[string]string) map[string]string {
 	var xattrs map[string]string
 	for key, value := range records {
@@ -257,7 +265,8 @@ func layerXattrs(records map[string]string) map[string]string {
 	return xattrs
 }
 
-// isSparse tells whether archive/tar expands the entry, so that its bytes do not lie in the layer as they are read.
+// isSparse tells whether archive/tar expands the entry, so that its bytes do not lie in the layer as they are
+// read.
 func isSparse(h *tar.Header) bool {
 	if h.Typeflag == tar.TypeGNUSparse {
 		return true

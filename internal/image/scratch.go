@@ -27,9 +27,10 @@ var (
 // ScratchSize is the least size of a file for WriteScratch.
 const ScratchSize = 128 << 20
 
-// WriteScratch makes an empty, journaled ext4 in a new sparse file of the given size (at least ScratchSize) at path: of 8
-// GiB where that has room, else of ScratchSize. The guest grows the file system to the size of its disk with
-// EXT4_IOC_RESIZE_FS, which takes it 75 ms under emulation: the 8 GiB spare it the default size.
+// WriteScratch makes an empty, journaled ext4 in a new sparse file of the given size (at least ScratchSize)
+// at path: of 8 GiB where that has room, else of ScratchSize. The guest grows the file system to the size of
+// its disk with EXT4_IOC_RESIZE_FS, which takes it 75 ms under emulation: the 8 GiB spare it the default
+// size.
 func WriteScratch(path string, size int64) (err error) {
 	defer func() {
 		if err != nil {

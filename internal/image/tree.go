@@ -1,6 +1,6 @@
-// Package image makes disks and initramfs as functions from files to a file, without root: a root file system is
-// gathered in memory from tar layers that stay where they are, and written out as EROFS; beside it stand the
-// initramfs archive, the empty writable disk and the kernel that boots them.
+// Package image makes disks and initramfs as functions from files to a file, without root: a root file system
+// is gathered in memory from tar layers that stay where they are, and written out as EROFS; beside it stand
+// the initramfs archive, the empty writable disk and the kernel that boots them.
 package image
 
 import (
@@ -30,8 +30,8 @@ type Entry struct {
 	Links    int // how many names the file has; set by Lookup and Walk, not read by Add
 }
 
-// Tree is a root file system in memory: names, attributes and where each file's content lies. It is not safe for
-// concurrent use. After a failed Apply its content is undefined.
+// Tree is a root file system in memory: names, attributes and where each file's content lies. It is not safe
+// for concurrent use. After a failed Apply its content is undefined.
 type Tree struct {
 	root  *node
 	layer int // of the entries that are being laid; see child
@@ -56,15 +56,15 @@ type node struct {
 	implicit bool // made for what is in it; its own entry, if one comes, sets the attributes
 }
 
-// child is a name in a directory. The layer that brought the name is what whiteouts ask for; the file behind a hard
-// link may be older than its name.
+// child is a name in a directory. The layer that brought the name is what whiteouts ask for; the file behind
+// a hard link may be older than its name.
 type child struct {
 	*node
 	layer int
 }
 
-// content is where a file's bytes lie: length bytes of at, from off. Of a sparse file off is where the headers begin
-// of an entry that ends somewhere before end, and archive/tar expands it.
+// content is where a file's bytes lie: length bytes of at, from off. Of a sparse file off is where the
+// headers begin of an entry that ends somewhere before end, and archive/tar expands it.
 type content struct {
 	at     io.ReaderAt
 	off    int64
@@ -82,7 +82,12 @@ func NewTree() *Tree {
 }
 
 func newDir(parent *node) *node {
-	n := &node{mode: fs.ModeDir | 0o755, kids: map[string]child{}, implicit: true, names: 1}
+	n := &node{
+		mode:     fs.ModeDir | 0o755,
+		kids:     map[string]child{},
+		implicit: true,
+		names:    1,
+	}
 	n.adopt(parent)
 	return n
 }
@@ -109,8 +114,16 @@ func (c content) open() (io.Reader, error) {
 // entry is the public view of n.
 func (n *node) entry() Entry {
 	e := Entry{
-		Mode: n.mode, UID: int(n.uid), GID: int(n.gid), ModTime: n.mtime, Link: n.link, Size: n.body.length,
-		Xattrs: maps.Clone(n.xattrs), Major: n.major, Minor: n.minor, Links: n.names,
+		Mode:    n.mode,
+		UID:     int(n.uid),
+		GID:     int(n.gid),
+		ModTime: n.mtime,
+		Link:    n.link,
+		Size:    n.body.length,
+		Xattrs:  maps.Clone(n.xattrs),
+		Major:   n.major,
+		Minor:   n.minor,
+		Links:   n.names,
 	}
 	if n.mode.IsDir() {
 		e.Links = 2
@@ -123,8 +136,8 @@ func (n *node) entry() Entry {
 	return e
 }
 
-// Add puts one synthesised entry in place of whatever has that name, and makes the directories above it. A directory
-// that is there already keeps its content and gets the entry's attributes.
+// Add puts one synthesised entry in place of whatever has that name, and makes the directories above it. A
+// directory that is there already keeps its content and gets the entry's attributes.
 func (t *Tree) Add(path string, e Entry) error {
 	n, err := fromEntry(e)
 	if err == nil {
@@ -152,7 +165,13 @@ func fromEntry(e Entry) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &node{mode: e.Mode, uid: uid, gid: gid, mtime: e.ModTime, xattrs: maps.Clone(e.Xattrs)}
+	n := &node{
+		mode:   e.Mode,
+		uid:    uid,
+		gid:    gid,
+		mtime:  e.ModTime,
+		xattrs: maps.Clone(e.Xattrs),
+	}
 	for name := range n.xattrs {
 		if _, _, ok := xattrIndex(name); !ok {
 			return nil, fmt.Errorf("the extended attribute %q has no place in an image", name)

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Destroy ends a VM and removes all of it, whatever state it is in: by its supervisor if that still answers, else
-// without it.
+// Destroy ends a VM and removes all of it, whatever state it is in: by its supervisor if that still answers,
+// else without it.
 func (i *Instances) Destroy(ctx context.Context, id string) error {
 	if !i.root.Exists(id) {
 		return notFound(id)
@@ -81,9 +81,9 @@ func (i *Instances) askToEnd(ctx context.Context, id string) error {
 	}
 }
 
-// killHolders ends the processes of this user that hold a lock, this one excepted: the supervisor of a VM is found by
-// the lock that it holds, never by a number that it once wrote down. Those who only ask whether it is held have the
-// file open too, and are left alone.
+// killHolders ends the processes of this user that hold a lock, this one excepted: the supervisor of a VM is
+// found by the lock that it holds, never by a number that it once wrote down. Those who only ask whether it
+// is held have the file open too, and are left alone.
 func killHolders(path string) error {
 	lock, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -116,8 +116,8 @@ func killHolders(path string) error {
 	return nil
 }
 
-// holds tells whether a process has a file open by which it is locked against all others. The file is compared by what
-// it is, for its path may lead over a link.
+// holds tells whether a process has a file open by which it is locked against all others. The file is
+// compared by what it is, for its path may lead over a link.
 func holds(pid int, lock os.FileInfo) bool {
 	proc := fmt.Sprintf("/proc/%d/", pid)
 	fds, err := os.ReadDir(proc + "fd")

@@ -17,6 +17,11 @@ const (
 	CauseBadRecord  link.Cause = "bad_record"  // the VM's record cannot be read
 )
 
+// Causes lists every cause of this package.
+func Causes() []link.Cause {
+	return []link.Cause{CauseNoInstance, CauseMaxActive, CauseNoProgram, CauseSupervisor, CauseBadRecord}
+}
+
 func notFound(id string) error {
 	return &link.Error{
 		Code:    link.CodeNotFound,

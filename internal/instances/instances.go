@@ -1,5 +1,5 @@
-// Package instances is the VMs of one state directory, seen from outside: it spawns their supervisors, reaches and
-// revives them, ends them, sweeps what is orphaned, and counts those that live against the limit.
+// Package instances is the VMs of one state directory, seen from outside: it spawns their supervisors,
+// reaches and revives them, ends them, sweeps what is orphaned, and counts those that live against the limit.
 package instances
 
 import (
@@ -21,8 +21,8 @@ type Options struct {
 	Log       *slog.Logger
 }
 
-// Instances are the VMs of one state directory. Several processes may share it. Its errors are [*link.Error] if
-// somebody above may have a choice.
+// Instances are the VMs of one state directory. Several processes may share it. Its errors are [*link.Error]
+// if somebody above may have a choice.
 type Instances struct {
 	options Options
 	root    record.Root
@@ -67,8 +67,8 @@ func (i *Instances) Create(ctx context.Context, vm record.VM) (*Session, error) 
 	return s, nil
 }
 
-// Status reads a VM's record from disk, and tells whether its supervisor lives. A record that says started while
-// nobody supervises it is given as what it is: stopped.
+// Status reads a VM's record from disk, and tells whether its supervisor lives. A record that says started
+// while nobody supervises it is given as what it is: stopped.
 func (i *Instances) Status(id string) (vm record.VM, alive bool, err error) {
 	if !i.root.Exists(id) {
 		return vm, false, notFound(id)

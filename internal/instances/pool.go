@@ -68,8 +68,8 @@ func (l *Pool) Take(vm record.VM) (Ready, bool) {
 	return Ready{}, false
 }
 
-// Fill starts VMs until the pool is full, in the background, one after the other: it must not slow a run down more
-// than it has to.
+// Fill starts VMs until the pool is full, in the background, one after the other: it must not slow a run down
+// more than it has to.
 func (l *Pool) Fill(vm record.VM) {
 	if l.size == 0 {
 		return
@@ -110,8 +110,8 @@ func (l *Pool) add(vm record.VM, shape string) bool {
 // rehearsalLimit bounds what a VM of the pool does before it is ready.
 const rehearsalLimit = 10 * time.Second
 
-// prepared makes a VM, starts it, and has it run a command that does nothing: under emulation the first command
-// takes several times as long as those that find its code translated.
+// prepared makes a VM, starts it, and has it run a command that does nothing: under emulation the first
+// command takes several times as long as those that find its code translated.
 func (i *Instances) prepared(vm record.VM) (Ready, error) {
 	ctx := context.Background()
 	s, err := i.Create(ctx, vm)

@@ -110,7 +110,8 @@ func (i *Instances) command() (string, error) {
 	if i.options.Command != "" {
 		return i.options.Command, nil
 	}
-	if self, err := os.Executable(); err == nil && filepath.Base(strings.TrimSuffix(self, " (deleted)")) == "pyro" {
+	if self, err := os.Executable(); err == nil &&
+		filepath.Base(strings.TrimSuffix(self, " (deleted)")) == "pyro" {
 		// The link in /proc outlives a pyro that is replaced while this one runs.
 		return "/proc/self/exe", nil
 	}
@@ -125,8 +126,8 @@ func (i *Instances) command() (string, error) {
 	return path, nil
 }
 
-// spawn starts the supervisor of a VM whose lock we hold, and hands the lock over. The supervisor is bound to the
-// session until its VM is complete.
+// spawn starts the supervisor of a VM whose lock we hold, and hands the lock over. The supervisor is bound to
+// the session until its VM is complete.
 func (i *Instances) spawn(id string, lock *os.File) (*Session, error) {
 	defer lock.Close()
 	command, err := i.command()
@@ -174,7 +175,12 @@ func newSession(id string, conn net.Conn) (*Session, error) {
 		conn.Close()
 		return nil, silent(id, err)
 	}
-	return &Session{ID: id, Client: link.NewClient(w), wire: w, conn: conn}, nil
+	return &Session{
+		ID:     id,
+		Client: link.NewClient(w),
+		wire:   w,
+		conn:   conn,
+	}, nil
 }
 
 // silent says that a supervisor does not answer.

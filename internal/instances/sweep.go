@@ -12,8 +12,8 @@ import (
 // overdueBy is how long past its TTL a supervisor that lives is left to end its VM by itself.
 const overdueBy = 5 * time.Second
 
-// Reap removes VMs and tasks that are past their TTL, and what is orphaned and of no more use, and names them. What
-// lives and is within its time is never touched, nor is a task whose record cannot be read.
+// Reap removes VMs and tasks that are past their TTL, and what is orphaned and of no more use, and names
+// them. What lives and is within its time is never touched, nor is a task whose record cannot be read.
 func (i *Instances) Reap(ctx context.Context) ([]string, error) {
 	swept, err := i.Sweep()
 	failed := []error{err}

@@ -19,8 +19,8 @@ const (
 	keepEnded  = 10 * time.Minute // and for how long
 )
 
-// Commands are those of one guest, on the side that runs them. The zero value has none. Each command outlives its
-// caller's connection if it has an id.
+// Commands are those of one guest, on the side that runs them. The zero value has none. Each command outlives
+// its caller's connection if it has an id.
 type Commands struct {
 	mu      sync.Mutex
 	byID    map[string]*Command
@@ -29,13 +29,19 @@ type Commands struct {
 	tapes   int // bytes that all tapes have beyond the least
 }
 
-// Runner runs a command from its start to its end, and everything that it starts with it. It calls [Command.Started] if
-// it has started. The end of ctx means that the command is to be killed.
+// Runner runs a command from its start to its end, and everything that it starts with it. It calls
+// [Command.Started] if it has started. The end of ctx means that the command is to be killed.
 type Runner func(ctx context.Context, c *Command) (ExecResult, error)
 
-// Exec answers [OpExec]: it has the command run and returns when it has ended, or its caller's connection has.
+// Exec answers [OpExec]: it has the command run and returns when it has ended, or its caller's connection
+// has.
 func (t *Commands) Exec(ctx context.Context, e Exec, s *wire.Stream, run Runner) (any, error) {
-	c := &Command{exec: e, table: t, caller: s, done: make(chan struct{})}
+	c := &Command{
+		exec:   e,
+		table:  t,
+		caller: s,
+		done:   make(chan struct{}),
+	}
 	c.changed.L = &c.mu
 	if err := t.add(c); err != nil {
 		return nil, err

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Code says what kind of failure an [Error] is, for those who have a choice. The set is closed: what is not in it
-// is read as CodeInternal.
+// Code says what kind of failure an [Error] is, for those who have a choice. The set is closed: what is not
+// in it is read as CodeInternal.
 type Code string
 
 // The codes.
@@ -24,12 +24,14 @@ const (
 )
 
 // guestCodes are what a guest may say of itself. The others are about a guest, and for its supervisor to say.
-var guestCodes = []Code{CodeInternal, CodeUnsupported, CodeInvalid, CodeNotFound, CodeState, CodeBadSeed, CodeNoSpace, CodeLimit}
+var guestCodes = []Code{CodeInternal, CodeUnsupported, CodeInvalid, CodeNotFound, CodeState, CodeBadSeed,
+	CodeNoSpace, CodeLimit}
 
 // supervisorCodes are what a supervisor says besides.
 var supervisorCodes = []Code{CodeGuestLost, CodeUnavailable}
 
-// Cause says what lies behind an Error's code, for the faces, which word the remedies. Only a supervisor names one.
+// Cause says what lies behind an Error's code, for the faces, which word the remedies. Only a supervisor
+// names one.
 type Cause string
 
 // The causes. An empty one is none that a remedy is known for.
@@ -49,14 +51,16 @@ const (
 	CauseNotStarted  Cause = "not_started"  // the VM is not started
 	CauseDeleted     Cause = "deleted"      // the VM is being deleted
 	CauseTimeout     Cause = "timeout"      // the command was ended at its limit
-	CauseKilled      Cause = "killed"       // the VMM was killed from outside, perhaps by the host for want of memory
-	CausePanic       Cause = "panic"        // the guest's kernel gave up
-	CauseStopped     Cause = "stopped"      // somebody stopped or deleted the VM
+	// The VMM was killed from outside, perhaps by the host for want of memory
+	CauseKilled  Cause = "killed"
+	CausePanic   Cause = "panic"   // the guest's kernel gave up
+	CauseStopped Cause = "stopped" // somebody stopped or deleted the VM
 )
 
 // causes lists each cause once.
 var causes = []Cause{
-	CauseCallerGone, CauseGuestEnded, CauseGuestStuck, CauseProtocol, CauseGuestMemory, CauseHostMemory, CauseGuestDisk,
+	CauseCallerGone, CauseGuestEnded, CauseGuestStuck, CauseProtocol, CauseGuestMemory, CauseHostMemory,
+	CauseGuestDisk,
 	CauseHostDisk, CauseNoAgent, CauseNoVMM, CausePort, CauseNotStarted, CauseDeleted, CauseTimeout,
 	CauseKilled, CausePanic, CauseStopped, CauseNoKVM,
 }
@@ -69,8 +73,9 @@ type Error struct {
 	Code    Code   `json:"code"`
 	Cause   Cause  `json:"cause,omitempty"`
 	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"` // a VMM's own: which of the host's packages it is in, say; never taken from a guest
-	Facts   Facts  `json:"facts,omitzero"` // a supervisor's
+	// AVMM's own: which of the host's packages it is in, say; never taken from a guest
+	Hint  string `json:"hint,omitempty"`
+	Facts Facts  `json:"facts,omitzero"` // a supervisor's
 }
 
 // Facts are the figures behind an [Error], for those who word it in their own way. Zero is none.
@@ -95,8 +100,8 @@ func (e *Error) fromSupervisor() {
 	}
 }
 
-// fromGuest makes what a guest said recognizable as its own words: it may say anything, and people and models act on
-// what pyro says.
+// fromGuest makes what a guest said recognizable as its own words: it may say anything, and people and models
+// act on what pyro says.
 func (e *Error) fromGuest() {
 	if !slices.Contains(guestCodes, e.Code) {
 		e.Code = CodeInternal

@@ -19,7 +19,8 @@ type Handler func(ctx context.Context, req Request, s *wire.Stream) (result any,
 
 // Unsupported is the answer to an operation that is not known.
 func Unsupported(op Op) error {
-	return &Error{Code: CodeUnsupported, Message: fmt.Sprintf("operation %q is not supported", printable(string(op)))}
+	return &Error{Code: CodeUnsupported,
+		Message: fmt.Sprintf("operation %q is not supported", printable(string(op)))}
 }
 
 // Decode reads a request's parameters.
@@ -29,13 +30,14 @@ func Decode[T any](req Request) (T, error) {
 		return params, nil
 	}
 	if err := json.Unmarshal(req.Params, &params); err != nil {
-		return params, &Error{Code: CodeInvalid, Message: fmt.Sprintf("cannot read the parameters of %q: %v", req.Op, err)}
+		return params, &Error{Code: CodeInvalid,
+			Message: fmt.Sprintf("cannot read the parameters of %q: %v", req.Op, err)}
 	}
 	return params, nil
 }
 
-// Serve answers requests until the connection ends, which is the caller's to close, and returns when all handlers
-// have. It returns nil where this side has closed the connection, or a new one has taken its place.
+// Serve answers requests until the connection ends, which is the caller's to close, and returns when all
+// handlers have. It returns nil where this side has closed the connection, or a new one has taken its place.
 func Serve(ctx context.Context, c *wire.Conn, h Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -115,11 +117,13 @@ func sendReply(s *wire.Stream, r Reply) error {
 	return s.Send(KindControl, b)
 }
 
-// Forward passes a request, and the messages that follow it on from, to the next hop, and what it answers back.
-// tap, if not nil, sees each message from the next hop before it is passed on. The final reply is returned, not passed
-// on; an error means that there is none: [ErrAskerGone] where from ended first, which may be known before ctx ends, else
-// what became of the next hop.
-func Forward(ctx context.Context, from *wire.Stream, req Request, to *Client, tap func(wire.Message)) (Reply, error) {
+// Forward passes a request, and the messages that follow it on from, to the next hop, and what it answers
+// back. tap, if not nil, sees each message from the next hop before it is passed on. The final reply is
+// returned, not passed on; an error means that there is none: [ErrAskerGone] where from ended first, which
+// may be known before ctx ends, else what became of the next hop.
+func Forward(
+	ctx context.Context, from *wire.Stream, req Request, to *Client, tap func(wire.Message),
+) (Reply, error) {
 	s, err := to.open(req.Op, req.Params)
 	if err != nil {
 		return Reply{}, err
@@ -160,8 +164,8 @@ func Forward(ctx context.Context, from *wire.Stream, req Request, to *Client, ta
 // ErrAskerGone says that whoever asked does not listen any more.
 var ErrAskerGone = errors.New("the caller went away")
 
-// passInput passes messages on. Where they stop without their end, so does the next hop's stream, and broken is set
-// before that.
+// passInput passes messages on. Where they stop without their end, so does the next hop's stream, and broken
+// is set before that.
 func passInput(from, to *wire.Stream, broken *atomic.Bool) {
 	for {
 		m, err := from.Recv()

@@ -9,28 +9,41 @@ import (
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
 
-// A spool is the end of a guest's disk, past its file system. The host writes there what is too much for the pipe, a
-// slot at a time, and only tells the guest where to read: a disk moves in large pieces what a pipe moves in pages.
+// A spool is the end of a guest's disk, past its file system. The host writes there what is too much for the
+// pipe, a slot at a time, and only tells the guest where to read: a disk moves in large pieces what a pipe
+// moves in pages.
 const (
 	SpoolSize = 2 * SpoolSlot
 	SpoolSlot = 512 << 10
 )
 
-// A place in the spool is its offset and length, 32 bits each, little-endian. The guest answers with one byte for each
-// that it has read, the number of the slot.
+// A place in the spool is its offset and length, 32 bits each, little-endian. The guest answers with one byte
+// for each that it has read, the number of the slot.
 const placeSize = 8
 
 // ImportSpooled is Import of what comes from a stream, through the spool that begins where disk does.
-func (c *Client) ImportSpooled(ctx context.Context, i Import, from *wire.Stream, disk io.WriterAt) (ImportResult, error) {
+func (c *Client) ImportSpooled(
+	ctx context.Context, i Import, from *wire.Stream, disk io.WriterAt,
+) (ImportResult, error) {
 	var result ImportResult
 	i.Spooled = true
-	s := &spooler{from: Reader(from, KindData), disk: disk, buf: make([]byte, 64<<10), free: make(chan byte, SpoolSize/SpoolSlot),
-		over: make(chan struct{})}
+	s := &spooler{
+		from: Reader(from, KindData),
+		disk: disk,
+		buf:  make([]byte, 64<<10),
+		free: make(chan byte, SpoolSize/SpoolSlot),
+		over: make(chan struct{}),
+	}
 	for slot := range cap(s.free) {
 		s.free <- byte(slot)
 	}
 	quit := func() { close(s.over); from.CloseRecv() }
-	in := source{kind: KindData, r: s, wait: true, quit: quit}
+	in := source{
+		kind: KindData,
+		r:    s,
+		wait: true,
+		quit: quit,
+	}
 	return result, c.converse(ctx, OpImport, i, &result, in, map[uint8]io.Writer{KindData: (*slots)(s)})
 }
 
@@ -65,7 +78,8 @@ func (s *spooler) Read(p []byte) (int, error) {
 
 // fill fills a slot; only the last may be less than full.
 func (s *spooler) fill(at int64) (int64, error) {
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.NewOffsetWriter(s.disk, at)}, io.LimitReader(s.from, SpoolSlot), s.buf)
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.NewOffsetWriter(s.disk, at)},
+		io.LimitReader(s.from, SpoolSlot), s.buf)
 	select {
 	case <-s.over:
 		return 0, io.EOF // what failed is that nobody wants it

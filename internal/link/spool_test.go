@@ -66,7 +66,8 @@ func TestImportSpooled(t *testing.T) {
 		}
 	}
 	bad := errors.New("file vanished")
-	if _, err := c.Import(t.Context(), Import{}, io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(bad))); err != bad {
+	if _, err := c.Import(t.Context(), Import{},
+		io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(bad))); err != bad {
 		t.Errorf("a broken source: %v", err)
 	}
 }
@@ -86,7 +87,8 @@ func TestImportSpooledRefused(t *testing.T) {
 		},
 	} {
 		var refused *Error
-		if _, err := spooled(t, guest, &s).Import(t.Context(), Import{}, endless{}); !errors.As(err, &refused) || refused.Code != CodeBadSeed {
+		if _, err := spooled(t, guest, &s).Import(t.Context(), Import{}, endless{}); !errors.As(err,
+			&refused) || refused.Code != CodeBadSeed {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -107,13 +109,15 @@ func TestSpoolLies(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, place := range [][2]uint32{{SpoolSize, 1}, {1, 1}, {SpoolSlot, SpoolSlot + 1}, {1 << 31, 1 << 31}} {
+	for _, place := range [][2]uint32{{SpoolSize, 1}, {1, 1}, {SpoolSlot, SpoolSlot + 1},
+		{1 << 31, 1 << 31}} {
 		c, _ := start(t, func(_ context.Context, _ Request, stream *wire.Stream) (any, error) {
 			_, err := SpoolReader(stream, (&spool{}).read).Read(make([]byte, 1))
 			return nil, err
 		})
 		b := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, place[0]), place[1])
-		if _, err := c.Import(t.Context(), Import{}, bytes.NewReader(b)); err == nil || !strings.Contains(err.Error(), "no place in the spool") {
+		if _, err := c.Import(t.Context(), Import{}, bytes.NewReader(b)); err == nil ||
+			!strings.Contains(err.Error(), "no place in the spool") {
 			t.Errorf("%v: %v", place, err)
 		}
 	}

@@ -1,7 +1,7 @@
 package link
 
-// How much of a command's output is kept in memory. A tape as large as a stream's window means that a caller who
-// comes back over a new connection has lost nothing of what was on its way.
+// How much of a command's output is kept in memory. A tape as large as a stream's window means that a caller
+// who comes back over a new connection has lost nothing of what was on its way.
 const (
 	tapeLimit = 256 << 10 // of one output stream
 	tapeLeast = 4 << 10   // that a tape may always have
@@ -14,8 +14,8 @@ type tape struct {
 	begin, end int64  // what is kept
 }
 
-// write appends, and drops the oldest bytes if there is no room for all. more asks for leave to take that many bytes
-// of memory.
+// write appends, and drops the oldest bytes if there is no room for all. more asks for leave to take that
+// many bytes of memory.
 func (t *tape) write(p []byte, more func(int) bool) {
 	t.grow(int(t.end-t.begin)+len(p), more)
 	if over := len(p) - len(t.buf); over > 0 {
@@ -56,8 +56,8 @@ func (t *tape) grow(need int, more func(int) bool) {
 	t.end = old.end
 }
 
-// read gives what is kept from an offset on, up to the ring's seam, valid until the next write. An offset that is not
-// kept gives nothing.
+// read gives what is kept from an offset on, up to the ring's seam, valid until the next write. An offset
+// that is not kept gives nothing.
 func (t *tape) read(at int64) []byte {
 	if at < t.begin || at >= t.end {
 		return nil

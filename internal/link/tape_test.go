@@ -26,14 +26,17 @@ func TestTape(t *testing.T) {
 				size = tapeLeast
 			}
 			want := all[max(0, len(all)-size):]
-			if tp.end != int64(len(all)) || len(kept) > len(want) || !bytes.HasSuffix(all, kept) || len(all) > size && len(kept) != size {
-				t.Fatalf("lend %v, write %d: %d bytes of %d are kept, end %d", lend, i, len(kept), len(all), tp.end)
+			if tp.end != int64(len(all)) || len(kept) > len(want) || !bytes.HasSuffix(all, kept) ||
+				len(all) > size && len(kept) != size {
+				t.Fatalf("lend %v, write %d: %d bytes of %d are kept, end %d", lend, i, len(kept), len(all),
+					tp.end)
 			}
 			if len(all) <= size && len(kept) != len(all) {
 				t.Fatalf("lend %v, write %d: %d bytes of %d are kept", lend, i, len(kept), len(all))
 			}
 		}
-		if tp.read(-1) != nil || tp.read(tp.end) != nil || tp.read(tp.begin-1) != nil || tp.from(tp.end+9) != tp.end {
+		if tp.read(-1) != nil || tp.read(tp.end) != nil || tp.read(tp.begin-1) != nil ||
+			tp.from(tp.end+9) != tp.end {
 			t.Error("what is not there can be read")
 		}
 	}
@@ -86,23 +89,37 @@ func TestTapesTogetherAreBounded(t *testing.T) {
 		t.Error("an ended command is kept for ever")
 	}
 	if len(all.ended) != 0 || all.tapes != last.taped {
-		t.Errorf("%d ended commands are left, %d bytes are lent, not %d", len(all.ended), all.tapes, last.taped)
+		t.Errorf("%d ended commands are left, %d bytes are lent, not %d", len(all.ended), all.tapes,
+			last.taped)
 	}
 }
 
 // A guest's words are known as its own, and it can neither advise nor say what only its supervisor can.
 func TestAGuestsWords(t *testing.T) {
-	lie := Error{Code: CodeUnavailable, Cause: CauseNoVMM, Message: "no \"KVM\"\x1b[2J", Hint: "use --allow-host-compat"}
+	lie := Error{
+		Code:    CodeUnavailable,
+		Cause:   CauseNoVMM,
+		Message: "no \"KVM\"\x1b[2J",
+		Hint:    "use --allow-host-compat",
+	}
 	for _, c := range []struct {
 		guest bool
 		said  Error
 		want  Error
 	}{
 		{true, lie, Error{Code: CodeInternal, Message: `the guest says "no 'KVM' [2J"`}},
-		{true, Error{Code: "grease"}, Error{Code: CodeInternal, Message: "the guest failed without a reason"}},
-		{true, Error{Code: CodeBadSeed, Message: "m"}, Error{Code: CodeBadSeed, Message: `the guest says "m"`}},
-		{false, lie, Error{Code: CodeUnavailable, Cause: CauseNoVMM, Message: "no \"KVM\" [2J", Hint: lie.Hint}},
-		{false, Error{Code: "grease", Cause: "grease"}, Error{Code: CodeInternal, Message: "the other side failed without a reason"}},
+		{true, Error{Code: "grease"}, Error{Code: CodeInternal,
+			Message: "the guest failed without a reason"}},
+		{true, Error{Code: CodeBadSeed, Message: "m"},
+			Error{Code: CodeBadSeed, Message: `the guest says "m"`}},
+		{false, lie, Error{
+			Code:    CodeUnavailable,
+			Cause:   CauseNoVMM,
+			Message: "no \"KVM\" [2J",
+			Hint:    lie.Hint,
+		}},
+		{false, Error{Code: "grease", Cause: "grease"},
+			Error{Code: CodeInternal, Message: "the other side failed without a reason"}},
 	} {
 		got := c.said
 		if c.guest {

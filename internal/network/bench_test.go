@@ -72,7 +72,9 @@ func BenchmarkRequests(b *testing.B) {
 	for _, way := range []string{"direct", "public", "by name"} {
 		for _, keep := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%s keep=%v", way, keep), func(b *testing.B) {
-				dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("tcp", w.ports[80].String()) }
+				dial := func(context.Context, string, string) (net.Conn, error) {
+					return net.Dial("tcp", w.ports[80].String())
+				}
 				if way != "direct" {
 					cfg := w.config()
 					if way == "by name" {
@@ -80,9 +82,12 @@ func BenchmarkRequests(b *testing.B) {
 					}
 					g := newGuest(b, cfg)
 					g.lookup("www.example.org")
-					dial = func(context.Context, string, string) (net.Conn, error) { return g.dial(listed + ":80") }
+					dial = func(context.Context, string, string) (net.Conn, error) {
+						return g.dial(listed + ":80")
+					}
 				}
-				client := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: !keep}}
+				client := &http.Client{Transport: &http.Transport{DialContext: dial,
+					DisableKeepAlives: !keep}}
 				defer client.CloseIdleConnections()
 				for b.Loop() {
 					r, err := client.Get("http://www.example.org/")

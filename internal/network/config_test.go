@@ -67,7 +67,8 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: %v, want %q", word, err, want)
 		}
 	}
-	if r, err := parseRule("*.BÜCHER.example.:443"); err != nil || r.name != "xn--bcher-kva.example" || !r.below || r.port != 443 {
+	if r, err := parseRule("*.BÜCHER.example.:443"); err != nil || r.name != "xn--bcher-kva.example" ||
+		!r.below || r.port != 443 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if _, err := Parse(Config{Allow: make([]string, maxRules+1)}); err == nil {
@@ -140,7 +141,8 @@ func TestInfo(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}
 	lines := w.decisions()
-	if len(lines) != 3 || lines[0].Protocol != "dns" || !lines[1].Allowed || lines[1].Name != "www.example.org" || lines[2].Allowed || lines[2].Destination != unlisted+":7" {
+	if len(lines) != 3 || lines[0].Protocol != "dns" || !lines[1].Allowed ||
+		lines[1].Name != "www.example.org" || lines[2].Allowed || lines[2].Destination != unlisted+":7" {
 		t.Errorf("decisions %+v", lines)
 	}
 }
@@ -149,7 +151,8 @@ func TestInfo(t *testing.T) {
 func TestJournalIsBounded(t *testing.T) {
 	now := time.Now()
 	var lines []Decision
-	j := journal{log: func(d Decision) { lines = append(lines, d) }, now: func() time.Time { return now }, tokens: journalBurst}
+	j := journal{log: func(d Decision) { lines = append(lines, d) }, now: func() time.Time { return now },
+		tokens: journalBurst}
 	for range 10 * journalBurst {
 		j.write(Decision{})
 	}

@@ -88,7 +88,9 @@ func (f *flows) closeIdle(now time.Time) {
 }
 
 // handleDatagram sees every UDP datagram. False leaves a malformed one to the stack.
-func (n *Network) handleDatagram(life context.Context, id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
+func (n *Network) handleDatagram(
+	life context.Context, id stack.TransportEndpointID, pkt *stack.PacketBuffer,
+) bool {
 	udp, ip := header.UDP(pkt.TransportHeader().Slice()), pkt.Network()
 	sizeOK, sumOK := header.UDPValid(udp, pkt.Data().Checksum, uint16(pkt.Data().Size()),
 		header.IPv4ProtocolNumber, ip.SourceAddress(), ip.DestinationAddress(), false)
@@ -136,7 +138,8 @@ func (n *Network) receive(key flowKey, f *flow, id stack.TransportEndpointID) {
 	for {
 		var got []byte
 		var rerr error
-		// The buffer is taken only when something has come, and holds the largest datagram the link can carry.
+		// The buffer is taken only when something has come, and holds the largest datagram the link can
+		// carry.
 		err := raw.Read(func(fd uintptr) bool {
 			buf := datagramBuffers.Get().(*[MTU]byte)
 			defer datagramBuffers.Put(buf)

@@ -27,7 +27,13 @@ type rawGuest struct {
 
 func newRawGuest(t *testing.T, n *Network) *rawGuest {
 	ours, theirs := socketPair(t)
-	r := &rawGuest{t: t, net: n, conn: ours, got: make(chan []byte, 100), err: make(chan error, 1)}
+	r := &rawGuest{
+		t:    t,
+		net:  n,
+		conn: ours,
+		got:  make(chan []byte, 100),
+		err:  make(chan error, 1),
+	}
 	go func() { r.err <- n.Serve(theirs) }()
 	go func() {
 		defer close(r.got)
@@ -44,7 +50,8 @@ func newRawGuest(t *testing.T, n *Network) *rawGuest {
 
 func (r *rawGuest) send(frame []byte) {
 	r.t.Helper()
-	if _, err := r.conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...)); err != nil {
+	if _, err := r.conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))),
+		frame...)); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -79,8 +86,11 @@ func packetV4(from, to string, protocol uint8, payload []byte) []byte {
 	packet := make([]byte, header.IPv4MinimumSize, header.IPv4MinimumSize+len(payload))
 	ip := header.IPv4(packet)
 	ip.Encode(&header.IPv4Fields{
-		TotalLength: uint16(len(packet) + len(payload)), TTL: 64, Protocol: protocol,
-		SrcAddr: stackAddr(netip.MustParseAddr(from)), DstAddr: stackAddr(netip.MustParseAddr(to)),
+		TotalLength: uint16(len(packet) + len(payload)),
+		TTL:         64,
+		Protocol:    protocol,
+		SrcAddr:     stackAddr(netip.MustParseAddr(from)),
+		DstAddr:     stackAddr(netip.MustParseAddr(to)),
 	})
 	ip.SetChecksum(^ip.CalculateChecksum())
 	return append(packet, payload...)
@@ -97,7 +107,8 @@ func ping(id uint16, payload string) []byte {
 func datagram(from, to string, port uint16, payload string) []byte {
 	udp := header.UDP(append(make([]byte, header.UDPMinimumSize), payload...))
 	udp.Encode(&header.UDPFields{SrcPort: 1000, DstPort: port, Length: uint16(len(udp))})
-	sum := header.PseudoHeaderChecksum(header.UDPProtocolNumber, stackAddr(netip.MustParseAddr(from)), stackAddr(netip.MustParseAddr(to)), uint16(len(udp)))
+	sum := header.PseudoHeaderChecksum(header.UDPProtocolNumber, stackAddr(netip.MustParseAddr(from)),
+		stackAddr(netip.MustParseAddr(to)), uint16(len(udp)))
 	udp.SetChecksum(^udp.CalculateChecksum(checksum.Checksum(udp.Payload(), sum)))
 	return packetV4(from, to, uint8(header.UDPProtocolNumber), udp)
 }
@@ -127,7 +138,8 @@ func TestFrames(t *testing.T) {
 	}
 	good := ethernet(n, header.IPv4ProtocolNumber, datagram(guestAddress, listed, 7, "ping"))
 	const ip = header.EthernetMinimumSize
-	options := ethernet(n, header.IPv4ProtocolNumber, append(packetV4(guestAddress, listed, 17, nil)[:20], make([]byte, 40)...))
+	options := ethernet(n, header.IPv4ProtocolNumber,
+		append(packetV4(guestAddress, listed, 17, nil)[:20], make([]byte, 40)...))
 	r.send(good)
 	if answer := <-r.got; !bytes.HasSuffix(answer, []byte("ping")) {
 		t.Errorf("the good frame is answered with %x", answer)
@@ -136,25 +148,28 @@ func TestFrames(t *testing.T) {
 		frame  []byte
 		answer string
 	}{
-		"ARP for the gateway":       {arpFor(n, mac, guestAddress, gatewayAddress), string(n.link.gateway)},
-		"ARP probe":                 {arpFor(n, mac, "0.0.0.0", gatewayAddress), string(n.link.gateway)},
-		"ARP for another":           {arpFor(n, mac, guestAddress, "192.0.0.3"), ""},
-		"ARP for itself":            {arpFor(n, mac, guestAddress, guestAddress), ""},
-		"ARP as another":            {arpFor(n, mac, "192.0.0.3", gatewayAddress), ""},
-		"ARP with two addresses":    {arpFor(n, stranger, guestAddress, gatewayAddress), ""},
-		"ARP as the gateway":        {arpFor(n, mac, gatewayAddress, gatewayAddress), ""},
-		"an ARP reply":              {change(arpFor(n, mac, guestAddress, gatewayAddress), ip+7, 2), ""},
-		"half an ARP":               {arpFor(n, mac, guestAddress, gatewayAddress)[:30], ""},
-		"a false Ethernet source":   {change(good, 6, stranger...), ""},
-		"another Ethernet target":   {change(good, 0, stranger...), ""},
-		"Ethernet broadcast":        {change(good, 0, 255, 255, 255, 255, 255, 255), ""},
-		"a false source":            {ethernet(n, 0x800, datagram("192.0.0.3", listed, 7, "ping")), ""},
-		"the gateway as source":     {ethernet(n, 0x800, datagram(gatewayAddress, listed, 7, "ping")), ""},
-		"loopback as source":        {ethernet(n, 0x800, datagram("127.0.0.1", listed, 7, "ping")), ""},
-		"DHCP":                      {ethernet(n, 0x800, datagram("0.0.0.0", "255.255.255.255", 67, "discover")), ""},
-		"broadcast":                 {ethernet(n, 0x800, datagram(guestAddress, "255.255.255.255", 7, "ping")), ""},
-		"loopback as target":        {ethernet(n, 0x800, datagram(guestAddress, "127.0.0.1", 7, "ping")), ""},
-		"the guest as target":       {ethernet(n, 0x800, datagram(guestAddress, guestAddress, 7, "ping")), ""},
+		"ARP for the gateway":     {arpFor(n, mac, guestAddress, gatewayAddress), string(n.link.gateway)},
+		"ARP probe":               {arpFor(n, mac, "0.0.0.0", gatewayAddress), string(n.link.gateway)},
+		"ARP for another":         {arpFor(n, mac, guestAddress, "192.0.0.3"), ""},
+		"ARP for itself":          {arpFor(n, mac, guestAddress, guestAddress), ""},
+		"ARP as another":          {arpFor(n, mac, "192.0.0.3", gatewayAddress), ""},
+		"ARP with two addresses":  {arpFor(n, stranger, guestAddress, gatewayAddress), ""},
+		"ARP as the gateway":      {arpFor(n, mac, gatewayAddress, gatewayAddress), ""},
+		"an ARP reply":            {change(arpFor(n, mac, guestAddress, gatewayAddress), ip+7, 2), ""},
+		"half an ARP":             {arpFor(n, mac, guestAddress, gatewayAddress)[:30], ""},
+		"a false Ethernet source": {change(good, 6, stranger...), ""},
+		"another Ethernet target": {change(good, 0, stranger...), ""},
+		"Ethernet broadcast":      {change(good, 0, 255, 255, 255, 255, 255, 255), ""},
+		"a false source":          {ethernet(n, 0x800, datagram("192.0.0.3", listed, 7, "ping")), ""},
+		"the gateway as source":   {ethernet(n, 0x800, datagram(gatewayAddress, listed, 7, "ping")), ""},
+		"loopback as source":      {ethernet(n, 0x800, datagram("127.0.0.1", listed, 7, "ping")), ""},
+		"DHCP": {ethernet(n, 0x800,
+			datagram("0.0.0.0", "255.255.255.255", 67, "discover")), ""},
+		"broadcast": {ethernet(n, 0x800,
+			datagram(guestAddress, "255.255.255.255", 7, "ping")), ""},
+		"loopback as target": {ethernet(n, 0x800, datagram(guestAddress, "127.0.0.1", 7, "ping")), ""},
+		"the guest as target": {ethernet(n, 0x800, datagram(guestAddress, guestAddress, 7, "ping")),
+			""},
 		"a wrong header sum":        {change(good, ip+10, 1, 2), ""},
 		"a wrong datagram sum":      {change(good, ip+26, 1, 2), ""},
 		"a length beyond the frame": {change(good, ip+2, 0xff, 0xff), ""},
@@ -164,13 +179,14 @@ func TestFrames(t *testing.T) {
 		"IPv6 as IPv4":              {change(good, ip, 0x65), ""},
 		"IPv6":                      {change(good, 12, 0x86, 0xdd), ""},
 		"a VLAN":                    {change(good, 12, 0x81, 0), ""},
-		"GRE":                       {ethernet(n, 0x800, packetV4(guestAddress, listed, 47, make([]byte, 40))), ""},
-		"IGMP":                      {ethernet(n, 0x800, packetV4(guestAddress, listed, 2, make([]byte, 8))), ""},
-		"an echo reply":             {r.frame(listed, change(ping(1, "x"), 0, 0)), ""},
-		"a short echo":              {r.frame(gatewayAddress, []byte{8, 0, 0}), ""},
-		"no payload":                {ethernet(n, 0x800, nil), ""},
-		"nothing":                   {nil, ""},
-		"a frame too long":          {append(bytes.Clone(good), make([]byte, maxFrame)...), ""},
+		"GRE": {ethernet(n, 0x800,
+			packetV4(guestAddress, listed, 47, make([]byte, 40))), ""},
+		"IGMP":             {ethernet(n, 0x800, packetV4(guestAddress, listed, 2, make([]byte, 8))), ""},
+		"an echo reply":    {r.frame(listed, change(ping(1, "x"), 0, 0)), ""},
+		"a short echo":     {r.frame(gatewayAddress, []byte{8, 0, 0}), ""},
+		"no payload":       {ethernet(n, 0x800, nil), ""},
+		"nothing":          {nil, ""},
+		"a frame too long": {append(bytes.Clone(good), make([]byte, maxFrame)...), ""},
 	} {
 		dropped := n.Info().Counters.FramesDropped
 		answer := r.answer(row.frame)
@@ -198,7 +214,8 @@ func TestEcho(t *testing.T) {
 	w := newWorld(t)
 	w.ports[0] = netip.MustParseAddrPort("127.0.0.1:0")
 	r := newRawGuest(t, newNetwork(t, w.config()))
-	if answer := r.answer(r.frame(gatewayAddress, ping(3, "hello"))); !bytes.HasSuffix(answer, []byte("hello")) {
+	if answer := r.answer(r.frame(gatewayAddress, ping(3, "hello"))); !bytes.HasSuffix(answer,
+		[]byte("hello")) {
 		t.Errorf("the gateway answers %x", answer)
 	}
 	if answer := r.answer(r.frame("10.0.0.1", ping(3, "hello"))); answer != nil {
@@ -208,12 +225,15 @@ func TestEcho(t *testing.T) {
 	if fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP); err == nil {
 		os.NewFile(uintptr(fd), "").Close()
 		answer := header.ICMPv4((<-r.got)[header.EthernetMinimumSize+header.IPv4MinimumSize:])
-		if answer.Type() != header.ICMPv4EchoReply || answer.Ident() != 3 || string(answer.Payload()) != "hello" ||
+		if answer.Type() != header.ICMPv4EchoReply || answer.Ident() != 3 ||
+			string(answer.Payload()) != "hello" ||
 			header.ICMPv4Checksum(answer, 0) != answer.Checksum() {
 			t.Errorf("answer %x", answer)
 		}
 	} else {
-		eventually(t, "the attempt is counted", func() bool { return r.net.Info().Counters.ConnectionsFailed == 1 })
+		eventually(t, "the attempt is counted", func() bool {
+			return r.net.Info().Counters.ConnectionsFailed == 1
+		})
 	}
 }
 
@@ -226,7 +246,8 @@ func FuzzFrames(f *testing.F) {
 	cfg.hooks.redirect = func(netip.AddrPort) netip.AddrPort { return netip.MustParseAddrPort("127.0.0.1:1") }
 	n := newNetwork(f, cfg)
 	f.Add(ethernet(n, 0x800, datagram(guestAddress, listed, 7, "ping")))
-	f.Add(ethernet(n, 0x800, datagram(guestAddress, gatewayAddress, 53, string(packQuestion(f, "www.example.org.", 1)))))
+	f.Add(ethernet(n, 0x800, datagram(guestAddress, gatewayAddress, 53,
+		string(packQuestion(f, "www.example.org.", 1)))))
 	f.Add(arpFor(n, n.mac, guestAddress, gatewayAddress))
 	f.Add(ethernet(n, 0x800, packetV4(guestAddress, gatewayAddress, 1, ping(1, "x"))))
 	f.Add(ethernet(n, 0x800, packetV4(guestAddress, listed, 1, ping(1, "x"))))
@@ -240,7 +261,8 @@ func FuzzFrames(f *testing.F) {
 			return
 		}
 		// The sums would keep most of what is tried from going deep.
-		if body := frame[header.EthernetMinimumSize:]; len(body) >= header.IPv4MinimumSize && body[0] == 0x45 {
+		if body := frame[header.EthernetMinimumSize:]; len(body) >= header.IPv4MinimumSize &&
+			body[0] == 0x45 {
 			ip := header.IPv4(bytes.Clone(body))
 			ip.SetChecksum(0)
 			ip.SetChecksum(^ip.CalculateChecksum())

@@ -52,7 +52,9 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, names: map[string][]netip.Addr{}, ports: map[uint16]netip.AddrPort{}}
-	hello := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, "hello ", r.Host) })
+	hello := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(rw, "hello ", r.Host)
+	})
 	plain, secure := httptest.NewServer(hello), httptest.NewUnstartedServer(hello)
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
@@ -196,16 +198,18 @@ func newMachine(cfg GuestConfig, conn net.Conn) *machine {
 	m.link.gateway = tcpip.LinkAddress(mac)
 	m.link.attach()
 	m.stack = stack.New(stack.Options{
-		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
-		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
+		NetworkProtocols: []stack.NetworkProtocolFactory{ipv4.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol,
+			icmp.NewProtocol4},
 	})
 	sack := tcpip.TCPSACKEnabled(true)
 	m.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &sack)
 	m.stack.CreateNIC(nicID, m.link)
 	prefix := netip.MustParsePrefix(cfg.Address)
-	m.stack.AddProtocolAddress(nicID, tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: tcpip.AddressWithPrefix{
-		Address: stackAddr(prefix.Addr()), PrefixLen: prefix.Bits(),
-	}}, stack.AddressProperties{})
+	m.stack.AddProtocolAddress(nicID, tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber,
+		AddressWithPrefix: tcpip.AddressWithPrefix{
+			Address: stackAddr(prefix.Addr()), PrefixLen: prefix.Bits(),
+		}}, stack.AddressProperties{})
 	m.stack.SetRouteTable([]tcpip.Route{{
 		Destination: header.IPv4EmptySubnet, Gateway: stackAddr(netip.MustParseAddr(cfg.Gateway)), NIC: nicID,
 	}})
@@ -285,7 +289,12 @@ func newGuest(t testing.TB, cfg Config) *guest {
 
 func joinGuest(t testing.TB, n *Network) *guest {
 	ours, theirs := socketPair(t)
-	g := &guest{t: t, net: n, patience: 10 * time.Second, machine: newMachine(n.Guest(), ours)}
+	g := &guest{
+		t:        t,
+		net:      n,
+		patience: 10 * time.Second,
+		machine:  newMachine(n.Guest(), ours),
+	}
 	g.done.Go(func() { n.Serve(theirs) })
 	t.Cleanup(g.leave)
 	return g
@@ -300,7 +309,8 @@ func (m *machine) dial(address string, patience time.Duration) (*gonet.TCPConn, 
 	to := netip.MustParseAddrPort(address)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return gonet.DialContextTCP(ctx, m.stack, tcpip.FullAddress{Addr: stackAddr(to.Addr()), Port: to.Port()}, ipv4.ProtocolNumber)
+	return gonet.DialContextTCP(ctx, m.stack, tcpip.FullAddress{Addr: stackAddr(to.Addr()), Port: to.Port()},
+		ipv4.ProtocolNumber)
 }
 
 func (g *guest) mustDial(address string) *gonet.TCPConn {
@@ -315,7 +325,8 @@ func (g *guest) mustDial(address string) *gonet.TCPConn {
 func (g *guest) dialUDP(address string) *gonet.UDPConn {
 	g.t.Helper()
 	to := netip.MustParseAddrPort(address)
-	conn, err := gonet.DialUDP(g.stack, nil, &tcpip.FullAddress{Addr: stackAddr(to.Addr()), Port: to.Port()}, ipv4.ProtocolNumber)
+	conn, err := gonet.DialUDP(g.stack, nil, &tcpip.FullAddress{Addr: stackAddr(to.Addr()), Port: to.Port()},
+		ipv4.ProtocolNumber)
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -27,10 +27,10 @@ var (
 	errAgain   = errors.New("a second TLS handshake could be for another name")
 )
 
-// handshake follows what a TLS client sends, from the first byte to the last, so that no hello passes without being
-// judged: not the first, not the second one that a server asks for with HelloRetryRequest, wherever it comes, not
-// one of a renegotiation. The last is encrypted, so it is refused whatever it says. What the server answers is not
-// looked at: the client's half alone must leave no doubt.
+// handshake follows what a TLS client sends, from the first byte to the last, so that no hello passes without
+// being judged: not the first, not the second one that a server asks for with HelloRetryRequest, wherever it
+// comes, not one of a renegotiation. The last is encrypted, so it is refused whatever it says. What the
+// server answers is not looked at: the client's half alone must leave no doubt.
 type handshake struct {
 	judge   func(name string) error
 	message []byte // a hello that has not come whole, or the head of any message
@@ -106,14 +106,14 @@ func messageLength(message []byte) int {
 	return int(message[1])<<16 | int(binary.BigEndian.Uint16(message[2:]))
 }
 
-// mayBeHello tells whether a record could begin a hello in the clear. An encrypted message looks like one once in
-// 200,000 times; its connection is then refused.
+// mayBeHello tells whether a record could begin a hello in the clear. An encrypted message looks like one
+// once in 200,000 times; its connection is then refused.
 func mayBeHello(body []byte) bool {
 	return body[0] == messageClientHello && (len(body) < 4 || messageLength(body) <= maxHello)
 }
 
-// checkTLS passes on a client's records until the guest has sent all. Those with a hello are kept back until it is
-// judged.
+// checkTLS passes on a client's records until the guest has sent all. Those with a hello are kept back until
+// it is judged.
 func (c *checker) checkTLS(r *bufio.Reader) error {
 	h := handshake{judge: c.judge}
 	var held []byte

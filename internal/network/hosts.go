@@ -12,8 +12,8 @@ import (
 // maxHostsFile bounds how much of a hosts file is read.
 const maxHostsFile = 8 << 20
 
-// hostsFile knows the names in a table of this host's own, which resolvers answer from, too. It is read anew when it has
-// changed.
+// hostsFile knows the names in a table of this host's own, which resolvers answer from, too. It is read anew
+// when it has changed.
 type hostsFile struct {
 	path string
 

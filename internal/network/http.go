@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// checkHTTP passes on HTTP requests one by one, each only if its host is listed, since a connection can be used
-// for many. It is strict: a request that two servers could read in two ways is refused, for it could carry
-// another one within. So are CONNECT, changes of protocol, and HTTP/2 without TLS.
+// checkHTTP passes on HTTP requests one by one, each only if its host is listed, since a connection can be
+// used for many. It is strict: a request that two servers could read in two ways is refused, for it could
+// carry another one within. So are CONNECT, changes of protocol, and HTTP/2 without TLS.
 //
 // It returns io.EOF when the guest has sent its last request.
 func (c *checker) checkHTTP(r *bufio.Reader) error {
@@ -70,7 +70,8 @@ type request struct {
 	chunked bool
 }
 
-// readRequest reads the head of a request. What does not begin like one is refused before more of it has come.
+// readRequest reads the head of a request. What does not begin like one is refused before more of it has
+// come.
 func readRequest(r *bufio.Reader) ([]byte, error) {
 	if err := checkMethod(r); err != nil {
 		return nil, err
@@ -92,7 +93,8 @@ func readRequest(r *bufio.Reader) ([]byte, error) {
 // maxMethod is more than any registered method has.
 const maxMethod = 32
 
-// checkMethod looks at a method, a word in capitals before a space, and at no more bytes than it takes to tell.
+// checkMethod looks at a method, a word in capitals before a space, and at no more bytes than it takes to
+// tell.
 func checkMethod(r *bufio.Reader) error {
 	for i := 1; i <= maxMethod; i++ {
 		got, err := r.Peek(i)

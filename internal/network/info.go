@@ -12,11 +12,13 @@ import (
 type Decision struct {
 	Time        time.Time `json:"time"`
 	Allowed     bool      `json:"allowed"`
-	Protocol    string    `json:"protocol"`       // tcp, udp, icmp or dns
-	Destination string    `json:"destination"`    // address and port; the type of record for dns
-	Name        string    `json:"name,omitempty"` // the name that was asked for, or that the address was given for
-	Reason      string    `json:"reason"`
-	Skipped     int       `json:"skipped,omitempty"` // decisions before this one that were not logged, since there were too many
+	Protocol    string    `json:"protocol"`    // tcp, udp, icmp or dns
+	Destination string    `json:"destination"` // address and port; the type of record for dns
+	// The name that was asked for, or that the address was given for
+	Name   string `json:"name,omitempty"`
+	Reason string `json:"reason"`
+	// Decisions before this one that were not logged, since there were too many
+	Skipped int `json:"skipped,omitempty"`
 }
 
 // Info is the state of a network.
@@ -48,7 +50,8 @@ type Counters struct {
 	ConnectionsFailed  int64 `json:"connections_failed"` // allowed, but the other side could not be reached
 	DNSAnswered        int64 `json:"dns_answered"`
 	DNSRefused         int64 `json:"dns_refused"`
-	FramesDropped      int64 `json:"frames_dropped"` // malformed, with a false source, or of a protocol that is not offered
+	// Malformed, with a false source, or of a protocol that is not offered
+	FramesDropped int64 `json:"frames_dropped"`
 }
 
 // counters is Counters as it is written to.
@@ -124,7 +127,13 @@ func (n *Network) decided(protocol string, dst netip.AddrPort, v verdict) {
 	if protocol == "icmp" {
 		where = dst.Addr().String()
 	}
-	n.journal.write(Decision{Allowed: v.allowed, Protocol: protocol, Destination: where, Name: v.name, Reason: v.reason})
+	n.journal.write(Decision{
+		Allowed:     v.allowed,
+		Protocol:    protocol,
+		Destination: where,
+		Name:        v.name,
+		Reason:      v.reason,
+	})
 }
 
 // answered counts and logs the verdict on a name question.
@@ -134,5 +143,11 @@ func (n *Network) answered(kind, name string, allowed bool, reason string, args 
 	} else {
 		n.counters.dnsRefused.Add(1)
 	}
-	n.journal.write(Decision{Allowed: allowed, Protocol: "dns", Destination: kind, Name: name, Reason: fmt.Sprintf(reason, args...)})
+	n.journal.write(Decision{
+		Allowed:     allowed,
+		Protocol:    "dns",
+		Destination: kind,
+		Name:        name,
+		Reason:      fmt.Sprintf(reason, args...),
+	})
 }

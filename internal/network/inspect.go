@@ -12,10 +12,10 @@ import (
 const firstBytes = 32 << 10
 
 // checker looks at what a guest sends on a connection that a name rule opened. The address was given for a
-// listed name, but others may share it, so the connection has to say which name it is for. One rule holds on every
-// port: it is TLS, and the server name of each hello is listed; or HTTP/1, and the host of each request is; or SSH,
-// which has no names. All else is refused, unless the rule itself says that the port is for any protocol
-// (NAME:PORT/tcp), which does not come here. The bytes go to the host once they are found right.
+// listed name, but others may share it, so the connection has to say which name it is for. One rule holds on
+// every port: it is TLS, and the server name of each hello is listed; or HTTP/1, and the host of each request
+// is; or SSH, which has no names. All else is refused, unless the rule itself says that the port is for any
+// protocol (NAME:PORT/tcp), which does not come here. The bytes go to the host once they are found right.
 type checker struct {
 	host    io.Writer
 	policy  *Policy
@@ -72,8 +72,8 @@ func startsWith(r *bufio.Reader, prefix string) (bool, error) {
 // maxSSHLine is the longest first line of SSH (RFC 4253).
 const maxSSHLine = 255
 
-// checkSSH passes on the line that an SSH client begins with, if no HTTP server could find a request in it: that
-// would need a target or a version.
+// checkSSH passes on the line that an SSH client begins with, if no HTTP server could find a request in it:
+// that would need a target or a version.
 func (c *checker) checkSSH(r *bufio.Reader) error {
 	var line []byte
 	for len(line) == 0 || line[len(line)-1] != '\n' {

@@ -22,7 +22,12 @@ func checkStream(t testing.TB, port uint16, stream io.Reader) (passed []byte, re
 		t.Fatal(err)
 	}
 	var host bytes.Buffer
-	c := checker{host: &host, policy: p, port: port, refused: func(_, reason string) { refused = reason }}
+	c := checker{
+		host:    &host,
+		policy:  p,
+		port:    port,
+		refused: func(_, reason string) { refused = reason },
+	}
 	err = c.check(stream)
 	return host.Bytes(), refused, err
 }
@@ -51,7 +56,8 @@ func splitRecords(record []byte, size int) (out []byte) {
 	for body := record[5:]; len(body) > 0; {
 		part := body[:min(size, len(body))]
 		body = body[len(part):]
-		out = append(append(out, record[0], record[1], record[2], byte(len(part)>>8), byte(len(part))), part...)
+		out = append(append(out, record[0], record[1], record[2], byte(len(part)>>8), byte(len(part))),
+			part...)
 	}
 	return out
 }
@@ -75,9 +81,12 @@ func TestHello(t *testing.T) {
 		"another message":      {[]byte{22, 3, 1, 0, 4, 2, 0, 0, 0}, "not the start"},
 		"a long message":       {[]byte{22, 3, 1, 0, 4, 1, 1, 0, 0}, "too long"},
 		"cut off":              {good[:len(good)-1], "ended before"},
-		"two messages":         {append([]byte{22, 3, 1, 0, byte(len(good) - 5 + 4)}, append(bytes.Clone(good[5:]), 1, 0, 0, 0)...), ""},
-		"a zero in the name":   {bytes.Replace(good, []byte("good"), []byte("go\x00d"), 1), "no name of a host"},
-		"an encrypted hello":   {bytes.Replace(good, []byte{0, 23, 0, 0}, []byte{0xfe, 0x0d, 0, 0}, 1), "hide its name"},
+		"two messages": {append([]byte{22, 3, 1, 0, byte(len(good) - 5 + 4)},
+			append(bytes.Clone(good[5:]), 1, 0, 0, 0)...), ""},
+		"a zero in the name": {bytes.Replace(good, []byte("good"), []byte("go\x00d"), 1),
+			"no name of a host"},
+		"an encrypted hello": {bytes.Replace(good, []byte{0, 23, 0, 0}, []byte{0xfe, 0x0d, 0, 0}, 1),
+			"hide its name"},
 	} {
 		if what == "two messages" {
 			row.want = "malformed"
@@ -88,7 +97,8 @@ func TestHello(t *testing.T) {
 			switch {
 			case row.want == "" && (err != io.EOF || !bytes.Equal(row.stream, passed)):
 				t.Errorf("%s: %v %q, %d of %d bytes passed", what, err, refused, len(passed), len(row.stream))
-			case row.want != "" && (!errors.Is(err, errRefused) || !strings.Contains(refused, row.want) || !bytes.HasPrefix(good, passed)):
+			case row.want != "" && (!errors.Is(err, errRefused) || !strings.Contains(refused, row.want) ||
+				!bytes.HasPrefix(good, passed)):
 				t.Errorf("%s: %v %q, want %q; passed %d bytes", what, err, refused, row.want, len(passed))
 			}
 		}
@@ -100,37 +110,42 @@ func TestSecondHello(t *testing.T) {
 	good := helloFor(t, &tls.Config{ServerName: "good.example.org"})
 	evil := helloFor(t, &tls.Config{ServerName: "evil.example.org"})
 	change, alert := []byte{recordChangeCipher, 3, 3, 0, 1, 1}, []byte{recordAlert, 3, 3, 0, 2, 1, 0}
-	data, sealed := []byte{recordData, 3, 3, 0, 2, 7, 7}, append([]byte{recordHandshake, 3, 3, 0, 40}, make([]byte, 40)...)
+	data, sealed := []byte{recordData, 3, 3, 0, 2, 7, 7},
+		append([]byte{recordHandshake, 3, 3, 0, 40}, make([]byte, 40)...)
 	keys := []byte{recordHandshake, 3, 3, 0, 7, 16, 0, 0, 3, 1, 2, 3}
 	end := []byte{recordHandshake, 3, 3, 0, 4, 20, 0, 0, 0}
-	inOneRecord := slices.Concat([]byte{recordHandshake, 3, 3, byte((7 + len(evil) - 5) >> 8), byte(7 + len(evil) - 5)}, keys[5:], evil[5:])
+	inOneRecord := slices.Concat([]byte{recordHandshake, 3, 3, byte((7 + len(evil) - 5) >> 8),
+		byte(7 + len(evil) - 5)}, keys[5:], evil[5:])
 	other := bytes.Clone(evil)
 	other[9], other[10] = 5, 5 // a version that some take for TLS 1.2
 	for what, row := range map[string]struct {
 		records [][]byte
 		want    string
 	}{
-		"TLS 1.3":                      {[][]byte{good, change, data, data}, ""},
-		"TLS 1.3 after a retry":        {[][]byte{good, change, good, data, data}, ""},
-		"early data and a retry":       {[][]byte{good, change, data, good, data}, ""},
-		"a retry in pieces":            {[][]byte{good, change, splitRecords(good, 9), data}, ""},
-		"TLS 1.2":                      {[][]byte{good, keys, change, sealed, data, alert}, ""},
-		"TLS 1.2 with a certificate":   {[][]byte{good, slices.Concat([]byte{recordHandshake, 3, 3, 0, 11}, []byte{11, 0, 0, 0}, keys[5:]), change, sealed, data}, ""},
-		"another name at once":         {[][]byte{good, evil}, "not listed"},
-		"after the change":             {[][]byte{good, change, evil}, "not listed"},
-		"after two changes":            {[][]byte{good, change, change, evil}, "not listed"},
-		"without a change":             {[][]byte{good, alert, evil}, "not listed"},
-		"after early data":             {[][]byte{good, data, evil}, "not listed"},
-		"after the keys":               {[][]byte{good, keys, evil}, "not listed"},
-		"after the keys, in one":       {[][]byte{good, inOneRecord}, "not listed"},
-		"in pieces":                    {[][]byte{good, change, splitRecords(evil, 1)}, "not listed"},
-		"in long pieces":               {[][]byte{good, change, splitRecords(evil, 100)}, "not listed"},
-		"of another version":           {[][]byte{good, change, other}, "not listed"},
-		"a third one":                  {[][]byte{good, change, good, evil}, "not listed"},
-		"hidden in a renegotiation":    {[][]byte{good, keys, change, sealed, data, sealed}, "second TLS handshake"},
-		"at once in a renegotiation":   {[][]byte{good, keys, change, sealed, evil}, "second TLS handshake"},
-		"after the handshake":          {[][]byte{good, change, data, sealed}, "second TLS handshake"},
-		"data within a hello":          {[][]byte{good, change, splitRecords(evil, 100)[:105], data}, "malformed"},
+		"TLS 1.3":                {[][]byte{good, change, data, data}, ""},
+		"TLS 1.3 after a retry":  {[][]byte{good, change, good, data, data}, ""},
+		"early data and a retry": {[][]byte{good, change, data, good, data}, ""},
+		"a retry in pieces":      {[][]byte{good, change, splitRecords(good, 9), data}, ""},
+		"TLS 1.2":                {[][]byte{good, keys, change, sealed, data, alert}, ""},
+		"TLS 1.2 with a certificate": {[][]byte{good, slices.Concat([]byte{recordHandshake, 3, 3, 0, 11},
+			[]byte{11, 0, 0, 0}, keys[5:]), change, sealed, data}, ""},
+		"another name at once":   {[][]byte{good, evil}, "not listed"},
+		"after the change":       {[][]byte{good, change, evil}, "not listed"},
+		"after two changes":      {[][]byte{good, change, change, evil}, "not listed"},
+		"without a change":       {[][]byte{good, alert, evil}, "not listed"},
+		"after early data":       {[][]byte{good, data, evil}, "not listed"},
+		"after the keys":         {[][]byte{good, keys, evil}, "not listed"},
+		"after the keys, in one": {[][]byte{good, inOneRecord}, "not listed"},
+		"in pieces":              {[][]byte{good, change, splitRecords(evil, 1)}, "not listed"},
+		"in long pieces":         {[][]byte{good, change, splitRecords(evil, 100)}, "not listed"},
+		"of another version":     {[][]byte{good, change, other}, "not listed"},
+		"a third one":            {[][]byte{good, change, good, evil}, "not listed"},
+		"hidden in a renegotiation": {[][]byte{good, keys, change, sealed, data, sealed},
+			"second TLS handshake"},
+		"at once in a renegotiation": {[][]byte{good, keys, change, sealed, evil}, "second TLS handshake"},
+		"after the handshake":        {[][]byte{good, change, data, sealed}, "second TLS handshake"},
+		"data within a hello": {[][]byte{good, change, splitRecords(evil, 100)[:105], data},
+			"malformed"},
 		"a heartbeat":                  {[][]byte{good, {24, 3, 3, 0, 1, 1}}, "not the start"},
 		"an end that is not encrypted": {[][]byte{good, end, evil}, "not listed"},
 	} {
@@ -139,7 +154,8 @@ func TestSecondHello(t *testing.T) {
 		switch {
 		case row.want == "" && (err != io.EOF || !bytes.Equal(passed, stream)):
 			t.Errorf("%s: %v %q, %d of %d bytes passed", what, err, refused, len(passed), len(stream))
-		case row.want != "" && (!errors.Is(err, errRefused) || !strings.Contains(refused, row.want) || bytes.Contains(passed, []byte("evil"))):
+		case row.want != "" && (!errors.Is(err, errRefused) || !strings.Contains(refused, row.want) ||
+			bytes.Contains(passed, []byte("evil"))):
 			t.Errorf("%s: %v %q, want %q; passed %d bytes", what, err, refused, row.want, len(passed))
 		}
 	}
@@ -149,35 +165,47 @@ func TestHTTP(t *testing.T) {
 	const get = "GET / HTTP/1.1\r\nHost: good.example.org\r\n"
 	const evil = "GET /evil HTTP/1.1\r\nHost: evil.example.org\r\n\r\n"
 	for what, row := range map[string]struct{ stream, want string }{
-		"a request":           {get + "\r\n", ""},
-		"a port":              {"GET / HTTP/1.1\r\nhost:good.example.org:80\r\n\r\n", ""},
-		"the whole target":    {"GET http://good.example.org/x HTTP/1.1\r\nHost: good.example.org\r\n\r\n", ""},
-		"two requests":        {get + "\r\n" + get + "\r\n", ""},
-		"a body":              {"POST / HTTP/1.1\r\nHost: good.example.org\r\nContent-Length: 5\r\n\r\nhello" + get + "\r\n", ""},
-		"chunks":              {"POST / HTTP/1.1\r\nHost: good.example.org\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n\r\n" + get + "\r\n", ""},
-		"a body like another": {"POST / HTTP/1.1\r\nHost: good.example.org\r\nContent-Length: 46\r\n\r\n" + evil, ""},
-		"an upgrade":          {get + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", ""},
-		"another host":        {evil, "not listed"},
-		"a second host":       {get + "\r\n" + evil, "not listed"},
-		"behind a body":       {"POST / HTTP/1.1\r\nHost: good.example.org\r\nContent-Length: 5\r\n\r\nhello" + evil, "not listed"},
-		"two hosts":           {get + "Host: evil.example.org\r\n\r\n", "2 hosts"},
-		"no host":             {"GET / HTTP/1.0\r\n\r\n", "0 hosts"},
-		"an address":          {"GET / HTTP/1.1\r\nHost: 93.184.216.34\r\n\r\n", "not listed"},
-		"another target":      {"GET http://evil.example.org/ HTTP/1.1\r\nHost: good.example.org\r\n\r\n", "the target"},
-		"a user in target":    {"GET http://good.example.org@evil.example.org/ HTTP/1.1\r\nHost: good.example.org\r\n\r\n", "the target"},
-		"CONNECT":             {"CONNECT good.example.org:443 HTTP/1.1\r\nHost: good.example.org\r\n\r\n", "CONNECT"},
-		"HTTP/2":              {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "version"},
-		"after an upgrade":    {get + "Connection: Upgrade\r\nUpgrade: x\r\n\r\n\x81\x05hello", "the method"},
-		"bare line feeds":     {"GET / HTTP/1.1\nHost: good.example.org\n\n", "control character"},
-		"a bare return":       {"GET / HTTP/1.1\r\nHost: good.example.org\rX: y\r\n\r\n", "control character"},
-		"a folded line":       {get + " folded\r\n\r\n", "header line"},
-		"a space at a name":   {"GET / HTTP/1.1\r\nHost : good.example.org\r\n\r\n", "header line"},
-		"two lengths":         {get + "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", "told twice"},
-		"length and chunks":   {get + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "told twice"},
-		"another coding":      {get + "Transfer-Encoding: gzip, chunked\r\n\r\n", "transfer encoding"},
-		"a signed length":     {get + "Content-Length: +5\r\n\r\nhello", "length"},
-		"a chunk extension":   {get + "Transfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\n\r\n", "size of a chunk"},
-		"a wrong chunk":       {get + "Transfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n", "end of a chunk"},
+		"a request": {get + "\r\n", ""},
+		"a port":    {"GET / HTTP/1.1\r\nhost:good.example.org:80\r\n\r\n", ""},
+		"the whole target": {"GET http://good.example.org/x HTTP/1.1\r\nHost: good.example.org\r\n\r\n",
+			""},
+		"two requests": {get + "\r\n" + get + "\r\n", ""},
+		"a body": {"POST / HTTP/1.1\r\nHost: good.example.org\r\nContent-Length: 5\r\n\r\nhello" + get +
+			"\r\n", ""},
+		"chunks": {"POST / HTTP/1.1\r\nHost: good.example.org\r\n" +
+			"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n\r\n" + get + "\r\n", ""},
+		"a body like another": {"POST / HTTP/1.1\r\nHost: good.example.org\r\nContent-Length: 46\r\n\r\n" +
+			evil, ""},
+		"an upgrade":    {get + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", ""},
+		"another host":  {evil, "not listed"},
+		"a second host": {get + "\r\n" + evil, "not listed"},
+		"behind a body": {"POST / HTTP/1.1\r\nHost: good.example.org\r\nContent-Length: 5\r\n\r\nhello" +
+			evil, "not listed"},
+		"two hosts":  {get + "Host: evil.example.org\r\n\r\n", "2 hosts"},
+		"no host":    {"GET / HTTP/1.0\r\n\r\n", "0 hosts"},
+		"an address": {"GET / HTTP/1.1\r\nHost: 93.184.216.34\r\n\r\n", "not listed"},
+		"another target": {"GET http://evil.example.org/ HTTP/1.1\r\nHost: good.example.org\r\n\r\n",
+			"the target"},
+		"a user in target": {"GET http://good.example.org@evil.example.org/ HTTP/1.1\r\n" +
+			"Host: good.example.org\r\n\r\n", "the target"},
+		"CONNECT": {"CONNECT good.example.org:443 HTTP/1.1\r\nHost: good.example.org\r\n\r\n",
+			"CONNECT"},
+		"HTTP/2":           {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "version"},
+		"after an upgrade": {get + "Connection: Upgrade\r\nUpgrade: x\r\n\r\n\x81\x05hello", "the method"},
+		"bare line feeds":  {"GET / HTTP/1.1\nHost: good.example.org\n\n", "control character"},
+		"a bare return": {"GET / HTTP/1.1\r\nHost: good.example.org\rX: y\r\n\r\n",
+			"control character"},
+		"a folded line":     {get + " folded\r\n\r\n", "header line"},
+		"a space at a name": {"GET / HTTP/1.1\r\nHost : good.example.org\r\n\r\n", "header line"},
+		"two lengths":       {get + "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", "told twice"},
+		"length and chunks": {get + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+			"told twice"},
+		"another coding":  {get + "Transfer-Encoding: gzip, chunked\r\n\r\n", "transfer encoding"},
+		"a signed length": {get + "Content-Length: +5\r\n\r\nhello", "length"},
+		"a chunk extension": {get + "Transfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\n\r\n",
+			"size of a chunk"},
+		"a wrong chunk": {get + "Transfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n",
+			"end of a chunk"},
 		"a long head":         {get + "X: " + strings.Repeat("x", firstBytes) + "\r\n\r\n", "too long"},
 		"not HTTP":            {"hello\r\n", "the method"},
 		"an empty line first": {"\r\n" + evil, "the method"},
@@ -189,18 +217,20 @@ func TestHTTP(t *testing.T) {
 		"an odd method":       {strings.Replace(evil, "GET", "G(ET", 1), "the method"},
 		"a tab":               {strings.Replace(evil, "GET ", "GET\t", 1), "the method"},
 		"no version":          {"GET /evil\r\nHost: evil.example.org\r\n\r\n", "the first line"},
-		"a secure target":     {"GET https://evil.example.org/ HTTP/1.1\r\nHost: good.example.org\r\n\r\n", "the target"},
-		"like SSH":            {"SSH-2.0-x /evil HTTP/1.1\r\nHost: evil.example.org\r\n\r\n", "SSH"},
-		"like SSH, old":       {"SSH-2.0-x http:evil\r\n", "SSH"},
-		"bytes":               {"\x00\x01\x02\r\n\r\n" + evil, "the method"},
-		"a proxy's header":    {"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n" + evil, "the first line"},
+		"a secure target": {"GET https://evil.example.org/ HTTP/1.1\r\nHost: good.example.org\r\n\r\n",
+			"the target"},
+		"like SSH":         {"SSH-2.0-x /evil HTTP/1.1\r\nHost: evil.example.org\r\n\r\n", "SSH"},
+		"like SSH, old":    {"SSH-2.0-x http:evil\r\n", "SSH"},
+		"bytes":            {"\x00\x01\x02\r\n\r\n" + evil, "the method"},
+		"a proxy's header": {"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n" + evil, "the first line"},
 	} {
 		for _, port := range []uint16{80, 8080} {
 			passed, refused, err := checkStream(t, port, iotest.HalfReader(strings.NewReader(row.stream)))
 			switch {
 			case row.want == "" && (err != io.EOF || string(passed) != row.stream):
 				t.Errorf("%s: %v %q, passed %q", what, err, refused, passed)
-			case row.want != "" && (!errors.Is(err, errRefused) || !strings.Contains(refused, row.want) || strings.Contains(string(passed), "evil")):
+			case row.want != "" && (!errors.Is(err, errRefused) || !strings.Contains(refused, row.want) ||
+				strings.Contains(string(passed), "evil")):
 				t.Errorf("%s: %v %q, want %q; passed %q", what, err, refused, row.want, passed)
 			}
 		}
@@ -208,15 +238,19 @@ func TestHTTP(t *testing.T) {
 }
 
 func TestSSH(t *testing.T) {
-	for _, stream := range []string{"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n\x00\x00", "SSH-2.0-Go\r\n", "SSH-2.0-x\n"} {
+	for _, stream := range []string{"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n\x00\x00", "SSH-2.0-Go\r\n",
+		"SSH-2.0-x\n"} {
 		for _, port := range []uint16{22, 443} {
-			if passed, refused, err := checkStream(t, port, strings.NewReader(stream)); err != nil || string(passed) != stream {
+			if passed, refused, err := checkStream(t, port, strings.NewReader(stream)); err != nil ||
+				string(passed) != stream {
 				t.Errorf("%q: %v %q, passed %q", stream, err, refused, passed)
 			}
 		}
 	}
-	for _, stream := range []string{"SSH-1.5-x\r\n", "SSH-2.0-x\x00\r\n", "SSH-2.0-" + strings.Repeat("x", maxSSHLine), "SSH-2.0-\xff\r\n"} {
-		if passed, _, err := checkStream(t, 22, strings.NewReader(stream)); !errors.Is(err, errRefused) || len(passed) > 0 {
+	for _, stream := range []string{"SSH-1.5-x\r\n", "SSH-2.0-x\x00\r\n",
+		"SSH-2.0-" + strings.Repeat("x", maxSSHLine), "SSH-2.0-\xff\r\n"} {
+		if passed, _, err := checkStream(t, 22, strings.NewReader(stream)); !errors.Is(err, errRefused) ||
+			len(passed) > 0 {
 			t.Errorf("%q: %v, passed %q", stream, err, passed)
 		}
 	}
@@ -239,7 +273,8 @@ func FuzzHTTP(f *testing.F) {
 			if err != nil {
 				return
 			}
-			if name, _ := canonicalName(hostOf(request.Host)); name != "good.example.org" && !strings.HasSuffix(name, ".good.example.org") {
+			if name, _ := canonicalName(hostOf(request.Host)); name != "good.example.org" &&
+				!strings.HasSuffix(name, ".good.example.org") {
 				t.Fatalf("a request for %q in %q", request.Host, passed)
 			}
 			if _, err := io.Copy(io.Discard, request.Body); err != nil {
@@ -249,17 +284,19 @@ func FuzzHTTP(f *testing.F) {
 	})
 }
 
-// FuzzTLS compares what is passed with what the standard library reads in it: each hello in the clear is for a listed
-// name, wherever it stands.
+// FuzzTLS compares what is passed with what the standard library reads in it: each hello in the clear is for
+// a listed name, wherever it stands.
 func FuzzTLS(f *testing.F) {
 	good := helloFor(f, &tls.Config{ServerName: "good.example.org"})
 	evil := helloFor(f, &tls.Config{ServerName: "evil.example.org"})
 	change, data := []byte{recordChangeCipher, 3, 3, 0, 1, 1}, []byte{recordData, 3, 3, 0, 2, 7, 7}
 	for _, stream := range [][]byte{
-		good, splitRecords(good, 50), slices.Concat(good, change, evil), slices.Concat(good, data, change, good, data),
+		good, splitRecords(good, 50), slices.Concat(good, change, evil),
+		slices.Concat(good, data, change, good, data),
 		slices.Concat(good, change, []byte{recordHandshake, 3, 3, 0, 1, 0}, data),
 		slices.Concat(good, change, splitRecords(evil, 60)),
-		helloFor(f, &tls.Config{InsecureSkipVerify: true}), helloFor(f, &tls.Config{ServerName: "good.example.org", MaxVersion: tls.VersionTLS12}),
+		helloFor(f, &tls.Config{InsecureSkipVerify: true}),
+		helloFor(f, &tls.Config{ServerName: "good.example.org", MaxVersion: tls.VersionTLS12}),
 	} {
 		f.Add(stream)
 	}
@@ -276,7 +313,8 @@ func FuzzTLS(f *testing.F) {
 				continue
 			}
 			name, found := libraryName(passed[at:])
-			if canonical, _ := canonicalName(name); found && canonical != "good.example.org" && !strings.HasSuffix(canonical, ".good.example.org") {
+			if canonical, _ := canonicalName(name); found && canonical != "good.example.org" &&
+				!strings.HasSuffix(canonical, ".good.example.org") {
 				t.Fatalf("a hello for %q at %d of %x", name, at, passed)
 			}
 		}
@@ -285,10 +323,11 @@ func FuzzTLS(f *testing.F) {
 
 // libraryName is the name that the standard library's server finds in the hello that a stream begins with.
 func libraryName(stream []byte) (name string, found bool) {
-	tls.Server(readOnly{Reader: bytes.NewReader(stream)}, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-		name, found = h.ServerName, true
-		return nil, io.EOF
-	}}).Handshake()
+	tls.Server(readOnly{Reader: bytes.NewReader(stream)},
+		&tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+			name, found = h.ServerName, true
+			return nil, io.EOF
+		}}).Handshake()
 	return name, found
 }
 

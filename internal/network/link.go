@@ -14,8 +14,8 @@ import (
 
 // link is the stack's end of the Ethernet cable. What the stack sends waits in a queue that one goroutine
 // empties into the guest's connection. Senders of data wait while the queue is full, which is how a slow
-// guest slows down those who send to it; short packets, which the reading side sends too, are dropped instead,
-// so that reading never waits for writing.
+// guest slows down those who send to it; short packets, which the reading side sends too, are dropped
+// instead, so that reading never waits for writing.
 type link struct {
 	guest    tcpip.LinkAddress
 	gateway  tcpip.LinkAddress
@@ -62,8 +62,8 @@ func (l *link) isAttached() bool {
 	return l.attached
 }
 
-// shortPacket is the size up to which a packet never makes its sender wait. The stack's ICMP errors, which the
-// reading side sends, are shorter.
+// shortPacket is the size up to which a packet never makes its sender wait. The stack's ICMP errors, which
+// the reading side sends, are shorter.
 const shortPacket = 640
 
 // cost is what a packet takes of the queue: its bytes and what is kept about it.

@@ -214,7 +214,8 @@ func TestStalledPeers(t *testing.T) {
 	bound := 2 * (largeConnections*2*largeBuffer + (count-largeConnections)*2*smallBuffer)
 	grown := memoryInUse() - before
 	if grown > bound || n.Info().Counters.BytesOut < count<<10 {
-		t.Errorf("%d stalled connections take %d KiB, more than %d; %+v", count, grown>>10, bound>>10, n.Info().Counters)
+		t.Errorf("%d stalled connections take %d KiB, more than %d; %+v", count, grown>>10, bound>>10,
+			n.Info().Counters)
 	}
 	t.Logf("%d stalled connections take %d KiB", count, grown>>10)
 	start := time.Now()

@@ -93,11 +93,17 @@ func (n *Network) answerQuestion(ctx context.Context, message []byte, datagram b
 	return answer
 }
 
-// build encodes an answer. The name is given back as it was written, since some guests put random capitals in.
+// build encodes an answer. The name is given back as it was written, since some guests put random capitals
+// in.
 func (q question) build(records []dnsmessage.ResourceBody, code dnsmessage.RCode, truncated bool) []byte {
 	m := dnsmessage.Message{Header: dnsmessage.Header{
-		ID: q.header.ID, Response: true, OpCode: q.header.OpCode, RecursionDesired: q.header.RecursionDesired,
-		RecursionAvailable: true, RCode: code, Truncated: truncated,
+		ID:                 q.header.ID,
+		Response:           true,
+		OpCode:             q.header.OpCode,
+		RecursionDesired:   q.header.RecursionDesired,
+		RecursionAvailable: true,
+		RCode:              code,
+		Truncated:          truncated,
 	}}
 	if q.question.Name.Length > 0 {
 		m.Questions = []dnsmessage.Question{q.question}
@@ -145,8 +151,8 @@ func (n *Network) lookUp(ctx context.Context, q question) ([]dnsmessage.Resource
 }
 
 // lookUpA resolves a name and leaves out the addresses that the guest could not reach anyway, since they are
-// not public. The rest is remembered: a connection by name needs it. A name that stands in this host's own table is told
-// only if a rule lists it.
+// not public. The rest is remembered: a connection by name needs it. A name that stands in this host's own
+// table is told only if a rule lists it.
 func (n *Network) lookUpA(ctx context.Context, name string) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
 	if n.policy.Mode() == ModePublic && n.hooks.hosts.has(name) {
 		n.answered("A", name, false, "a name of this host's own")
@@ -181,9 +187,11 @@ func (n *Network) lookUpA(ctx context.Context, name string) ([]dnsmessage.Resour
 	return records, dnsmessage.RCodeSuccess
 }
 
-// lookUpRecords asks for what is not an address. Only what the public internet knows is told: the name, each alias on the
-// way and each host in an answer have to be public.
-func (n *Network) lookUpRecords(ctx context.Context, q question) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
+// lookUpRecords asks for what is not an address. Only what the public internet knows is told: the name, each
+// alias on the way and each host in an answer have to be public.
+func (n *Network) lookUpRecords(
+	ctx context.Context, q question,
+) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
 	kind := strings.TrimPrefix(q.question.Type.String(), "Type")
 	failed := func(error) ([]dnsmessage.ResourceBody, dnsmessage.RCode) {
 		n.answered(kind, q.name, true, "not resolved")

@@ -55,13 +55,15 @@ func TestForeignResolver(t *testing.T) {
 	w.set("other.example.org", unlisted)
 	g := newGuest(t, w.config("www.example.org"))
 	for _, protocol := range []string{"udp", "tcp"} {
-		foreign := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-			if protocol == "tcp" {
-				return g.dial("8.8.8.8:53")
-			}
-			return g.dialUDP("8.8.8.8:53"), nil
-		}}
-		if addrs, err := foreign.LookupNetIP(t.Context(), "ip4", "www.example.org."); err != nil || fmt.Sprint(addrs) != "["+listed+"]" {
+		foreign := &net.Resolver{PreferGo: true,
+			Dial: func(context.Context, string, string) (net.Conn, error) {
+				if protocol == "tcp" {
+					return g.dial("8.8.8.8:53")
+				}
+				return g.dialUDP("8.8.8.8:53"), nil
+			}}
+		if addrs, err := foreign.LookupNetIP(t.Context(), "ip4", "www.example.org."); err != nil ||
+			fmt.Sprint(addrs) != "["+listed+"]" {
 			t.Errorf("%s: %v, %v", protocol, addrs, err)
 		}
 		if addrs, err := foreign.LookupNetIP(t.Context(), "ip4", "other.example.org."); err == nil {
@@ -77,13 +79,15 @@ func TestForeignResolver(t *testing.T) {
 func TestLongAnswer(t *testing.T) {
 	w := newWorld(t)
 	for i := range maxRecords {
-		w.names["many.example.org"] = append(w.names["many.example.org"], netip.AddrFrom4([4]byte{93, 184, 1, byte(i)}))
+		w.names["many.example.org"] = append(w.names["many.example.org"],
+			netip.AddrFrom4([4]byte{93, 184, 1, byte(i)}))
 	}
 	g := newGuest(t, w.config())
 	query := packQuestion(t, "many.example.org.", dnsmessage.TypeA)
 	var m dnsmessage.Message
 	answer := g.net.answerQuestion(t.Context(), query, true)
-	if err := m.Unpack(answer); err != nil || !m.Truncated || len(m.Answers) > 0 || len(answer) > plainUDPAnswer {
+	if err := m.Unpack(answer); err != nil || !m.Truncated || len(m.Answers) > 0 ||
+		len(answer) > plainUDPAnswer {
 		t.Errorf("a datagram of %d bytes, %+v, %v", len(answer), m.Header, err)
 	}
 	if addrs, err := g.lookup("many.example.org"); err != nil || len(addrs) != maxRecords {
@@ -98,7 +102,9 @@ func (z zones) add(name string, bodies ...dnsmessage.ResourceBody) {
 	z[name] = append(z[name], bodies...)
 }
 
-func (z zones) records(_ context.Context, name string, kind dnsmessage.Type) (found []dnsmessage.Resource, code dnsmessage.RCode, err error) {
+func (z zones) records(
+	_ context.Context, name string, kind dnsmessage.Type,
+) (found []dnsmessage.Resource, code dnsmessage.RCode, err error) {
 	code = dnsmessage.RCodeNameError
 	if name == "broken.example.org" {
 		return nil, dnsmessage.RCodeServerFailure, nil
@@ -107,7 +113,8 @@ func (z zones) records(_ context.Context, name string, kind dnsmessage.Type) (fo
 		next := ""
 		for _, body := range z[name] {
 			code = dnsmessage.RCodeSuccess
-			r := dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName(name + "."), Class: dnsmessage.ClassINET}, Body: body}
+			r := dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName(name +
+				"."), Class: dnsmessage.ClassINET}, Body: body}
 			switch b := body.(type) {
 			case *dnsmessage.CNAMEResource:
 				r.Header.Type, next = dnsmessage.TypeCNAME, strings.TrimSuffix(b.CNAME.String(), ".")
@@ -143,19 +150,23 @@ func publicZones(w *world) zones {
 		return &dnsmessage.SRVResource{Target: name(host), Port: 80}
 	}
 	mx := func(host string) dnsmessage.ResourceBody { return &dnsmessage.MXResource{MX: name(host)} }
-	for host, addr := range map[string]string{"ns.example.org": unlisted, "mail.example.org": listed, "srv.example.org": listed,
-		"dc.example.org": "10.1.2.3", "ns.corp.example.org": "10.1.2.53", "table.example.org": listed} {
+	for host, addr := range map[string]string{"ns.example.org": unlisted, "mail.example.org": listed,
+		"srv.example.org": listed,
+		"dc.example.org":  "10.1.2.3", "ns.corp.example.org": "10.1.2.53", "table.example.org": listed} {
 		w.set(host, addr)
 	}
 	w.set("ns.split.example.org", unlisted, "10.1.2.53")
 	z := zones{}
 	z.add("example.org", ns("ns.example.org."), mx("mail.example.org."), mx("dc.example.org."), mx("."), txt)
-	z.add("_http._tcp.example.org", srv("srv.example.org."), srv("dc.example.org."), srv("srv.corp.internal."))
-	z.add("34.216.184.93.in-addr.arpa", &dnsmessage.PTRResource{PTR: name("www.example.org.")}, &dnsmessage.PTRResource{PTR: name("build.corp.example.org.")},
+	z.add("_http._tcp.example.org", srv("srv.example.org."), srv("dc.example.org."),
+		srv("srv.corp.internal."))
+	z.add("34.216.184.93.in-addr.arpa", &dnsmessage.PTRResource{PTR: name("www.example.org.")},
+		&dnsmessage.PTRResource{PTR: name("build.corp.example.org.")},
 		&dnsmessage.PTRResource{PTR: name("vm7.internal.")})
 	z.add("alias.example.org", &dnsmessage.CNAMEResource{CNAME: name("www2.example.org.")})
 	z.add("www2.example.org", txt)
-	// The network's own: a zone within a public one, a zone whose servers are mixed, one without servers, and names of no zone.
+	// The network's own: a zone within a public one, a zone whose servers are mixed, one without servers, and
+	// names of no zone.
 	z.add("corp.example.org", ns("ns.corp.example.org."), txt, mx("mail.example.org."))
 	z.add("_ldap._tcp.corp.example.org", srv("mail.example.org."))
 	z.add("split.example.org", ns("ns.split.example.org."), txt)
@@ -172,9 +183,11 @@ func TestQuestions(t *testing.T) {
 	w := newWorld(t)
 	w.set("www.example.org", listed)
 	networks := map[string]*Network{}
-	for mode, allow := range map[string][]string{"public": nil, "list": {"www.example.org", "table.example.org"}, "inbound": nil} {
+	for mode, allow := range map[string][]string{"public": nil,
+		"list": {"www.example.org", "table.example.org"}, "inbound": nil} {
 		cfg := w.config(allow...)
-		cfg.hooks.records, cfg.hooks.hosts = publicZones(w), ownTable(t, "10.0.0.7 table.example.org other # a.example.org\n")
+		cfg.hooks.records, cfg.hooks.hosts = publicZones(w),
+			ownTable(t, "10.0.0.7 table.example.org other # a.example.org\n")
 		cfg.Inbound = mode == "inbound"
 		networks[mode] = newNetwork(t, cfg)
 	}
@@ -231,7 +244,8 @@ func TestQuestions(t *testing.T) {
 		if err := m.Unpack(answer); err != nil {
 			t.Fatal(row, err)
 		}
-		if got := fmt.Sprint(m.RCode.GoString()[len("dnsmessage."):], " ", len(m.Answers)); got != row.want || m.ID != 77 || !m.Response {
+		if got := fmt.Sprint(m.RCode.GoString()[len("dnsmessage."):], " ", len(m.Answers)); got != row.want ||
+			m.ID != 77 || !m.Response {
 			t.Errorf("%+v: got %s %+v", row, got, m)
 		}
 	}
@@ -284,8 +298,10 @@ func ownTable(t testing.TB, text string) *hostsFile {
 }
 
 func TestHostsFile(t *testing.T) {
-	h := ownTable(t, "127.0.0.1 localhost # not.this\n#10.0.0.1 nor.this\n\n10.0.0.7\tBuild.Example.Org. build\n::1 six\n")
-	for name, want := range map[string]bool{"localhost": true, "build.example.org": true, "build": true, "six": true, "not.this": false,
+	h := ownTable(t, "127.0.0.1 localhost # not.this\n#10.0.0.1 nor.this\n\n"+
+		"10.0.0.7\tBuild.Example.Org. build\n::1 six\n")
+	for name, want := range map[string]bool{"localhost": true, "build.example.org": true, "build": true,
+		"six": true, "not.this": false,
 		"nor.this": false, "10.0.0.7": false, "": false} {
 		if h.has(name) != want {
 			t.Errorf("%q: %v", name, !want)
@@ -302,7 +318,8 @@ func TestHostsFile(t *testing.T) {
 	}
 }
 
-// TestServers asks real name servers, by UDP and, where the answer is cut off, by TCP. The first of them is silent.
+// TestServers asks real name servers, by UDP and, where the answer is cut off, by TCP. The first of them is
+// silent.
 func TestServers(t *testing.T) {
 	query, err := packQuery(7, "example.org", dnsmessage.TypeTXT)
 	if err != nil {
@@ -311,9 +328,11 @@ func TestServers(t *testing.T) {
 	answer := func(id uint16, cut bool, name string, texts int) []byte {
 		owner := dnsmessage.MustNewName(name)
 		m := dnsmessage.Message{Header: dnsmessage.Header{ID: id, Response: true, Truncated: cut},
-			Questions: []dnsmessage.Question{{Name: owner, Type: dnsmessage.TypeTXT, Class: dnsmessage.ClassINET}}}
+			Questions: []dnsmessage.Question{{Name: owner, Type: dnsmessage.TypeTXT,
+				Class: dnsmessage.ClassINET}}}
 		for range texts {
-			m.Answers = append(m.Answers, dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: owner, Class: dnsmessage.ClassINET},
+			m.Answers = append(m.Answers, dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: owner,
+				Class: dnsmessage.ClassINET},
 				Body: &dnsmessage.TXTResource{TXT: []string{"x"}}})
 		}
 		packed, err := m.Pack()
@@ -378,7 +397,8 @@ func TestServers(t *testing.T) {
 	})
 	found, truncated := []dnsmessage.Resource(nil), false
 	for _, protocol := range []string{"udp", "tcp"} {
-		if found, _, truncated, err = ask(t.Context(), protocol, datagrams.LocalAddr().String(), query); err != nil || truncated != (protocol == "udp") {
+		if found, _, truncated, err = ask(t.Context(), protocol, datagrams.LocalAddr().String(),
+			query); err != nil || truncated != (protocol == "udp") {
 			t.Errorf("%s: %v, %v", protocol, truncated, err)
 		}
 	}
@@ -410,7 +430,8 @@ func FuzzAnswer(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(query)
-	f.Add(append([]byte{0, 7, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0}, append(query[12:len(query):len(query)], 0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 1, 0, 2, 1, 'x')...))
+	f.Add(append([]byte{0, 7, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0},
+		append(query[12:len(query):len(query)], 0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 1, 0, 2, 1, 'x')...))
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		found, _, truncated, err := parseAnswer(query, answer)
 		if len(found) > 4*maxRecords || err != nil && found != nil || truncated && found != nil {
@@ -428,21 +449,24 @@ func TestAnswersAreBounded(t *testing.T) {
 	a := answers{byAddr: map[netip.Addr]map[string]time.Time{}}
 	now := time.Now()
 	for i := range 3 * maxAnswers {
-		a.record(fmt.Sprint("n", i), []netip.Addr{netip.AddrFrom4([4]byte{93, 1, byte(i >> 8), byte(i)})}, now.Add(time.Duration(i)*time.Millisecond))
+		a.record(fmt.Sprint("n", i), []netip.Addr{netip.AddrFrom4([4]byte{93, 1, byte(i >> 8), byte(i)})},
+			now.Add(time.Duration(i)*time.Millisecond))
 		if a.count > maxAnswers {
 			t.Fatalf("%d answers", a.count)
 		}
 	}
 	last := 3*maxAnswers - 1
-	if names := a.names(netip.AddrFrom4([4]byte{93, 1, byte(last >> 8), byte(last & 0xff)}), now); len(names) == 0 || names[len(names)-1] != fmt.Sprint("n", last) {
+	if names := a.names(netip.AddrFrom4([4]byte{93, 1, byte(last >> 8), byte(last & 0xff)}),
+		now); len(names) == 0 || names[len(names)-1] != fmt.Sprint("n", last) {
 		t.Errorf("the last answer is forgotten: %v", names)
 	}
 }
 
 func packQuestion(t testing.TB, name string, kind dnsmessage.Type) []byte {
 	m := dnsmessage.Message{
-		Header:    dnsmessage.Header{ID: 77, RecursionDesired: true},
-		Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName(name), Type: kind, Class: dnsmessage.ClassINET}},
+		Header: dnsmessage.Header{ID: 77, RecursionDesired: true},
+		Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName(name), Type: kind,
+			Class: dnsmessage.ClassINET}},
 	}
 	packed, err := m.Pack()
 	if err != nil {
@@ -452,7 +476,8 @@ func packQuestion(t testing.TB, name string, kind dnsmessage.Type) []byte {
 }
 
 func FuzzQuestion(f *testing.F) {
-	for _, kind := range []dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypePTR, dnsmessage.TypeTXT, dnsmessage.TypeOPT} {
+	for _, kind := range []dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypePTR, dnsmessage.TypeTXT,
+		dnsmessage.TypeOPT} {
 		f.Add(packQuestion(f, "www.example.org.", kind))
 		f.Add(packQuestion(f, "34.216.184.93.in-addr.arpa.", kind))
 	}

@@ -59,7 +59,8 @@ func (n *Network) serveNamesTCP(life context.Context, conn net.Conn) {
 			return
 		}
 		conn.SetDeadline(time.Now().Add(nameConnIdle))
-		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...)); err != nil {
+		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))),
+			answer...)); err != nil {
 			return
 		}
 	}

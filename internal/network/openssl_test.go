@@ -12,13 +12,14 @@ import (
 	"testing"
 )
 
-// opensslServer runs OpenSSL's server: a certificate for good.example.org, another one for evil.example.org, and one
-// group of keys alone, so that it asks most clients to say hello again.
+// opensslServer runs OpenSSL's server: a certificate for good.example.org, another one for evil.example.org,
+// and one group of keys alone, so that it asks most clients to say hello again.
 func opensslServer(t *testing.T) netip.AddrPort {
 	dir := t.TempDir()
 	for _, name := range []string{"good", "evil"} {
 		file := filepath.Join(dir, name)
-		out, err := exec.Command("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+		out, err := exec.Command("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+			"ec_paramgen_curve:P-256", "-nodes", "-days", "2",
 			"-subj", "/CN="+name+".example.org", "-keyout", file+".key", "-out", file+".crt").CombinedOutput()
 		if err != nil {
 			t.Fatalf("the openssl command is needed: %v %s", err, out)
@@ -32,7 +33,8 @@ func opensslServer(t *testing.T) netip.AddrPort {
 	l.Close()
 	good, evil := filepath.Join(dir, "good"), filepath.Join(dir, "evil")
 	server := exec.Command("openssl", "s_server", "-accept", address.String(), "-groups", "P-256", "-www",
-		"-cert", good+".crt", "-key", good+".key", "-servername", "evil.example.org", "-cert2", evil+".crt", "-key2", evil+".key")
+		"-cert", good+".crt", "-key", good+".key", "-servername", "evil.example.org", "-cert2", evil+".crt",
+		"-key2", evil+".key")
 	server.Stderr = t.Output()
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
@@ -48,7 +50,8 @@ func opensslServer(t *testing.T) netip.AddrPort {
 	return address
 }
 
-// retry lets OpenSSL's client ask for one name and then for another, over a connection, and tells what it got.
+// retry lets OpenSSL's client ask for one name and then for another, over a connection, and tells what it
+// got.
 func retry(t *testing.T, conn net.Conn, name, other string) string {
 	client := exec.Command("python3", "testdata/retry.py", name, other)
 	in, err := client.StdinPipe()
@@ -73,8 +76,8 @@ func retry(t *testing.T, conn net.Conn, name, other string) string {
 	return strings.TrimSpace(said.String())
 }
 
-// TestHelloRetry has a real client ask for a listed name first and, when a real server lets it say hello again, for
-// another one. Without us in between the server gives it what it asked for last.
+// TestHelloRetry has a real client ask for a listed name first and, when a real server lets it say hello
+// again, for another one. Without us in between the server gives it what it asked for last.
 func TestHelloRetry(t *testing.T) {
 	server := opensslServer(t)
 	const good, evil = "good.example.org", "evil.example.org"
@@ -95,7 +98,8 @@ func TestHelloRetry(t *testing.T) {
 		if got := retry(t, g.mustDial(address), good, good); got != "/CN="+good {
 			t.Errorf("port %d: a second hello for the same name got %q", port, got)
 		}
-		if got := retry(t, g.mustDial(address), good, evil); got != "connection ended" && got != "handshake failed" {
+		if got := retry(t, g.mustDial(address), good, evil); got != "connection ended" &&
+			got != "handshake failed" {
 			t.Errorf("port %d: a second hello for another name got %q", port, got)
 		}
 		last := w.decisions()[len(w.decisions())-1]

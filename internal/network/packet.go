@@ -14,7 +14,9 @@ import (
 )
 
 // newPacket makes a frame for the guest with room for size bytes behind the IPv4 header.
-func (n *Network) newPacket(src tcpip.Address, protocol tcpip.TransportProtocolNumber, size int) (frame, body []byte) {
+func (n *Network) newPacket(
+	src tcpip.Address, protocol tcpip.TransportProtocolNumber, size int,
+) (frame, body []byte) {
 	const before = header.EthernetMinimumSize + header.IPv4MinimumSize
 	frame = make([]byte, before+size)
 	header.Ethernet(frame).Encode(&header.EthernetFields{
@@ -22,8 +24,12 @@ func (n *Network) newPacket(src tcpip.Address, protocol tcpip.TransportProtocolN
 	})
 	ip := header.IPv4(frame[header.EthernetMinimumSize:])
 	ip.Encode(&header.IPv4Fields{
-		TotalLength: uint16(header.IPv4MinimumSize + size), Flags: header.IPv4FlagDontFragment,
-		TTL: 64, Protocol: uint8(protocol), SrcAddr: src, DstAddr: stackAddr(n.guest),
+		TotalLength: uint16(header.IPv4MinimumSize + size),
+		Flags:       header.IPv4FlagDontFragment,
+		TTL:         64,
+		Protocol:    uint8(protocol),
+		SrcAddr:     src,
+		DstAddr:     stackAddr(n.guest),
 	})
 	ip.SetChecksum(^ip.CalculateChecksum())
 	return frame, frame[before:]
@@ -40,7 +46,8 @@ func (n *Network) sendUDP(id stack.TransportEndpointID, payload []byte) {
 	udp := header.UDP(body)
 	udp.Encode(&header.UDPFields{SrcPort: id.LocalPort, DstPort: id.RemotePort, Length: uint16(size)})
 	copy(udp.Payload(), payload)
-	sum := header.PseudoHeaderChecksum(header.UDPProtocolNumber, id.LocalAddress, id.RemoteAddress, uint16(size))
+	sum := header.PseudoHeaderChecksum(header.UDPProtocolNumber, id.LocalAddress, id.RemoteAddress,
+		uint16(size))
 	sum = udp.CalculateChecksum(checksum.Checksum(payload, sum))
 	if sum != 0xffff {
 		sum = ^sum
@@ -49,17 +56,25 @@ func (n *Network) sendUDP(id stack.TransportEndpointID, payload []byte) {
 	n.link.send(frame)
 }
 
-// sendUnreachable tells the guest by ICMP that what it sent could not be delivered. It quotes the headers that
-// the guest must have sent, as far as the guest looks at them.
-func (n *Network) sendUnreachable(code header.ICMPv4Code, protocol tcpip.TransportProtocolNumber, id stack.TransportEndpointID, sequence uint32) {
+// sendUnreachable tells the guest by ICMP that what it sent could not be delivered. It quotes the headers
+// that the guest must have sent, as far as the guest looks at them.
+func (n *Network) sendUnreachable(
+	code header.ICMPv4Code, protocol tcpip.TransportProtocolNumber, id stack.TransportEndpointID,
+	sequence uint32,
+) {
 	const quoted = header.IPv4MinimumSize + 8
-	frame, body := n.newPacket(stackAddr(n.gateway), header.ICMPv4ProtocolNumber, header.ICMPv4MinimumSize+quoted)
+	frame, body := n.newPacket(stackAddr(n.gateway), header.ICMPv4ProtocolNumber, header.ICMPv4MinimumSize+
+		quoted)
 	icmp := header.ICMPv4(body)
 	icmp.SetType(header.ICMPv4DstUnreachable)
 	icmp.SetCode(code)
 	ip := header.IPv4(icmp.Payload())
 	ip.Encode(&header.IPv4Fields{
-		TotalLength: quoted, TTL: 64, Protocol: uint8(protocol), SrcAddr: id.RemoteAddress, DstAddr: id.LocalAddress,
+		TotalLength: quoted,
+		TTL:         64,
+		Protocol:    uint8(protocol),
+		SrcAddr:     id.RemoteAddress,
+		DstAddr:     id.LocalAddress,
 	})
 	ip.SetChecksum(^ip.CalculateChecksum())
 	ports := header.UDP(ip[header.IPv4MinimumSize:])
@@ -74,8 +89,9 @@ func (n *Network) sendUnreachable(code header.ICMPv4Code, protocol tcpip.Transpo
 	n.link.send(frame)
 }
 
-// echo answers an echo request to the gateway, and passes one to an allowed address on through an unprivileged
-// echo socket, where the host gives us one. Else there is no answer. The packet has been checked.
+// echo answers an echo request to the gateway, and passes one to an allowed address on through an
+// unprivileged echo socket, where the host gives us one. Else there is no answer. The packet has been
+// checked.
 func (n *Network) echo(ip header.IPv4) {
 	request := header.ICMPv4(ip[header.IPv4MinimumSize:ip.TotalLength()])
 	addr := netip.AddrFrom4(ip.DestinationAddress().As4())
@@ -111,7 +127,8 @@ func isRefused(err error) bool {
 
 // dialEcho opens a socket that sends echo requests to one address and gets their replies.
 func dialEcho(addr netip.Addr) (*net.UDPConn, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC,
+		unix.IPPROTO_ICMP)
 	if err != nil {
 		return nil, err
 	}

@@ -11,9 +11,9 @@ import (
 
 // Policy says where the guest may connect to. It is made by [Parse] and does not change.
 //
-// Without an allow-list the guest reaches the public internet: every IPv4 address but those in the table of special
-// ranges and those of this host. If the network is for published ports alone it reaches nothing. With an allow-list it
-// reaches only what is listed:
+// Without an allow-list the guest reaches the public internet: every IPv4 address but those in the table of
+// special ranges and those of this host. If the network is for published ports alone it reaches nothing. With
+// an allow-list it reaches only what is listed:
 //
 //   - an address or a range, whatever name is used for it. It is the only way to a special range or to this
 //     host; a range opens a special one only if it lies within it (0.0.0.0/0 is the public internet), and an
@@ -41,8 +41,9 @@ func (c *class) holds(p netip.Prefix) bool {
 	return p.Bits() >= c.prefix.Bits() && c.prefix.Contains(p.Addr())
 }
 
-// classes lists what is refused unless an address rule names it. The ranges for documentation (RFC 5737) are not among
-// them: nothing of a host's own stands there, and where a closed network uses them, it is in place of public addresses.
+// classes lists what is refused unless an address rule names it. The ranges for documentation (RFC 5737) are
+// not among them: nothing of a host's own stands there, and where a closed network uses them, it is in place
+// of public addresses.
 func classes() []class {
 	list := []struct {
 		prefix, word string
@@ -193,7 +194,12 @@ func (p *Policy) judgeNames(protocol string, port uint16, names []string) verdic
 		if !ok {
 			continue
 		}
-		v := verdict{allowed: true, name: name, reason: "allowed by " + r.original, inspect: protocol == "tcp" && r.protocol == ""}
+		v := verdict{
+			allowed: true,
+			name:    name,
+			reason:  "allowed by " + r.original,
+			inspect: protocol == "tcp" && r.protocol == "",
+		}
 		if !v.inspect {
 			return v
 		}
@@ -217,7 +223,8 @@ func (p *Policy) addressRule(protocol string, dst netip.AddrPort, special *class
 	exact := own && !dst.Addr().IsLoopback()
 	for _, r := range p.rules {
 		switch {
-		case !r.prefix.IsValid() || !r.prefix.Contains(dst.Addr()) || !r.matchesPort(dst.Port()) || !r.matchesProtocol(protocol):
+		case !r.prefix.IsValid() || !r.prefix.Contains(dst.Addr()) || !r.matchesPort(dst.Port()) ||
+			!r.matchesProtocol(protocol):
 		case special != nil && !special.holds(r.prefix):
 		case exact && r.prefix.Bits() != 32:
 		default:

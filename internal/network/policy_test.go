@@ -48,7 +48,8 @@ func (a try) run(g *guest) string {
 		}
 		return result
 	case "dns", "dns/tcp":
-		addrs, err := g.resolver(strings.TrimPrefix(a.kind, "dns/")).LookupNetIP(g.t.Context(), "ip4", a.name+".")
+		addrs, err := g.resolver(strings.TrimPrefix(a.kind, "dns/")).LookupNetIP(g.t.Context(), "ip4",
+			a.name+".")
 		if err != nil {
 			return outcome(err)
 		}
@@ -175,7 +176,8 @@ func publicRows() []row {
 // nameRows is a policy of names.
 func nameRows() []row {
 	byName := []string{"www.example.org", "*.sub.example.org:443", "shared.example.org"}
-	byPort := []string{"shared.example.org:7/tcp", "www.example.org:7/udp", "www.example.org:443", "93.184.216.36:7/udp"}
+	byPort := []string{"shared.example.org:7/tcp", "www.example.org:7/udp", "www.example.org:443",
+		"93.184.216.36:7/udp"}
 	const evil = "GET / HTTP/1.1\r\nHost: other.example.org\r\n\r\n"
 	return []row{
 		{byName, "", try{"dns", "", "www.example.org"}, "[" + listed + "]"},
@@ -184,8 +186,9 @@ func nameRows() []row {
 		{byName, "", try{"dns", "", "deep.down.sub.example.org"}, "[" + listed + "]"},
 		{byName, "", try{"dns", "", "sub.example.org"}, "no name"},
 		{byName, "", try{"dns", "", "evilsub.example.org"}, "no name"},
-		{byName, "", try{"tcp", listed + ":7", ""}, "refused"},              // nobody asked for the name
-		{byName, "www.example.org", try{"tcp", listed + ":7", ""}, "reset"}, // it speaks nothing that has names
+		{byName, "", try{"tcp", listed + ":7", ""}, "refused"}, // nobody asked for the name
+		{byName, "www.example.org", try{"tcp", listed + ":7", ""}, "reset"},
+		// it speaks nothing that has names
 		{byName, "www.example.org", try{"say", listed + ":7", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"}, "ok"},
 		{byName, "www.example.org", try{"udp", listed + ":7", ""}, "refused"},
 		{byName, "www.example.org", try{"udp", listed + ":443", ""}, "refused"}, // QUIC
@@ -203,9 +206,11 @@ func nameRows() []row {
 		{byName, "shared.example.org", try{"tcp", shared + ":80", ""}, "reset"},
 		{byName, "shared.example.org", try{"http", shared + ":7", "other.example.org"}, "reset"},
 		{byName, "shared.example.org", try{"tls", shared + ":7", "other.example.org"}, "reset"},
-		{byName, "shared.example.org", try{"say", shared + ":7", strings.Replace(evil, "other", "shared", 1)}, "ok"},
+		{byName, "shared.example.org", try{"say", shared + ":7", strings.Replace(evil, "other", "shared", 1)},
+			"ok"},
 		{byName, "shared.example.org", try{"say", shared + ":7", "\r\n" + evil}, "reset"},
-		{byName, "shared.example.org", try{"say", shared + ":7", strings.ToLower(evil[:4]) + evil[4:]}, "reset"},
+		{byName, "shared.example.org", try{"say", shared + ":7", strings.ToLower(evil[:4]) + evil[4:]},
+			"reset"},
 		{byName, "shared.example.org", try{"say", shared + ":7", "M-SEARCH" + evil[3:]}, "reset"},
 		{byName, "shared.example.org", try{"say", shared + ":7", "GET\t" + evil[4:]}, "reset"},
 		{byName, "shared.example.org", try{"say", shared + ":7", "SSH-2.0-x" + evil[3:]}, "reset"},
@@ -243,7 +248,8 @@ func addressRows() []row {
 		{byAddress, "", try{"tcp", gatewayAddress + ":7", ""}, "ok"}, // this host's loopback
 		{byAddress, "", try{"http", gatewayAddress + ":80", ""}, "refused"},
 		{[]string{ownPub}, "", try{"tcp", ownPub + ":7", ""}, "ok"},
-		{[]string{"private.example.org", "10.1.2.3"}, "", try{"dns", "", "private.example.org"}, "[10.1.2.3]"},
+		{[]string{"private.example.org", "10.1.2.3"}, "", try{"dns", "", "private.example.org"},
+			"[10.1.2.3]"},
 		// Foreign resolvers are answered by ours, unless they are listed.
 		{nil, "", try{"tcp", listed + ":53", ""}, "reset"}, // that is not a question
 		{[]string{listed + ":53"}, "", try{"tcp", listed + ":53", ""}, "ok"},
@@ -287,7 +293,8 @@ func TestPolicy(t *testing.T) {
 			if got := row.try.run(g); got != row.want {
 				t.Errorf("got %s, want %s; decisions %+v", got, row.want, w.decisions())
 			}
-			if refused := row.want == "refused" || row.want == "silence"; refused && len(w.connectedTo()) > 0 {
+			if refused := row.want == "refused" || row.want == "silence"; refused &&
+				len(w.connectedTo()) > 0 {
 				t.Errorf("connected to %v", w.connectedTo())
 			}
 		})

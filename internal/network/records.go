@@ -21,7 +21,8 @@ import (
 
 // recordSource gives records that are not addresses, with the aliases on the way to them.
 type recordSource interface {
-	records(ctx context.Context, name string, kind dnsmessage.Type) ([]dnsmessage.Resource, dnsmessage.RCode, error)
+	records(ctx context.Context, name string, kind dnsmessage.Type) ([]dnsmessage.Resource, dnsmessage.RCode,
+		error)
 }
 
 // Bounds of asking a name server, and of what one question of the guest may cause.
@@ -33,11 +34,13 @@ const (
 	maxHosts      = 16 // hosts in records that are looked at
 )
 
-// servers asks the name servers that stand in the host's resolv.conf. Nothing else of the host's resolution is used:
-// no hosts file, no search list.
+// servers asks the name servers that stand in the host's resolv.conf. Nothing else of the host's resolution
+// is used: no hosts file, no search list.
 type servers struct{ file string }
 
-func (s servers) records(ctx context.Context, name string, kind dnsmessage.Type) ([]dnsmessage.Resource, dnsmessage.RCode, error) {
+func (s servers) records(
+	ctx context.Context, name string, kind dnsmessage.Type,
+) ([]dnsmessage.Resource, dnsmessage.RCode, error) {
 	id := uint16(rand.Uint32())
 	query, err := packQuery(id, name, kind)
 	if err != nil {
@@ -93,7 +96,9 @@ func packQuery(id uint16, name string, kind dnsmessage.Type) ([]byte, error) {
 }
 
 // ask asks one server by one protocol.
-func ask(ctx context.Context, protocol, server string, query []byte) (found []dnsmessage.Resource, code dnsmessage.RCode, truncated bool, err error) {
+func ask(
+	ctx context.Context, protocol, server string, query []byte,
+) (found []dnsmessage.Resource, code dnsmessage.RCode, truncated bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, protocol, server)
@@ -141,7 +146,9 @@ func readAnswer(conn io.Reader, protocol string) ([]byte, error) {
 }
 
 // parseAnswer reads the answer to a query.
-func parseAnswer(query, answer []byte) (found []dnsmessage.Resource, code dnsmessage.RCode, truncated bool, err error) {
+func parseAnswer(
+	query, answer []byte,
+) (found []dnsmessage.Resource, code dnsmessage.RCode, truncated bool, err error) {
 	var asked, p dnsmessage.Parser
 	want, err := asked.Start(query)
 	if err != nil {
@@ -157,7 +164,8 @@ func parseAnswer(query, answer []byte) (found []dnsmessage.Resource, code dnsmes
 	}
 	q, err := p.Question()
 	same := strings.EqualFold(q.Name.String(), question.Name.String())
-	if err != nil || !same || q.Type != question.Type || q.Class != question.Class || p.SkipAllQuestions() != nil {
+	if err != nil || !same || q.Type != question.Type || q.Class != question.Class ||
+		p.SkipAllQuestions() != nil {
 		return nil, 0, false, errors.New("an answer to another question")
 	}
 	if got.Truncated {
@@ -171,23 +179,24 @@ func parseAnswer(query, answer []byte) (found []dnsmessage.Resource, code dnsmes
 		if err != nil {
 			return nil, 0, false, err
 		}
-		if r.Header.Class == dnsmessage.ClassINET && (r.Header.Type == question.Type || r.Header.Type == dnsmessage.TypeCNAME) {
+		if r.Header.Class == dnsmessage.ClassINET &&
+			(r.Header.Type == question.Type || r.Header.Type == dnsmessage.TypeCNAME) {
 			found = append(found, r)
 		}
 	}
 	return found, got.RCode, false, nil
 }
 
-// isManaged tells whether a name lies below a top-level domain of the public internet, not below ".internal", ".local"
-// and the like.
+// isManaged tells whether a name lies below a top-level domain of the public internet, not below ".internal",
+// ".local" and the like.
 func isManaged(name string) bool {
 	suffix, listed := publicsuffix.PublicSuffix(name)
 	return (listed || strings.Contains(suffix, ".")) && suffix != name
 }
 
-// isPublic tells whether a name stands in the public part of the name system: the zone that it is in has servers, and all
-// of them have public addresses. A zone that this host's network alone knows has servers of that network, unless somebody
-// named others in it.
+// isPublic tells whether a name stands in the public part of the name system: the zone that it is in has
+// servers, and all of them have public addresses. A zone that this host's network alone knows has servers of
+// that network, unless somebody named others in it.
 func (n *Network) isPublic(ctx context.Context, name string) (bool, error) {
 	labels := strings.Split(name, ".")
 	if len(labels) > maxLabels || !isManaged(name) || n.hooks.hosts.has(name) {

@@ -22,8 +22,8 @@ type rule struct {
 	original string       // as the user wrote it
 }
 
-// parseRule reads HOST[:PORT], *.DOMAIN[:PORT], ADDRESS[:PORT] or CIDR[:PORT], each with /tcp or /udp behind it or
-// without.
+// parseRule reads HOST[:PORT], *.DOMAIN[:PORT], ADDRESS[:PORT] or CIDR[:PORT], each with /tcp or /udp behind
+// it or without.
 func parseRule(word string) (rule, error) {
 	r := rule{original: word}
 	fail := func(format string, args ...any) (rule, error) {
@@ -81,7 +81,8 @@ func parseRule(word string) (rule, error) {
 		}
 	}
 	if r.name == "localhost" || strings.HasSuffix(r.name, ".localhost") {
-		return fail("that is the guest itself, to reach this host allow 127.0.0.1 with a port and connect to the gateway")
+		return fail("that is the guest itself, to reach this host allow 127.0.0.1 with a port and connect " +
+			"to the gateway")
 	}
 	return r, nil
 }
@@ -163,8 +164,8 @@ func (r rule) matchesName(name string) bool {
 // a rule without a port matches.
 func (r rule) matchesPort(port uint16) bool { return r.port == 0 || r.port == port }
 
-// matchesProtocol tells whether the rule is for the protocol. A name opens UDP only if the rule says so: nothing in
-// a datagram tells which name it is for. Echo requests are in a rule that names no protocol.
+// matchesProtocol tells whether the rule is for the protocol. A name opens UDP only if the rule says so:
+// nothing in a datagram tells which name it is for. Echo requests are in a rule that names no protocol.
 func (r rule) matchesProtocol(protocol string) bool {
 	if r.protocol == "" {
 		return r.name == "" || protocol != "udp"

@@ -68,8 +68,8 @@ func (s *session) relay() {
 	s.finish()
 }
 
-// finish closes the endpoint and waits until it has brought the last bytes and the end to the guest: only then
-// its place is free.
+// finish closes the endpoint and waits until it has brought the last bytes and the end to the guest: only
+// then its place is free.
 func (s *session) finish() {
 	entry, ended := waiter.NewChannelEntry(waiter.EventHUp | waiter.EventErr)
 	s.queue.EventRegister(&entry)
@@ -93,8 +93,8 @@ func (s *session) isOver() bool {
 	return state == tcp.StateClose || state == tcp.StateError || state == tcp.StateTimeWait
 }
 
-// progress notes that bytes were moved. A session that moves many may have larger buffers, as far as there are
-// any to be had.
+// progress notes that bytes were moved. A session that moves many may have larger buffers, as far as there
+// are any to be had.
 func (s *session) progress(count int) {
 	s.moved.Store(time.Now().UnixNano())
 	total := s.total.Add(int64(count))
@@ -124,7 +124,12 @@ func (s *session) fromGuest(raw syscall.RawConn) {
 	s.queue.EventRegister(&entry)
 	defer s.queue.EventUnregister(&entry)
 	if s.inspect {
-		c := checker{host: s.host, policy: s.network.policy, port: s.dst.Port(), refused: s.refused}
+		c := checker{
+			host:    s.host,
+			policy:  s.network.policy,
+			port:    s.dst.Port(),
+			refused: s.refused,
+		}
 		if err := c.check(&guestReader{s, ready}); err != nil {
 			s.finishGuest(err)
 			return

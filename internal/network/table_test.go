@@ -18,10 +18,13 @@ const tablePage = "../../docs/network-policy-table.md"
 
 const tableHead = `# The network's policy: attempt and result
 
-Each row was tried: ` + "`go test -run TestPolicy ./internal/network`" + ` runs them all, checks that nothing was sent
-where a row says refused, and fails where this page says something else (` + "`-update`" + ` writes it anew). In the tests' world
+Each row was tried: ` + "`go test -run TestPolicy ./internal/network`" +
+	` runs them all, checks that nothing was sent
+where a row says refused, and fails where this page says something else (` + "`-update`" +
+	` writes it anew). In the tests' world
 ` + "`www.example.org` is 93.184.216.34, `shared.example.org` and `other.example.org` are both 93.184.216.35," + `
-93.184.216.36 has no name, 93.184.216.37 is an address of the host itself, ` + gatewayAddress + ` is the gateway, which stands
+93.184.216.36 has no name, 93.184.216.37 is an address of the host itself, ` + gatewayAddress +
+	` is the gateway, which stands
 for the host's loopback.
 
 - **open**: it gets through. **refused**: a reset, or an ICMP error for UDP. **reset**: the connection began, and was cut when its
@@ -43,7 +46,8 @@ func (a try) words() string {
 		}
 		return "TLS to " + a.where + kindOf(a.where) + " for " + a.name
 	case "say":
-		return fmt.Sprintf("`%s` to %s", strings.ReplaceAll(strings.Trim(fmt.Sprintf("%.45q", a.name), `"`), "|", ""), a.where+kindOf(a.where))
+		return fmt.Sprintf("`%s` to %s", strings.ReplaceAll(strings.Trim(fmt.Sprintf("%.45q", a.name), `"`),
+			"|", ""), a.where+kindOf(a.where))
 	case "http":
 		return strings.TrimSuffix("HTTP to "+a.where+kindOf(a.where)+" for "+a.name, " for ")
 	}
@@ -108,7 +112,8 @@ func checkTable(t *testing.T, update bool, rows []row) {
 	}
 	got, err := os.ReadFile(tablePage)
 	if err != nil || string(got) != want {
-		t.Errorf("%s is not what the test tries (%v): run go test -run TestPolicy ./internal/network -update", tablePage, err)
+		t.Errorf("%s is not what the test tries (%v): run go test -run TestPolicy ./internal/network -update",
+			tablePage, err)
 	}
 	t.Log("\n" + want)
 }

@@ -46,12 +46,14 @@ func (n *Network) newStack(life context.Context) (*stack.Stack, error) {
 	forwarder := tcp.NewForwarder(s, smallBuffer, maxConnections, func(r *tcp.ForwarderRequest) {
 		n.connect(life, r)
 	})
-	s.SetTransportProtocolHandler(tcp.ProtocolNumber, func(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
-		return n.handleSegment(id, pkt, forwarder)
-	})
-	s.SetTransportProtocolHandler(udp.ProtocolNumber, func(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
-		return n.handleDatagram(life, id, pkt)
-	})
+	s.SetTransportProtocolHandler(tcp.ProtocolNumber,
+		func(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
+			return n.handleSegment(id, pkt, forwarder)
+		})
+	s.SetTransportProtocolHandler(udp.ProtocolNumber,
+		func(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
+			return n.handleDatagram(life, id, pkt)
+		})
 	if err := s.CreateNIC(nicID, n.link); err != nil {
 		return s, fmt.Errorf("cannot start the network: make the device: %s", err)
 	}
@@ -79,8 +81,8 @@ func (n *Network) destination(addr tcpip.Address, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(dst, port)
 }
 
-// isNameServer tells whether an attempt is one for our name server: port 53 of the gateway, and of any address
-// that no address rule opens.
+// isNameServer tells whether an attempt is one for our name server: port 53 of the gateway, and of any
+// address that no address rule opens.
 func (n *Network) isNameServer(protocol string, addr tcpip.Address, dst netip.AddrPort) bool {
 	if dst.Port() != 53 {
 		return false
@@ -93,7 +95,9 @@ func (n *Network) isNameServer(protocol string, addr tcpip.Address, dst netip.Ad
 }
 
 // handleSegment sees the segments of no known connection. False makes the stack answer with a reset.
-func (n *Network) handleSegment(id stack.TransportEndpointID, pkt *stack.PacketBuffer, f *tcp.Forwarder) bool {
+func (n *Network) handleSegment(
+	id stack.TransportEndpointID, pkt *stack.PacketBuffer, f *tcp.Forwarder,
+) bool {
 	segment := header.TCP(pkt.TransportHeader().Slice())
 	if segment.Flags()&(header.TCPFlagSyn|header.TCPFlagAck) != header.TCPFlagSyn || !fromUnicast(id) {
 		return false
@@ -148,7 +152,13 @@ func (n *Network) connect(life context.Context, r *tcp.ForwarderRequest) {
 		n.refuseAttempt(r, a, err)
 		return
 	}
-	s := &session{network: n, host: host, dst: a.dst, guest: a.guest, inspect: a.verdict.inspect}
+	s := &session{
+		network: n,
+		host:    host,
+		dst:     a.dst,
+		guest:   a.guest,
+		inspect: a.verdict.inspect,
+	}
 	if !n.accept(r, s, life.Err() == nil) {
 		s.abort()
 		return
@@ -171,8 +181,8 @@ func (n *Network) accept(r *tcp.ForwarderRequest, s *session, wanted bool) bool 
 	return true
 }
 
-// refuseAttempt tells the guest why the other side could not be reached, as far as TCP and ICMP have words for
-// it. A time-out is told by silence.
+// refuseAttempt tells the guest why the other side could not be reached, as far as TCP and ICMP have words
+// for it. A time-out is told by silence.
 func (n *Network) refuseAttempt(r *tcp.ForwarderRequest, a *attempt, err error) {
 	id := r.ID()
 	var timeout net.Error

@@ -1,5 +1,6 @@
-// Package process holds the rules of running one command that are the same in a guest and on the host: how it is found,
-// what its end means as an exit status, how its output is read, and how all that it started is ended.
+// Package process holds the rules of running one command that are the same in a guest and on the host: how it
+// is found, what its end means as an exit status, how its output is read, and how all that it started is
+// ended.
 package process
 
 import (
@@ -67,8 +68,8 @@ func (c Command) Find() (string, error) {
 	return "", found
 }
 
-// Refused tells how a shell would end where starting the command failed with err: the exit status, and a line for the
-// command's stderr. It is not ok where the failure is not the command's.
+// Refused tells how a shell would end where starting the command failed with err: the exit status, and a line
+// for the command's stderr. It is not ok where the failure is not the command's.
 func (c Command) Refused(err error) (code int, line string, ok bool) {
 	code, what, why := ExitNotRunning, c.Argv[0], "permission denied"
 	switch {
@@ -95,8 +96,8 @@ func (c Command) Refused(err error) (code int, line string, ok bool) {
 	return code, fmt.Sprintf("pyro: cannot run %q: %s\n", what, why), true
 }
 
-// ExitCode is the exit status that a shell gives for the end of a process: its own, or 128 and the number of the
-// signal that ended it.
+// ExitCode is the exit status that a shell gives for the end of a process: its own, or 128 and the number of
+// the signal that ended it.
 func ExitCode(status syscall.WaitStatus) int {
 	if status.Signaled() {
 		return 128 + int(status.Signal())
@@ -104,7 +105,8 @@ func ExitCode(status syscall.WaitStatus) int {
 	return status.ExitStatus()
 }
 
-// Environment lays variables over each other: of each name the last counts, in the place where it first stood.
+// Environment lays variables over each other: of each name the last counts, in the place where it first
+// stood.
 func Environment(layers ...[]string) []string {
 	var merged []string
 	at := map[string]int{}

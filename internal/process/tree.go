@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// EndTree kills all that descends from the process root, again and again until nothing is left or the time is over, and
-// tells whether nothing is. Root itself lives; as a child subreaper it is what makes the tree complete. It
-// rests on /proc being the one of this process's pid namespace.
+// EndTree kills all that descends from the process root, again and again until nothing is left or the time is
+// over, and tells whether nothing is. Root itself lives; as a child subreaper it is what makes the tree
+// complete. It rests on /proc being the one of this process's pid namespace.
 func EndTree(root int, within time.Duration) bool {
 	deadline := time.Now().Add(within)
 	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {

@@ -2,8 +2,8 @@ package record
 
 import "fmt"
 
-// Capture keeps the beginning and the end of a stream within OutputLimit bytes. The zero value is ready. It is not
-// safe for concurrent use.
+// Capture keeps the beginning and the end of a stream within OutputLimit bytes. The zero value is ready. It
+// is not safe for concurrent use.
 type Capture struct {
 	head, tail []byte
 	total      int64

@@ -67,7 +67,9 @@ func (e *LimitError) Error() string {
 
 // Create makes a VM's directory, locked from its first moment, unless limit live ones exist that counted says
 // count. The lock's file is to be handed to the supervisor; closing every copy of it frees the lock.
-func (r Root) Create(kind Kind, limit int, counted func(id string) bool) (id string, lock *os.File, err error) {
+func (r Root) Create(
+	kind Kind, limit int, counted func(id string) bool,
+) (id string, lock *os.File, err error) {
 	if err := os.MkdirAll(r.path, 0o700); err != nil {
 		return "", nil, err
 	}
@@ -96,8 +98,8 @@ func (r Root) Create(kind Kind, limit int, counted func(id string) bool) (id str
 	return id, lock, nil
 }
 
-// Revive locks the directory of a VM whose supervisor is gone, under the same limit. It gives [ErrLocked] where
-// the supervisor lives after all.
+// Revive locks the directory of a VM whose supervisor is gone, under the same limit. It gives [ErrLocked]
+// where the supervisor lives after all.
 func (r Root) Revive(id string, limit int, counted func(id string) bool) (*os.File, error) {
 	gate, err := r.enter()
 	if err != nil {
@@ -114,8 +116,8 @@ func (r Root) Revive(id string, limit int, counted func(id string) bool) (*os.Fi
 	return lock, nil
 }
 
-// Gone tells whether nobody supervises a directory; without a lock file to hold, nobody can. It asks with a shared
-// lock, so that those who ask do not take each other for a supervisor.
+// Gone tells whether nobody supervises a directory; without a lock file to hold, nobody can. It asks with a
+// shared lock, so that those who ask do not take each other for a supervisor.
 func (r Root) Gone(id string) bool {
 	f, err := os.Open(filepath.Join(r.Path(id), LockFile))
 	if err != nil {
@@ -125,8 +127,8 @@ func (r Root) Gone(id string) bool {
 	return !errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// Sweep removes the directories of dead supervisors that leftover picks, and names them. It keeps out of the way of
-// those that are just being made.
+// Sweep removes the directories of dead supervisors that leftover picks, and names them. It keeps out of the
+// way of those that are just being made.
 func (r Root) Sweep(leftover func(id string) bool) (swept []string, err error) {
 	ids, err := r.IDs()
 	if err != nil || len(ids) == 0 {
@@ -154,8 +156,8 @@ func (r Root) Sweep(leftover func(id string) bool) (swept []string, err error) {
 }
 
 // Remove deletes a VM's directory. The caller holds its lock, which is deleted last: while anything of the VM
-// is left, so is what guards it. The record is deleted first: a removal that is broken off leaves a directory without
-// one, which is anybody's to sweep, and never a VM that looks whole and has lost its disk.
+// is left, so is what guards it. The record is deleted first: a removal that is broken off leaves a directory
+// without one, which is anybody's to sweep, and never a VM that looks whole and has lost its disk.
 func (r Root) Remove(id string) error {
 	dir := r.Path(id)
 	entries, err := os.ReadDir(dir)
@@ -214,8 +216,8 @@ func (r Root) room(limit int, counted func(id string) bool, except string) error
 // ErrLocked says that a supervisor lives.
 var ErrLocked = errors.New("the VM's supervisor is alive")
 
-// TryLock takes a VM directory's lock, or gives [ErrLocked]. The lock belongs to the open file and to every copy
-// of it in other processes; it is never inherited over exec unless handed on.
+// TryLock takes a VM directory's lock, or gives [ErrLocked]. The lock belongs to the open file and to every
+// copy of it in other processes; it is never inherited over exec unless handed on.
 func TryLock(dir string) (*os.File, error) {
 	path := filepath.Join(dir, LockFile)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)

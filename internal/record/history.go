@@ -19,8 +19,8 @@ const OutputLimit = 1 << 20
 // maxLine bounds one line of a history: two streams at their limit, each byte escaped at its worst.
 const maxLine = 2*6*OutputLimit + 1<<20
 
-// Entry is one command of a VM's history. It is appended twice: when the command starts (Running), and when it has
-// ended. A command that started and never ended was interrupted by the end of its guest.
+// Entry is one command of a VM's history. It is appended twice: when the command starts (Running), and when
+// it has ended. A command that started and never ended was interrupted by the end of its guest.
 type Entry struct {
 	Sequence        int       `json:"sequence"`
 	Running         bool      `json:"running,omitempty"`
@@ -37,7 +37,8 @@ type Entry struct {
 	StderrTruncated bool      `json:"stderr_truncated,omitempty"`
 	ExecutionMode   string    `json:"execution_mode"`
 	Notice          string    `json:"notice,omitempty"`
-	Cause           string    `json:"cause,omitempty"` // what the notice is about, as package link names causes
+	// What the notice is about, as package link names causes
+	Cause string `json:"cause,omitempty"`
 }
 
 // InterruptedExit is the exit code that an interrupted command is given: that of one killed by SIGKILL.
@@ -84,8 +85,8 @@ func Append(dir string, e Entry, durable bool) (err error) {
 	return nil
 }
 
-// History reads a VM's history in order of sequence. Where alive is false, commands that never ended are given as
-// interrupted. Lines that are damaged are left out.
+// History reads a VM's history in order of sequence. Where alive is false, commands that never ended are
+// given as interrupted. Lines that are damaged are left out.
 func History(dir string, alive bool) ([]Entry, error) {
 	f, err := os.Open(filepath.Join(dir, HistoryFile))
 	if errors.Is(err, fs.ErrNotExist) {

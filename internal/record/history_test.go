@@ -23,7 +23,8 @@ func TestHistory(t *testing.T) {
 	if entries := history(t, dir, true); len(entries) != 0 {
 		t.Errorf("none was written: %+v", entries)
 	}
-	for _, e := range []Entry{{Sequence: 1, Running: true}, {Sequence: 2, Running: true}, {Sequence: 1, Stdout: "one"}} {
+	for _, e := range []Entry{{Sequence: 1, Running: true}, {Sequence: 2, Running: true},
+		{Sequence: 1, Stdout: "one"}} {
 		if err := Append(dir, e, false); err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +64,8 @@ func TestATornLineCostsNoOther(t *testing.T) {
 		if err := Append(dir, Entry{Sequence: 3, Stdout: "after"}, true); err != nil {
 			t.Fatal(err)
 		}
-		if got := history(t, dir, false); len(got) != 2 || got[0].Stdout != "before" || got[1].Stdout != "after" {
+		if got := history(t, dir, false); len(got) != 2 || got[0].Stdout != "before" ||
+			got[1].Stdout != "after" {
 			t.Errorf("cut at %d, then written to: %+v", cut, got)
 		}
 	}
@@ -87,11 +89,13 @@ func TestTheLongestEntry(t *testing.T) {
 }
 
 func TestCapture(t *testing.T) {
-	for _, c := range []struct{ size, chunk int }{{0, 1}, {OutputLimit, 7777}, {OutputLimit + 1, 4096}, {5 * OutputLimit, 100_000}, {5 * OutputLimit, 5 * OutputLimit}} {
+	for _, c := range []struct{ size, chunk int }{{0, 1}, {OutputLimit, 7777}, {OutputLimit + 1, 4096},
+		{5 * OutputLimit, 100_000}, {5 * OutputLimit, 5 * OutputLimit}} {
 		var kept Capture
 		data := strings.Repeat("0123456789", c.size/10+1)[:c.size]
 		for at := 0; at < len(data); at += c.chunk {
-			if n, err := kept.Write([]byte(data[at:min(at+c.chunk, len(data))])); err != nil || n != min(c.chunk, len(data)-at) {
+			if n, err := kept.Write([]byte(data[at:min(at+c.chunk, len(data))])); err != nil ||
+				n != min(c.chunk, len(data)-at) {
 				t.Fatalf("%d, %v", n, err)
 			}
 		}

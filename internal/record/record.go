@@ -1,5 +1,6 @@
-// Package record is the truth on disk about one VM: a directory with a lock, a readable record written atomically,
-// and an append-only history. Whoever holds the lock is the VM's supervisor and the only writer; everybody may read.
+// Package record is the truth on disk about one VM: a directory with a lock, a readable record written
+// atomically, and an append-only history. Whoever holds the lock is the VM's supervisor and the only writer;
+// everybody may read.
 package record
 
 import (
@@ -56,36 +57,39 @@ const (
 
 // VM is the record of one VM. It outlives the supervisor that wrote it.
 type VM struct {
-	Format          int               `json:"format"`
-	ID              string            `json:"id"`
-	Kind            Kind              `json:"kind"`
-	State           State             `json:"state"`
-	Environment     string            `json:"environment"`
-	VCPUCount       int               `json:"vcpu_count"`
-	MemMiB          int               `json:"mem_mib"`
-	DiskMiB         int               `json:"disk_mib"`
-	TTLSeconds      int               `json:"ttl_seconds"` // 0 is no limit
-	CreatedAt       time.Time         `json:"created_at"`
-	ExpiresAt       *time.Time        `json:"expires_at"`
-	NetworkEnabled  bool              `json:"network_enabled"`
-	Allow           []string          `json:"allow,omitempty"`
-	Publish         []string          `json:"publish,omitempty"`
-	InboundOnly     bool              `json:"inbound_only,omitempty"` // the network is for published ports alone
-	AllowHostCompat bool              `json:"allow_host_compat"`
-	ExecutionMode   string            `json:"execution_mode"`
-	Accelerator     string            `json:"accelerator"`
-	Warm            bool              `json:"warm"`                  // the guest was started from a template
-	Confinement     string            `json:"confinement,omitempty"` // of the host, where it stands in for a guest
+	Format         int        `json:"format"`
+	ID             string     `json:"id"`
+	Kind           Kind       `json:"kind"`
+	State          State      `json:"state"`
+	Environment    string     `json:"environment"`
+	VCPUCount      int        `json:"vcpu_count"`
+	MemMiB         int        `json:"mem_mib"`
+	DiskMiB        int        `json:"disk_mib"`
+	TTLSeconds     int        `json:"ttl_seconds"` // 0 is no limit
+	CreatedAt      time.Time  `json:"created_at"`
+	ExpiresAt      *time.Time `json:"expires_at"`
+	NetworkEnabled bool       `json:"network_enabled"`
+	Allow          []string   `json:"allow,omitempty"`
+	Publish        []string   `json:"publish,omitempty"`
+	// The network is for published ports alone
+	InboundOnly     bool   `json:"inbound_only,omitempty"`
+	AllowHostCompat bool   `json:"allow_host_compat"`
+	ExecutionMode   string `json:"execution_mode"`
+	Accelerator     string `json:"accelerator"`
+	Warm            bool   `json:"warm"` // the guest was started from a template
+	// Of the host, where it stands in for a guest
+	Confinement     string            `json:"confinement,omitempty"`
 	WantAccelerator string            `json:"want_accelerator"`
 	LastError       *string           `json:"last_error"`
 	Metadata        map[string]string `json:"metadata"`
 	CommandCount    int               `json:"command_count"`
 	LastCommand     *LastCommand      `json:"last_command"`
 	Seed            *Seed             `json:"workspace_seed,omitempty"`
-	Complete        bool              `json:"complete"` // creation is finished; an incomplete VM goes with its creator
-	Boot            Boot              `json:"boot"`
-	CacheDir        string            `json:"cache_dir"`
-	HostBootID      string            `json:"host_boot_id"` // of the host's boot that the supervisor ran in
+	// Creation is finished; an incomplete VM goes with its creator
+	Complete   bool   `json:"complete"`
+	Boot       Boot   `json:"boot"`
+	CacheDir   string `json:"cache_dir"`
+	HostBootID string `json:"host_boot_id"` // of the host's boot that the supervisor ran in
 }
 
 // LastCommand is the newest finished command.
@@ -112,7 +116,8 @@ type Boot struct {
 	User        string   `json:"user,omitempty"`
 	Entrypoint  []string `json:"entrypoint,omitempty"` // before a run's argument vector
 	Cmd         []string `json:"cmd,omitempty"`        // of a run without one
-	WorkDir     string   `json:"work_dir,omitempty"`   // where commands run unless they say otherwise; empty is /workspace
+	// Where commands run unless they say otherwise; empty is /workspace
+	WorkDir string `json:"work_dir,omitempty"`
 }
 
 // Kernel is what a guest runs on: an image, and modules in the order in which they are loaded.
@@ -197,7 +202,8 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-// EndedWithout says what must have happened to a VM whose record says that it runs, though nobody supervises it.
+// EndedWithout says what must have happened to a VM whose record says that it runs, though nobody supervises
+// it.
 func EndedWithout(vm VM) string {
 	if vm.HostBootID != HostBootID() {
 		return "the host was restarted while the guest ran"

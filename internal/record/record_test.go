@@ -122,7 +122,8 @@ func TestReviveAndSweep(t *testing.T) {
 	}
 }
 
-// The record goes before anything else does, so that a removal that is broken off leaves nothing that looks whole.
+// The record goes before anything else does, so that a removal that is broken off leaves nothing that looks
+// whole.
 func TestRemoveBeginsWithTheRecord(t *testing.T) {
 	r := NewRoot(t.TempDir())
 	id, lock, err := r.Create(KindTask, 1, nil)
@@ -132,7 +133,8 @@ func TestRemoveBeginsWithTheRecord(t *testing.T) {
 	defer lock.Close()
 	dir := r.Path(id)
 	obstacle := filepath.Join(dir, VMFile, "inside")
-	if err := errors.Join(os.MkdirAll(obstacle, 0o700), os.WriteFile(filepath.Join(dir, ScratchFile), nil, 0o600)); err != nil {
+	if err := errors.Join(os.MkdirAll(obstacle, 0o700),
+		os.WriteFile(filepath.Join(dir, ScratchFile), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Remove(id); err == nil {

@@ -8,12 +8,12 @@ import (
 	"sync"
 )
 
-// inputWindow is how many bytes of a command's input a client may be ahead of what the command has read. The client
-// begins with the whole window, and gets back what is read with wanted notifications.
+// inputWindow is how many bytes of a command's input a client may be ahead of what the command has read. The
+// client begins with the whole window, and gets back what is read with wanted notifications.
 const inputWindow = 1 << 20
 
-// input is what a client sends of a command's standard input, in pieces, while the command runs. It holds no more
-// than inputWindow bytes, so that a command that does not read holds up nobody but itself.
+// input is what a client sends of a command's standard input, in pieces, while the command runs. It holds no
+// more than inputWindow bytes, so that a command that does not read holds up nobody but itself.
 type input struct {
 	want func(n int) // tells the client that n more bytes may come
 
@@ -102,7 +102,8 @@ func (s *server) feed(params json.RawMessage) {
 	}
 }
 
-// requestID finds the id at the beginning of a message that is too long to be read, so that its call can be refused.
+// requestID finds the id at the beginning of a message that is too long to be read, so that its call can be
+// refused.
 func requestID(beginning []byte) json.RawMessage {
 	d := json.NewDecoder(bytes.NewReader(beginning))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {

@@ -65,7 +65,8 @@ func TestInputEndsWithItsCall(t *testing.T) {
 }
 
 func FuzzRequestID(f *testing.F) {
-	for _, seed := range []string{`{"id":1,"a":2`, `{"params":{"id":1},"id":"x"`, `[1`, `{"id":{}`, ``, `{"id":null,`} {
+	for _, seed := range []string{`{"id":1,"a":2`, `{"params":{"id":1},"id":"x"`, `[1`, `{"id":{}`, ``,
+		`{"id":null,`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

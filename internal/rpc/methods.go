@@ -118,7 +118,9 @@ func (s *server) hello(_ context.Context, _ call, raw json.RawMessage) (any, err
 		}
 	}
 	if in.Protocol > Protocol {
-		return nil, &paramsError{fmt.Sprintf("this pyro (%s) speaks protocol %d of the bridge, %d is wanted: install a later one", s.version, Protocol, in.Protocol)}
+		return nil, &paramsError{fmt.Sprintf(
+			"this pyro (%s) speaks protocol %d of the bridge, %d is wanted: install a later one", s.version,
+			Protocol, in.Protocol)}
 	}
 	return map[string]any{"protocol": Protocol, "version": s.version, "pid": os.Getpid()}, nil
 }

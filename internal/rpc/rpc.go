@@ -67,8 +67,9 @@ type fault struct {
 }
 
 type faultData struct {
-	Kind string `json:"kind"`
-	Hint string `json:"hint,omitempty"`
+	Kind  string `json:"kind"`
+	Cause string `json:"cause,omitempty"`
+	Hint  string `json:"hint,omitempty"`
 }
 
 // server is one conversation.
@@ -223,7 +224,7 @@ func describe(ctx context.Context, err error) fault {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return fault{Code: codeCancelled, Message: "cancelled", Data: &faultData{Kind: "cancelled"}}
 	}
-	return fault{Code: codeFailure, Message: err.Error(), Data: &faultData{Kind: pyro.ErrorKind(err), Hint: pyro.ErrorHint(err)}}
+	return fault{Code: codeFailure, Message: err.Error(), Data: &faultData{Kind: pyro.ErrorKind(err), Cause: pyro.ErrorCause(err), Hint: pyro.ErrorRemedy(err, wording())}}
 }
 
 func (s *server) fail(id json.RawMessage, f fault) error {

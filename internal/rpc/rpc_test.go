@@ -16,7 +16,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func engine(t testing.TB) *pyro.Pyro {
-	p, err := pyro.New(pyro.WithStateDir(t.TempDir()), pyro.WithCacheDir(t.TempDir()), pyro.WithCommand("/nonexistent/pyro"))
+	p, err := pyro.New(pyro.WithStateDir(t.TempDir()), pyro.WithCacheDir(t.TempDir()),
+		pyro.WithCommand("/nonexistent/pyro"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +29,8 @@ func engine(t testing.TB) *pyro.Pyro {
 func talk(t *testing.T, lines ...string) map[string]string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := Serve(t.Context(), engine(t), "1.2.3", strings.NewReader(strings.Join(lines, "\n")+"\n"), &out); err != nil {
+	if err := Serve(t.Context(), engine(t), "1.2.3", strings.NewReader(strings.Join(lines, "\n")+"\n"),
+		&out); err != nil {
 		t.Fatal(err)
 	}
 	answers := map[string]string{}
@@ -70,7 +72,8 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%.80s: got %q, want %s", line, all, want)
 		}
 	}
-	if got := talk(t, `{"method":"cancel","params":{"id":9}}`, `{"method":"grease","params":{}}`, ``); len(got) != 0 {
+	if got := talk(t, `{"method":"cancel","params":{"id":9}}`, `{"method":"grease","params":{}}`,
+		``); len(got) != 0 {
 		t.Errorf("notifications were answered: %q", got)
 	}
 }
@@ -107,7 +110,8 @@ func TestCancel(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- s.read(ctx, in) }()
 	io.WriteString(feed, `{"method":"cancel","params":{"id":2}}`+"\n")
-	if !lines.Scan() || !strings.Contains(lines.Text(), `"id":2,`) || !strings.Contains(lines.Text(), `"cancelled"`) {
+	if !lines.Scan() || !strings.Contains(lines.Text(), `"id":2,`) ||
+		!strings.Contains(lines.Text(), `"cancelled"`) {
 		t.Errorf("got %q", lines.Text())
 	}
 	go io.WriteString(feed, `{"id":1,"method":"hello"}`+"\n")
@@ -124,7 +128,8 @@ func TestCancel(t *testing.T) {
 }
 
 func FuzzTake(f *testing.F) {
-	for _, seed := range []string{`{"id":1,"method":"hello"}`, `[]`, `{"id":null}`, "{", `{"id":1,"method":"status_vm","params":{"vm_id":"x"}}`} {
+	for _, seed := range []string{`{"id":1,"method":"hello"}`, `[]`, `{"id":null}`, "{",
+		`{"id":1,"method":"status_vm","params":{"vm_id":"x"}}`} {
 		f.Add([]byte(seed))
 	}
 	p := engine(f)

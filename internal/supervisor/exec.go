@@ -13,12 +13,14 @@ import (
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
 
-// grace is how much later than the agent the supervisor itself ends a command that is over its time: a guest that
-// is stuck must not keep its caller.
+// grace is how much later than the agent the supervisor itself ends a command that is over its time: a guest
+// that is stuck must not keep its caller.
 const grace = 400 * time.Millisecond
 
 // exec runs one command and writes it down before it answers.
-func (s *supervisor) exec(ctx context.Context, req link.Request, stream *wire.Stream, c *session) (any, error) {
+func (s *supervisor) exec(
+	ctx context.Context, req link.Request, stream *wire.Stream, c *session,
+) (any, error) {
 	var want link.Exec
 	if err := json.Unmarshal(req.Params, &want); err != nil {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: "the command cannot be read: " + err.Error()}
@@ -61,11 +63,13 @@ func unwritten(g *running, result link.ExecResult, err error) error {
 	} else if far := (*link.Error)(nil); errors.As(err, &far) {
 		out.Code, out.Cause = far.Code, far.Cause
 	}
-	out.Message = fmt.Sprintf("the command ended with %d, but what it wrote may be lost: %v", result.ExitCode, err)
+	out.Message = fmt.Sprintf("the command ended with %d, but what it wrote may be lost: %v", result.ExitCode,
+		err)
 	return out
 }
 
-// ready gives the guest for a command. A task whose guest has ended is started again: that is what its disk is for.
+// ready gives the guest for a command. A task whose guest has ended is started again: that is what its disk
+// is for.
 func (s *supervisor) ready(ctx context.Context) (*running, error) {
 	if g := s.current(); g != nil {
 		if !g.Dying() {
@@ -93,9 +97,19 @@ type run struct {
 
 func (s *supervisor) begin(want link.Exec, g *running) *run {
 	now := time.Now()
-	r := &run{s: s, g: g, want: want, started: now}
-	r.entry = record.Entry{Running: true, Command: want.Line(), CWD: want.WorkDir,
-		StartedAt: now.UTC().Truncate(time.Millisecond), ExecutionMode: g.Facts().Mode}
+	r := &run{
+		s:       s,
+		g:       g,
+		want:    want,
+		started: now,
+	}
+	r.entry = record.Entry{
+		Running:       true,
+		Command:       want.Line(),
+		CWD:           want.WorkDir,
+		StartedAt:     now.UTC().Truncate(time.Millisecond),
+		ExecutionMode: g.Facts().Mode,
+	}
 	if r.entry.CWD == "" {
 		r.entry.CWD = link.Workspace
 	}
@@ -137,13 +151,15 @@ func (r *run) tap(m wire.Message) {
 
 // outcome says how the command ended: by the guest's answer, or by the supervisor's own limit.
 func (r *run) outcome(ctx, limited context.Context, reply link.Reply, err error) (link.ExecResult, error) {
-	result := link.ExecResult{Sequence: r.entry.Sequence, Mode: r.g.Facts().Mode, DurationMS: time.Since(r.started).Milliseconds()}
+	result := link.ExecResult{Sequence: r.entry.Sequence, Mode: r.g.Facts().Mode,
+		DurationMS: time.Since(r.started).Milliseconds()}
 	switch {
 	case err != nil && ctx.Err() == nil && errors.Is(limited.Err(), context.DeadlineExceeded):
 		result.ExitCode, result.TimedOut, r.stuck = 124, true, true
 	case errors.Is(err, link.ErrAskerGone), err != nil && ctx.Err() != nil:
 		result.ExitCode = record.InterruptedExit
-		return result, &link.Error{Code: link.CodeInternal, Cause: link.CauseCallerGone, Message: link.ErrAskerGone.Error()}
+		return result, &link.Error{Code: link.CodeInternal, Cause: link.CauseCallerGone,
+			Message: link.ErrAskerGone.Error()}
 	case err != nil:
 		result.ExitCode = record.InterruptedExit
 		return result, err
@@ -170,7 +186,8 @@ func (r *run) notice(result link.ExecResult) (link.Cause, string) {
 		return link.CauseTimeout, fmt.Sprintf("the command was killed at its time limit of %s", limit)
 	case result.OOM:
 		return link.CauseGuestMemory,
-			fmt.Sprintf("the guest ran out of its %d MiB of memory and something was killed", r.g.Facts().MemMiB)
+			fmt.Sprintf("the guest ran out of its %d MiB of memory and something was killed",
+				r.g.Facts().MemMiB)
 	case result.ExitCode == 0:
 		return "", ""
 	case r.g.DiskError() != "":
@@ -202,12 +219,14 @@ func (s *supervisor) finishRun(r *run, result link.ExecResult, failure error) er
 	if !s.keepsHistory() {
 		return nil
 	}
-	// The history is the truth; the record repeats its end for those who only look, and need not reach the disk.
+	// The history is the truth; the record repeats its end for those who only look, and need not reach the
+	// disk.
 	if err := errors.Join(record.Append(s.dir, e, true), record.Save(s.dir, s.vm, false)); err != nil {
 		return &link.Error{
-			Code:    link.CodeNoSpace,
-			Cause:   link.CauseHostDisk,
-			Message: fmt.Sprintf("the command ended with %d, but its record cannot be written: %v", e.ExitCode, err),
+			Code:  link.CodeNoSpace,
+			Cause: link.CauseHostDisk,
+			Message: fmt.Sprintf("the command ended with %d, but its record cannot be written: %v",
+				e.ExitCode, err),
 		}
 	}
 	return nil

@@ -13,7 +13,9 @@ import (
 )
 
 // handle answers one request.
-func (s *supervisor) handle(ctx context.Context, req link.Request, stream *wire.Stream, c *session) (any, error) {
+func (s *supervisor) handle(
+	ctx context.Context, req link.Request, stream *wire.Stream, c *session,
+) (any, error) {
 	switch req.Op {
 	case link.OpHello:
 		return link.Hello{Version: link.Version}, nil
@@ -58,7 +60,8 @@ func (s *supervisor) handle(ctx context.Context, req link.Request, stream *wire.
 		// It goes on without its client, who need not wait.
 		return s.guests.Warm(context.WithoutCancel(ctx), s.spec(s.snapshot()))
 	}
-	return nil, &link.Error{Code: link.CodeUnsupported, Message: fmt.Sprintf("the supervisor does not know %q", req.Op)}
+	return nil, &link.Error{Code: link.CodeUnsupported,
+		Message: fmt.Sprintf("the supervisor does not know %q", req.Op)}
 }
 
 func (s *supervisor) snapshot() record.VM {
@@ -76,7 +79,8 @@ func (s *supervisor) create(req link.Request) (any, error) {
 	}
 	var vm record.VM
 	if err := json.Unmarshal(req.Params, &vm); err != nil {
-		return nil, &link.Error{Code: link.CodeInvalid, Message: "the VM's description cannot be read: " + err.Error()}
+		return nil, &link.Error{Code: link.CodeInvalid, Message: "the VM's description cannot be read: " +
+			err.Error()}
 	}
 	if err := guest.CheckRules(vm.Allow, vm.Publish); err != nil {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: err.Error()}
@@ -93,7 +97,8 @@ func (s *supervisor) create(req link.Request) (any, error) {
 	return vm, s.save()
 }
 
-// resume takes over the directory of a task whose supervisor is gone. If it cannot, the directory stays as it is.
+// resume takes over the directory of a task whose supervisor is gone. If it cannot, the directory stays as it
+// is.
 func (s *supervisor) resume(c *session) (any, error) {
 	vm, err := record.Load(s.dir)
 	if err != nil {
@@ -140,7 +145,8 @@ func (s *supervisor) resume(c *session) (any, error) {
 func (s *supervisor) seeded(req link.Request, c *session) (any, error) {
 	var seed record.Seed
 	if err := json.Unmarshal(req.Params, &seed); err != nil {
-		return nil, &link.Error{Code: link.CodeInvalid, Message: "the seed's summary cannot be read: " + err.Error()}
+		return nil, &link.Error{Code: link.CodeInvalid, Message: "the seed's summary cannot be read: " +
+			err.Error()}
 	}
 	if g := s.current(); g != nil && s.snapshot().Kind == record.KindTask && seed.EntryCount > 0 {
 		if err := g.Sync(); err != nil {

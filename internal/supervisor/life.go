@@ -47,7 +47,8 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 	defer s.mu.Unlock()
 	if s.removed {
 		g.Kill()
-		return nil, &link.Error{Code: link.CodeState, Cause: link.CauseDeleted, Message: "the VM is being deleted"}
+		return nil, &link.Error{Code: link.CodeState, Cause: link.CauseDeleted,
+			Message: "the VM is being deleted"}
 	}
 	facts := g.Facts()
 	s.running = g

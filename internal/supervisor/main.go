@@ -1,5 +1,5 @@
-// Package supervisor is the process that owns one guest: what it is asked, its states, its TTL, its history and those
-// who follow it. It is pyro re-executed with a hidden subcommand, in a session of its own.
+// Package supervisor is the process that owns one guest: what it is asked, its states, its TTL, its history
+// and those who follow it. It is pyro re-executed with a hidden subcommand, in a session of its own.
 package supervisor
 
 import (
@@ -42,8 +42,8 @@ var (
 // drainLimit bounds how long connections may take to notice that the VM has ended.
 const drainLimit = 300 * time.Millisecond
 
-// restAfter is how long after its last client a supervisor gives back the memory that it does not use: 4 MB of what
-// Go's collector would leave for later, and most VMs idle for most of their lives.
+// restAfter is how long after its last client a supervisor gives back the memory that it does not use: 4 MB
+// of what Go's collector would leave for later, and most VMs idle for most of their lives.
 const restAfter = time.Second
 
 type supervisor struct {
@@ -105,8 +105,13 @@ func supervise(dir string, log *slog.Logger, guests Guests) error {
 	}
 	ctx, end := context.WithCancelCause(context.Background())
 	s := &supervisor{
-		root: record.NewRoot(filepath.Dir(filepath.Dir(dir))), id: filepath.Base(dir), dir: dir,
-		log: log, end: end, owned: make(chan struct{}), guests: guests,
+		root:   record.NewRoot(filepath.Dir(filepath.Dir(dir))),
+		id:     filepath.Base(dir),
+		dir:    dir,
+		log:    log,
+		end:    end,
+		owned:  make(chan struct{}),
+		guests: guests,
 	}
 	if _, err := os.Lstat(filepath.Join(dir, record.VMFile)); !errors.Is(err, os.ErrNotExist) {
 		s.orphaned = true
@@ -121,7 +126,8 @@ func supervise(dir string, log *slog.Logger, guests Guests) error {
 		<-terminated
 		end(errTerminated)
 	}()
-	if err := os.Remove(filepath.Join(dir, record.SocketFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(filepath.Join(dir, record.SocketFile)); err != nil &&
+		!errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	listener, err := link.ListenDir(dir, record.SocketFile)
@@ -143,8 +149,8 @@ func supervise(dir string, log *slog.Logger, guests Guests) error {
 	return nil
 }
 
-// accept serves everybody who comes to the VM's socket and is its owner. Who comes before there is a VM waits: its
-// creator may yet go away, and this supervisor with it.
+// accept serves everybody who comes to the VM's socket and is its owner. Who comes before there is a VM
+// waits: its creator may yet go away, and this supervisor with it.
 func (s *supervisor) accept(ctx context.Context, listener *net.UnixListener) {
 	select {
 	case <-s.owned:
@@ -187,7 +193,8 @@ func (s *supervisor) serve(ctx context.Context, conn net.Conn, bound bool) {
 		hello.Stop()
 		if err == nil {
 			stop := context.AfterFunc(ctx, func() { time.AfterFunc(drainLimit, func() { w.Close() }) })
-			err = link.Serve(ctx, w, func(ctx context.Context, req link.Request, stream *wire.Stream) (any, error) {
+			err = link.Serve(ctx, w, func(ctx context.Context, req link.Request, stream *wire.Stream) (any,
+				error) {
 				return s.handle(ctx, req, stream, c)
 			})
 			stop()
@@ -214,7 +221,8 @@ func (s *supervisor) drain() {
 	}
 }
 
-// checkExpiry ends the VM past its TTL. It runs on the wall clock, because a host that slept has let time go by.
+// checkExpiry ends the VM past its TTL. It runs on the wall clock, because a host that slept has let time go
+// by.
 func (s *supervisor) checkExpiry() {
 	s.mu.Lock()
 	expires := s.vm.ExpiresAt

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CloneDisk copies a sparse file: by reflink where the file system can, else only where there is data. The copy is there
-// whole or not at all, also where its maker is killed.
+// CloneDisk copies a sparse file: by reflink where the file system can, else only where there is data. The
+// copy is there whole or not at all, also where its maker is killed.
 func CloneDisk(from, to string) (err error) {
 	part := to + ".part"
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -64,7 +64,8 @@ func copyData(in, out *os.File, size int64) error {
 		if err != nil {
 			return err
 		}
-		if _, err := io.Copy(io.NewOffsetWriter(out, data), io.NewSectionReader(in, data, end-data)); err != nil {
+		if _, err := io.Copy(io.NewOffsetWriter(out, data),
+			io.NewSectionReader(in, data, end-data)); err != nil {
 			return err
 		}
 		at = end

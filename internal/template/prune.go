@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Discard removes a template that does not come up, whoever else is starting from it: what they have mapped they keep,
-// and who has not opened it yet finds none. The template is to be closed all the same.
+// Discard removes a template that does not come up, whoever else is starting from it: what they have mapped
+// they keep, and who has not opened it yet finds none. The template is to be closed all the same.
 func (t *Template) Discard() error { return drop(t.dir) }
 
 // drop deletes a template's directory, under another name first, so that nobody finds it half deleted.
@@ -27,8 +27,8 @@ func drop(dir string) error {
 	return errors.Join(err, os.RemoveAll(gone))
 }
 
-// remove deletes a template that nobody is starting from, and gives what it freed. Running clones keep what they
-// have mapped.
+// remove deletes a template that nobody is starting from, and gives what it freed. Running clones keep what
+// they have mapped.
 func remove(dir string) (freed int64, err error) {
 	lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR, 0)
 	if err == nil {
@@ -60,8 +60,8 @@ type Removed struct {
 	Freed int64
 }
 
-// Prune removes templates for which keep is false, then the least recently used until the rest takes at most limit
-// bytes, and what interrupted makers left.
+// Prune removes templates for which keep is false, then the least recently used until the rest takes at most
+// limit bytes, and what interrupted makers left.
 func (s *Store) Prune(keep func(Key) bool, limit int64) ([]Removed, error) {
 	entries, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,6 +1,6 @@
-// Package template keeps booted guests frozen before their first command, to be cloned: memory in a file that clones
-// map copy-on-write, the devices' state, and the writable disk. A template can make a start faster, never wrong:
-// one that does not fit exactly is not found, and one that does not come up is thrown away.
+// Package template keeps booted guests frozen before their first command, to be cloned: memory in a file that
+// clones map copy-on-write, the devices' state, and the writable disk. A template can make a start faster,
+// never wrong: one that does not fit exactly is not found, and one that does not come up is thrown away.
 package template
 
 import (
@@ -64,8 +64,8 @@ type meta struct {
 	Scratch      stamp     `json:"scratch"`
 }
 
-// stamp is what tells that a file is still the one that was written, without reading it: whoever writes to a file
-// changes its times, and nobody can set the time of the last change back. A copy has another stamp.
+// stamp is what tells that a file is still the one that was written, without reading it: whoever writes to a
+// file changes its times, and nobody can set the time of the last change back. A copy has another stamp.
 type stamp struct {
 	Inode    uint64 `json:"inode"`
 	Modified int64  `json:"modified_ns"`
@@ -127,7 +127,8 @@ func open(dir string, key Key) (_ *Template, err error) {
 	if err != nil || memory != m.MemoryBytes || onDisk < m.MemoryOnDisk || !m.Memory.of(t.Memory) {
 		return nil, fmt.Errorf("the template's memory is damaged: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
-	if scratch, _, err := sizes(t.Scratch); err != nil || scratch != m.ScratchBytes || !m.Scratch.of(t.Scratch) {
+	if scratch, _, err := sizes(t.Scratch); err != nil || scratch != m.ScratchBytes ||
+		!m.Scratch.of(t.Scratch) {
 		return nil, fmt.Errorf("the template's disk is damaged: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
 	if t.State, err = os.Open(filepath.Join(dir, stateFile)); err != nil {
@@ -189,9 +190,11 @@ type Draft struct {
 // ErrBusy says that somebody else is making the same template.
 var ErrBusy = errors.New("the template is being made already")
 
-// Make makes the template of a key: freeze fills the draft in, and the template is there only when all of it is on disk.
-// It gives the bytes that the template takes on disk.
-func (s *Store) Make(ctx context.Context, key Key, freeze func(context.Context, Draft) error) (n int64, err error) {
+// Make makes the template of a key: freeze fills the draft in, and the template is there only when all of it
+// is on disk. It gives the bytes that the template takes on disk.
+func (s *Store) Make(
+	ctx context.Context, key Key, freeze func(context.Context, Draft) error,
+) (n int64, err error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return 0, err
 	}
@@ -218,7 +221,8 @@ func (s *Store) Make(ctx context.Context, key Key, freeze func(context.Context, 
 	}
 	defer os.RemoveAll(tmp)
 	d := Draft{Memory: filepath.Join(tmp, memoryFile), Scratch: filepath.Join(tmp, scratchFile)}
-	if d.State, err = os.OpenFile(filepath.Join(tmp, stateFile), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+	if d.State, err = os.OpenFile(filepath.Join(tmp, stateFile), os.O_RDWR|os.O_CREATE|os.O_EXCL,
+		0o600); err != nil {
 		return 0, err
 	}
 	defer d.State.Close()
@@ -256,8 +260,10 @@ func seal(tmp string, key Key, d Draft) (int64, error) {
 	if m.StateSHA256, err = digest(d.State); err != nil {
 		return 0, err
 	}
-	// A VMM that cannot open memory for reading alone opens it for writing too, and writes nothing: not root, it must be let.
-	if err := errors.Join(syncFile(d.Scratch), os.Chmod(d.Memory, 0o600), os.Chmod(d.Scratch, 0o400)); err != nil {
+	// A VMM that cannot open memory for reading alone opens it for writing too, and writes nothing: not root,
+	// it must be let.
+	if err := errors.Join(syncFile(d.Scratch), os.Chmod(d.Memory, 0o600),
+		os.Chmod(d.Scratch, 0o400)); err != nil {
 		return 0, err
 	}
 	if m.Memory, err = stampOf(d.Memory); err != nil {
@@ -273,7 +279,8 @@ func seal(tmp string, key Key, d Draft) (int64, error) {
 	err = errors.Join(
 		d.State.Sync(),
 		os.WriteFile(filepath.Join(tmp, lockFile), nil, 0o600),
-		os.WriteFile(filepath.Join(tmp, metaFile), append(data, '\n'), 0o600), syncFile(filepath.Join(tmp, metaFile)))
+		os.WriteFile(filepath.Join(tmp, metaFile), append(data, '\n'), 0o600),
+		syncFile(filepath.Join(tmp, metaFile)))
 	return m.MemoryOnDisk + scratchOnDisk, err
 }
 

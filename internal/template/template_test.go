@@ -13,7 +13,8 @@ import (
 // freeze fills a draft in as a monitor would.
 func freeze(_ context.Context, d Draft) error {
 	_, err := d.State.WriteString("the devices' state")
-	return errors.Join(err, os.WriteFile(d.Memory, make([]byte, 64<<10), 0o600), os.WriteFile(d.Scratch, make([]byte, 8<<10), 0o600))
+	return errors.Join(err, os.WriteFile(d.Memory, make([]byte, 64<<10), 0o600),
+		os.WriteFile(d.Scratch, make([]byte, 8<<10), 0o600))
 }
 
 // made gives a store with the template of a key in it.
@@ -39,7 +40,17 @@ func TestATemplateIsFoundByItsWholeKey(t *testing.T) {
 		t.Error(err)
 	}
 	for _, other := range []Key{{Image: "b", VCPUs: 1, MemMiB: 1024}, {Image: "a", VCPUs: 2, MemMiB: 1024},
-		{Image: "a", VCPUs: 1, MemMiB: 1024, Network: true}, {Image: "a", VCPUs: 1, MemMiB: 1024, VMM: "x"}} {
+		{
+			Image:   "a",
+			VCPUs:   1,
+			MemMiB:  1024,
+			Network: true,
+		}, {
+			Image:  "a",
+			VCPUs:  1,
+			MemMiB: 1024,
+			VMM:    "x",
+		}} {
 		if s.Find(other) != nil {
 			t.Errorf("%+v is found", other)
 		}
@@ -67,7 +78,8 @@ func TestADamagedTemplateIsThrownAway(t *testing.T) {
 	}
 	backdate := func(path string) error {
 		info, err := os.Stat(path)
-		return errors.Join(err, os.Chmod(path, 0o600), overwrite(path, "changed"), os.Chtimes(path, info.ModTime(), info.ModTime()))
+		return errors.Join(err, os.Chmod(path, 0o600), overwrite(path, "changed"),
+			os.Chtimes(path, info.ModTime(), info.ModTime()))
 	}
 	for name, c := range map[string]struct {
 		file   string
@@ -109,7 +121,8 @@ func TestADamagedTemplateIsThrownAway(t *testing.T) {
 	}
 }
 
-// tick waits until the host's file times have moved on from a file's: older kernels count them in steps of some ms.
+// tick waits until the host's file times have moved on from a file's: older kernels count them in steps of
+// some ms.
 func tick(t *testing.T, path string) {
 	t.Helper()
 	then, err := stampOf(path)
@@ -182,7 +195,9 @@ func TestOneMakerAtATime(t *testing.T) {
 
 func TestAFailedMakerLeavesNothing(t *testing.T) {
 	s, broken := Open(t.TempDir()), errors.New("broken")
-	_, err := s.Make(t.Context(), Key{}, func(ctx context.Context, d Draft) error { return errors.Join(freeze(ctx, d), broken) })
+	_, err := s.Make(t.Context(), Key{}, func(ctx context.Context, d Draft) error {
+		return errors.Join(freeze(ctx, d), broken)
+	})
 	if !errors.Is(err, broken) {
 		t.Error(err)
 	}

@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// Drivers is a table of drivers by name. The program's entry makes it and hands it on: nobody else names a driver.
+// Drivers is a table of drivers by name. The program's entry makes it and hands it on: nobody else names a
+// driver.
 type Drivers struct {
 	// Default is the name of the driver for those who do not ask for one.
 	Default string

@@ -44,9 +44,14 @@ type Conn struct {
 
 func newConn(o Options, asking bool, write func([]byte) error, hangUp func()) *Conn {
 	c := &Conn{
-		opts: o, asking: asking, write: write, hangUp: hangUp,
-		readDone: make(chan struct{}), writeDone: make(chan struct{}), done: make(chan struct{}),
-		streams: make(map[uint32]*Stream),
+		opts:      o,
+		asking:    asking,
+		write:     write,
+		hangUp:    hangUp,
+		readDone:  make(chan struct{}),
+		writeDone: make(chan struct{}),
+		done:      make(chan struct{}),
+		streams:   make(map[uint32]*Stream),
 	}
 	c.wake.L, c.opened.L, c.flushed.L = &c.mu, &c.mu, &c.mu
 	c.in = parser{limit: o.MaxPayload, begin: c.beginFrame, end: c.endFrame}

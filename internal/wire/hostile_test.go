@@ -65,12 +65,13 @@ func TestViolations(t *testing.T) {
 		"stream zero":       frame(header{kind: 2}, nil),
 		"opened twice":      append(open, open...),
 		"over the window":   append(open, bytes.Repeat(full, 4)...),
-		"empty flood":       append(open, bytes.Repeat(frame(header{kind: 2, stream: 1}, nil), 256<<10/frameCost+1)...),
-		"after the end":     append(append(open, frame(header{kind: frameEnd, stream: 1}, nil)...), full...),
-		"credit":            append(open, frame(header{kind: frameCredit, stream: 1}, []byte{1, 0, 0, 0})...),
-		"short credit":      append(open, frame(header{kind: frameCredit, stream: 1}, []byte{1})...),
-		"no end of frame":   append(frame(header{kind: 99}, []byte("x"))[:headerSize+1], 7),
-		"second greeting":   []byte(magicAsk),
+		"empty flood": append(open, bytes.Repeat(frame(header{kind: 2, stream: 1}, nil),
+			256<<10/frameCost+1)...),
+		"after the end":   append(append(open, frame(header{kind: frameEnd, stream: 1}, nil)...), full...),
+		"credit":          append(open, frame(header{kind: frameCredit, stream: 1}, []byte{1, 0, 0, 0})...),
+		"short credit":    append(open, frame(header{kind: frameCredit, stream: 1}, []byte{1})...),
+		"no end of frame": append(frame(header{kind: 99}, []byte("x"))[:headerSize+1], 7),
+		"second greeting": []byte(magicAsk),
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, c := raw(t)
@@ -122,7 +123,8 @@ func TestNoAnswer(t *testing.T) {
 
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte(magicAsk+"0123456789abcdef"), 5)
-	f.Add(append(frame(header{kind: frameOpen, stream: 1}, nil), frame(header{kind: 1, stream: 1}, []byte("{}"))...), 3)
+	f.Add(append(frame(header{kind: frameOpen, stream: 1}, nil),
+		frame(header{kind: 1, stream: 1}, []byte("{}"))...), 3)
 	f.Add(frame(header{kind: frameCredit, stream: 1}, []byte{255, 255, 255, 255}), 1)
 	f.Fuzz(func(t *testing.T, b []byte, step int) {
 		c := newConn(Options{}.withDefaults(), false, func([]byte) error { return nil }, nil)

@@ -11,7 +11,8 @@ import (
 // Dial greets the other side and waits for its answer, however long that takes: a caller that gives up closes
 // rw. The Conn owns rw.
 func Dial(rw io.ReadWriteCloser, o Options) (*Conn, error) {
-	// The nonce tells answers apart and keeps no secret: crypto/rand would be a twentieth of the guest's agent.
+	// The nonce tells answers apart and keeps no secret: crypto/rand would be a twentieth of the guest's
+	// agent.
 	nonce := binary.LittleEndian.AppendUint64(nil, rand.Uint64())
 	nonce = binary.LittleEndian.AppendUint64(nonce, rand.Uint64())
 	if _, err := rw.Write(append([]byte(magicAsk), nonce...)); err != nil {
@@ -69,7 +70,10 @@ func Listen(rw io.ReadWriteCloser, o Options) *Listener { return listen(rw, o, f
 
 func listen(rw io.ReadWriteCloser, o Options, once bool) *Listener {
 	l := &Listener{
-		rw: rw, opts: o.withDefaults(), once: once, readDone: make(chan struct{}),
+		rw:       rw,
+		opts:     o.withDefaults(),
+		once:     once,
+		readDone: make(chan struct{}),
 		greeting: finder{pattern: []byte(magicAsk)},
 	}
 	l.changed.L = &l.mu
@@ -126,7 +130,8 @@ func (l *Listener) readLoop() {
 }
 
 // consume hands bytes to the connection, or a new one where they hold a greeting. The bytes of a greeting
-// which came in an earlier chunk have gone to the old connection, which can do no harm: see the package's comment.
+// which came in an earlier chunk have gone to the old connection, which can do no harm: see the package's
+// comment.
 func (l *Listener) consume(b []byte) {
 	for {
 		end := l.greeting.find(b)

@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// Stream is one conversation. Send, Recv and the Close methods may be called from different goroutines; at most
-// one may be in Recv. Whoever has a stream must Close it.
+// Stream is one conversation. Send, Recv and the Close methods may be called from different goroutines; at
+// most one may be in Recv. Whoever has a stream must Close it.
 type Stream struct {
 	c      *Conn
 	id     uint32
@@ -41,7 +41,13 @@ type piece struct {
 
 // newStream must be called with the connection's lock held.
 func newStream(c *Conn, id uint32) *Stream {
-	s := &Stream{c: c, id: id, broken: make(chan struct{}), credit: c.opts.Window, allowed: c.opts.Window}
+	s := &Stream{
+		c:       c,
+		id:      id,
+		broken:  make(chan struct{}),
+		credit:  c.opts.Window,
+		allowed: c.opts.Window,
+	}
 	s.readable.L, s.writable.L = &c.mu, &c.mu
 	c.streams[id] = s
 	return s
@@ -50,8 +56,8 @@ func newStream(c *Conn, id uint32) *Stream {
 // Broken is closed when the stream was reset by the peer, closed here, or lost with its connection.
 func (s *Stream) Broken() <-chan struct{} { return s.broken }
 
-// Err tells why the stream is over, nil while Broken is open: [ErrReset] if the peer closed it, [ErrClosed] if this side
-// did, else what became of its connection.
+// Err tells why the stream is over, nil while Broken is open: [ErrReset] if the peer closed it, [ErrClosed]
+// if this side did, else what became of its connection.
 func (s *Stream) Err() error {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
@@ -216,7 +222,8 @@ func (s *Stream) deliver(p piece) {
 	s.readable.Signal()
 }
 
-// CloseSend tells the peer that no more messages follow, and waits until all that was sent has gone into the pipe.
+// CloseSend tells the peer that no more messages follow, and waits until all that was sent has gone into the
+// pipe.
 func (s *Stream) CloseSend() error {
 	s.sendMu.Lock()
 	defer s.sendMu.Unlock()
@@ -243,7 +250,8 @@ func (s *Stream) CloseSend() error {
 	return nil
 }
 
-// CloseRecv ends Recv: what has come and what still comes is dropped. The peer is not told, and is not held up.
+// CloseRecv ends Recv: what has come and what still comes is dropped. The peer is not told, and is not held
+// up.
 func (s *Stream) CloseRecv() {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
@@ -258,8 +266,8 @@ func (s *Stream) CloseRecv() {
 	s.readable.Broadcast()
 }
 
-// Close ends the stream. Where one of the directions has not ended yet the peer gets [ErrReset], after the messages
-// that were sent before.
+// Close ends the stream. Where one of the directions has not ended yet the peer gets [ErrReset], after the
+// messages that were sent before.
 func (s *Stream) Close() error {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()

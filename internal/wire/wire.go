@@ -3,21 +3,22 @@
 //
 // # The form on the pipe
 //
-// The asking side begins with a 16-byte magic number and a 16-byte random nonce; the answering side replies with
-// another magic number and the same nonce. Whatever comes before is the rest of an earlier connection and is
-// dropped. From then on both sides send frames: a header of 12 bytes (kind, flags, two reserved bytes, stream
-// and length as little-endian 32-bit numbers), the payload, and one zero byte.
+// The asking side begins with a 16-byte magic number and a 16-byte random nonce; the answering side replies
+// with another magic number and the same nonce. Whatever comes before is the rest of an earlier connection
+// and is dropped. From then on both sides send frames: a header of 12 bytes (kind, flags, two reserved bytes,
+// stream and length as little-endian 32-bit numbers), the payload, and one zero byte.
 //
-// The answering side looks for the magic number at any time, also in the middle of a frame, since a user of the
-// pipe can die there without an end of file. So the asking side never sends the magic number but to greet: all
-// its bytes are 0x80 or more, the first and the last byte of a header are less, and a payload that holds it is cut in
-// two inside of it. The zero byte makes sure that a frame which was cut short is never completed by a greeting.
+// The answering side looks for the magic number at any time, also in the middle of a frame, since a user of
+// the pipe can die there without an end of file. So the asking side never sends the magic number but to
+// greet: all its bytes are 0x80 or more, the first and the last byte of a header are less, and a payload that
+// holds it is cut in two inside of it. The zero byte makes sure that a frame which was cut short is never
+// completed by a greeting.
 //
 // # Bounds
 //
 // A side may send on a stream what its peer has given credit for. Credit is given back when a message is
-// received by the application, so one stream never holds more than a window in memory. A peer that sends more, or
-// too long a frame, ends the connection. Frames of an unknown kind are skipped.
+// received by the application, so one stream never holds more than a window in memory. A peer that sends
+// more, or too long a frame, ends the connection. Frames of an unknown kind are skipped.
 package wire
 
 import (

@@ -315,8 +315,8 @@ func TestCloseDeliversWhatWasSent(t *testing.T) {
 	}
 }
 
-// TestDeathInTheMiddle kills the asking side after each number of bytes of a conversation, and dials again over
-// the same pipe.
+// TestDeathInTheMiddle kills the asking side after each number of bytes of a conversation, and dials again
+// over the same pipe.
 func TestDeathInTheMiddle(t *testing.T) {
 	far, near := sockets(t)
 	l := Listen(near, Options{})

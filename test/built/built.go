@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// Program returns the path of the built program: $PYRO_BINARY, else bin/pyro of this tree. It is for tests two
-// folders below the root, and ends the test binary with a word to the person if nothing was built.
+// Program returns the path of the built program: $PYRO_BINARY, else bin/pyro of this tree. It is for tests
+// two folders below the root, and ends the test binary with a word to the person if nothing was built.
 func Program() string {
 	path := os.Getenv("PYRO_BINARY")
 	if path == "" {
@@ -19,7 +19,8 @@ func Program() string {
 		_, err = os.Stat(path)
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%v\nThese tests run the built program on real guests. 'make test' prepares and runs "+
+		fmt.Fprintf(os.Stderr, "%v\nThese tests run the built program on real guests. 'make test' "+
+			"prepares and runs "+
 			"everything; 'make build' is enough if QEMU and debian:12 are there.\n", err)
 		os.Exit(1)
 	}

@@ -1,6 +1,6 @@
-// Package docs runs what the documentation shows: each console block's commands, in order, with the built program
-// ($PYRO_BINARY, else bin/pyro) on real guests, and each Go and Python example. A block that cannot be run in a test
-// says why in a comment before it; one of a kind that the test does not know is a failure.
+// Package docs runs what the documentation shows: each console block's commands, in order, with the built
+// program ($PYRO_BINARY, else bin/pyro) on real guests, and each Go and Python example. A block that cannot
+// be run in a test says why in a comment before it; one of a kind that the test does not know is a failure.
 package docs
 
 import (
@@ -81,8 +81,8 @@ func steps(text string) (all []step) {
 // volatile is what differs from run to run, and from machine to machine.
 var volatile = regexp.MustCompile(`\b(run|vm|task)-[0-9a-f]{12}\b|\d+(\.\d+)?`)
 
-// matches compares what came with what is shown: "..." stands for anything, on a line of its own for any lines, and any
-// number for any other.
+// matches compares what came with what is shown: "..." stands for anything, on a line of its own for any
+// lines, and any number for any other.
 func matches(shown []string, got string) bool {
 	pattern := "^"
 	for _, line := range shown {
@@ -110,7 +110,8 @@ type console struct {
 const mark = "--- exit status "
 
 func (c *console) run(command string) (output string, status string, err error) {
-	if _, err := fmt.Fprintf(c.in, "{ %s\n} 2>&1 </dev/null\necho; echo '%s'$?\n", command, mark); err != nil {
+	if _, err := fmt.Fprintf(c.in, "{ %s\n} 2>&1 </dev/null\necho; echo '%s'$?\n", command,
+		mark); err != nil {
 		return "", "", err
 	}
 	for {

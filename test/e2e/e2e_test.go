@@ -1,5 +1,6 @@
-// Package e2e runs the program on real guests, as a person would. The test binary is pyro. It wants QEMU and an
-// installed debian:12 in the user's cache (make test sees to both): without them it fails, and does not skip.
+// Package e2e runs the program on real guests, as a person would. The test binary is pyro. It wants QEMU and
+// an installed debian:12 in the user's cache (make test sees to both): without them it fails, and does not
+// skip.
 package e2e
 
 import (
@@ -112,7 +113,8 @@ func TestSignals(t *testing.T) {
 	for signal, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
 		t.Run(signal.String(), func(t *testing.T) {
 			state := t.TempDir()
-			cmd := exec.CommandContext(t.Context(), "pyro", "run", "debian:12", "--timeout-seconds", "300", "--", "sh", "-c", "echo begun; exec sleep 300")
+			cmd := exec.CommandContext(t.Context(), "pyro", "run", "debian:12", "--timeout-seconds", "300",
+				"--", "sh", "-c", "echo begun; exec sleep 300")
 			cmd.Env = append(os.Environ(), "PYRO_STATE_DIR="+state, "PYRO_CACHE_DIR="+cacheDir(t))
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr

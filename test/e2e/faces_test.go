@@ -40,7 +40,8 @@ func (r request) program(t *testing.T, words ...string) string {
 	}
 	o := r.p.Options()
 	cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)
-	cmd.Env = append(os.Environ(), "PYRO_STATE_DIR="+o.StateDir, "PYRO_CACHE_DIR="+o.CacheDir, "PYRO_BINARY="+binary, "PYTHONPATH=../../python/src")
+	cmd.Env = append(os.Environ(), "PYRO_STATE_DIR="+o.StateDir, "PYRO_CACHE_DIR="+o.CacheDir,
+		"PYRO_BINARY="+binary, "PYTHONPATH=../../python/src")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -54,7 +55,9 @@ func (r request) program(t *testing.T, words ...string) string {
 func faces() map[string]func(*testing.T, request) string {
 	return map[string]func(*testing.T, request) string{
 		"Go": func(t *testing.T, r request) string {
-			task, err := r.p.CreateTask(t.Context(), pyro.CreateTaskRequest{Shape: pyro.Shape{Environment: "debian:12", Allow: r.allow}, Publish: []string{r.publish}})
+			task, err := r.p.CreateTask(t.Context(),
+				pyro.CreateTaskRequest{Shape: pyro.Shape{Environment: "debian:12", Allow: r.allow},
+					Publish: []string{r.publish}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,13 +74,15 @@ func faces() map[string]func(*testing.T, request) string {
 			here, there := mcp.NewInMemoryTransports()
 			done := make(chan error, 1)
 			go func() { done <- mcpserver.CreateServer(r.p).Run(t.Context(), there) }()
-			session, err := mcp.NewClient(&mcp.Implementation{Name: "test"}, nil).Connect(t.Context(), here, nil)
+			session, err := mcp.NewClient(&mcp.Implementation{Name: "test"}, nil).Connect(t.Context(), here,
+				nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer func() { session.Close(); <-done }()
 			result, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "task_create",
-				Arguments: map[string]any{"environment": "debian:12", "allow": r.allow, "publish": []string{r.publish}}})
+				Arguments: map[string]any{"environment": "debian:12", "allow": r.allow,
+					"publish": []string{r.publish}}})
 			if err != nil || result.IsError {
 				t.Fatalf("%+v, %v", result, err)
 			}
@@ -94,11 +99,13 @@ func faces() map[string]func(*testing.T, request) string {
 	}
 }
 
-// Each face passes the network's options through: the same request gives the same policy and the same published port. And
-// each of these tasks, which are all cloned from one template, has an address of its own and none of its connections.
+// Each face passes the network's options through: the same request gives the same policy and the same
+// published port. And each of these tasks, which are all cloned from one template, has an address of its own
+// and none of its connections.
 func TestNetworkInEachFace(t *testing.T) {
 	p := engine(t)
-	if _, err := p.WarmEnvironment(t.Context(), pyro.WarmEnvironmentRequest{Environment: "debian:12", Network: true}); err != nil {
+	if _, err := p.WarmEnvironment(t.Context(),
+		pyro.WarmEnvironmentRequest{Environment: "debian:12", Network: true}); err != nil {
 		t.Fatal(err)
 	}
 	macs := map[string]bool{}
@@ -114,18 +121,23 @@ func TestNetworkInEachFace(t *testing.T) {
 			id := create(t, request{p, allow, fmt.Sprintf("%d:80", port)})
 			defer p.DeleteTask(t.Context(), pyro.TaskRequest{TaskID: id})
 			info, err := p.NetworkInfoVM(t.Context(), pyro.VMRequest{VMID: id})
-			if err != nil || !info.Enabled || info.Policy == nil || info.Policy.Mode != "allow-list" || !slices.Equal(info.Policy.Allow, allow) {
+			if err != nil || !info.Enabled || info.Policy == nil || info.Policy.Mode != "allow-list" ||
+				!slices.Equal(info.Policy.Allow, allow) {
 				t.Fatalf("%+v, %v", info, err)
 			}
-			if want := []pyro.PublishedPort{{HostIP: "127.0.0.1", HostPort: port, GuestPort: 80}}; !slices.Equal(info.Published, want) {
+			if want := []pyro.PublishedPort{{HostIP: "127.0.0.1", HostPort: port,
+				GuestPort: 80}}; !slices.Equal(info.Published, want) {
 				t.Errorf("published %+v, want %+v", info.Published, want)
 			}
 			record, err := os.ReadFile(filepath.Join(p.Options().StateDir, "vms", id, "vm.json"))
-			if err != nil || !strings.Contains(string(record), `"warm":true`) && !strings.Contains(string(record), `"warm": true`) {
+			if err != nil || !strings.Contains(string(record), `"warm":true`) &&
+				!strings.Contains(string(record), `"warm": true`) {
 				t.Errorf("not cloned from a template: %s, %v", record, err)
 			}
-			seen, err := p.ExecTask(t.Context(), pyro.ExecTaskRequest{TaskID: id, CommandLine: pyro.CommandLine{
-				Command: "cat /sys/class/net/e*/address; cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp | grep -vc local_address"}})
+			seen, err := p.ExecTask(t.Context(),
+				pyro.ExecTaskRequest{TaskID: id, CommandLine: pyro.CommandLine{
+					Command: "cat /sys/class/net/e*/address; cat /proc/net/tcp /proc/net/tcp6 " +
+						"/proc/net/udp | grep -vc local_address"}})
 			if err != nil || seen.Stdout != info.MAC+"\n0\n" || macs[info.MAC] {
 				t.Errorf("%q, want the address %s alone and no connection; %v", seen.Stdout, info.MAC, err)
 			}

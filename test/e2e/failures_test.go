@@ -48,7 +48,8 @@ func TestWithoutAUsableQEMU(t *testing.T) {
 // A task outlives the death of its QEMU: it is stopped, says why, and goes on with all that was written.
 func TestATaskOutlivesItsQEMU(t *testing.T) {
 	p := engine(t)
-	task, err := p.CreateTask(t.Context(), pyro.CreateTaskRequest{Shape: pyro.Shape{Environment: "debian:12"}})
+	task, err := p.CreateTask(t.Context(),
+		pyro.CreateTaskRequest{Shape: pyro.Shape{Environment: "debian:12"}})
 	if err != nil {
 		t.Fatal(err)
 	}

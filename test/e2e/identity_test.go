@@ -39,11 +39,13 @@ print(json.dumps({
 func TestEachCloneIsItsOwnMachine(t *testing.T) {
 	installed(t)
 	const clones, atOnce = 50, 4
-	p, err := pyro.New(pyro.WithCacheDir(cacheDir(t)), pyro.WithStateDir(t.TempDir()), pyro.WithCommand("pyro"), pyro.WithMaxActiveVMs(atOnce))
+	p, err := pyro.New(pyro.WithCacheDir(cacheDir(t)), pyro.WithStateDir(t.TempDir()),
+		pyro.WithCommand("pyro"), pyro.WithMaxActiveVMs(atOnce))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.WarmEnvironment(t.Context(), pyro.WarmEnvironmentRequest{Environment: "debian:12"}); err != nil {
+	if _, err := p.WarmEnvironment(t.Context(),
+		pyro.WarmEnvironmentRequest{Environment: "debian:12"}); err != nil {
 		t.Fatal(err)
 	}
 	type portrait struct {

@@ -18,31 +18,39 @@ func probes() []struct{ label, command, want string } {
 	return []struct{ label, command, want string }{
 		{"no connections from the template", "cat /proc/net/tcp /proc/net/udp | grep -vc local_address", "0"},
 		{"TLS, listed", get + "https://shared.example.org/", "hello shared.example.org"},
-		{"TLS, unlisted name at a listed address", get + "--resolve other.example.org:443:192.0.2.35 https://other.example.org/; echo status $?", "status 35"},
+		{"TLS, unlisted name at a listed address",
+			get + "--resolve other.example.org:443:192.0.2.35 https://other.example.org/; echo status $?",
+			"status 35"},
 		{"TLS, an address in place of a name", get + "-k https://192.0.2.35/; echo status $?", "status 35"},
 		{"HTTP, listed", get + "http://shared.example.org/", "hello shared.example.org"},
-		{"HTTP, unlisted name at a listed address", get + "-H 'Host: other.example.org' http://shared.example.org/; echo status $?", "status 56"},
+		{"HTTP, unlisted name at a listed address",
+			get + "-H 'Host: other.example.org' http://shared.example.org/; echo status $?", "status 56"},
 		{"an unlisted name", get + "https://other.example.org/; echo status $?", "status 6"},
 		{"an unlisted address", get + "http://192.0.2.36/; echo status $?", "status 7"},
 		{"cloud metadata", get + "http://169.254.169.254/; echo status $?", "status 7"},
 		{"a private address", get + "http://10.1.2.3/; echo status $?", "status 7"},
 		{"a listed name that is private", get + "http://private.example.org/; echo status $?", "status 6"},
-		{"git clone", "git clone -q http://git.example.org/probe.git && cat probe/file", "from the repository"},
-		{"pip install", "PYTHONPATH=pip.zip python3 -m pip -q install --disable-pip-version-check --break-system-packages --root-user-action ignore " +
-			"--index-url http://index.example.org/simple --trusted-host index.example.org probe && python3 -m probe", "from the package"},
+		{"git clone", "git clone -q http://git.example.org/probe.git && cat probe/file",
+			"from the repository"},
+		{"pip install", "PYTHONPATH=pip.zip python3 -m pip -q install --disable-pip-version-check " +
+			"--break-system-packages --root-user-action ignore " +
+			"--index-url http://index.example.org/simple --trusted-host index.example.org probe && " +
+			"python3 -m probe", "from the package"},
 	}
 }
 
-// One guest on an internet of the test's own, under an allow-list: what is listed works with the real programs, and an
-// address that is shared with an unlisted name does not open that.
+// One guest on an internet of the test's own, under an allow-list: what is listed works with the real
+// programs, and an address that is shared with an unlisted name does not open that.
 func TestInternet(t *testing.T) {
 	if !inNamespaces(t) {
 		return
 	}
 	w := newWorld(t, map[string]string{"shared.example.org": "192.0.2.35", "other.example.org": "192.0.2.35",
-		"git.example.org": "192.0.2.34", "index.example.org": "192.0.2.34", "unlisted.example.org": "192.0.2.36", "private.example.org": "10.1.2.3"})
+		"git.example.org": "192.0.2.34", "index.example.org": "192.0.2.34",
+		"unlisted.example.org": "192.0.2.36", "private.example.org": "10.1.2.3"})
 	certificate, ca := authority(t, "shared.example.org", "other.example.org")
-	hosts := byHost(map[string]http.Handler{"git.example.org": gitServer(t), "index.example.org": pythonIndex(t)})
+	hosts := byHost(map[string]http.Handler{"git.example.org": gitServer(t),
+		"index.example.org": pythonIndex(t)})
 	serve(t, w.listen(80), hosts)
 	serve(t, tls.NewListener(w.listen(443), &tls.Config{Certificates: []tls.Certificate{certificate}}), hosts)
 	seed := t.TempDir()
@@ -57,8 +65,10 @@ func TestInternet(t *testing.T) {
 	}
 	packPip(t, filepath.Join(seed, "pip.zip"))
 	p := engine(t)
-	task, err := p.CreateTask(t.Context(), pyro.CreateTaskRequest{SourcePath: seed, Shape: pyro.Shape{Environment: "debian:12",
-		Allow: []string{"shared.example.org", "git.example.org", "index.example.org:80", "private.example.org"}}})
+	task, err := p.CreateTask(t.Context(),
+		pyro.CreateTaskRequest{SourcePath: seed, Shape: pyro.Shape{Environment: "debian:12",
+			Allow: []string{"shared.example.org", "git.example.org", "index.example.org:80",
+				"private.example.org"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

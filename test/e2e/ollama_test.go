@@ -29,7 +29,8 @@ func demoOllama(t *testing.T, state, url string, words ...string) (string, int) 
 	return stdout.String(), cmd.ProcessState.ExitCode()
 }
 
-// git is a model that does as it is asked, through the tool of its choice, and reads the answer from its result.
+// git is a model that does as it is asked, through the tool of its choice, and reads the answer from its
+// result.
 func git(first ...chat.Call) func(int, chattest.Asked) chattest.Turn {
 	printed := regexp.MustCompile(`git version (\S+)`)
 	return func(n int, asked chattest.Asked) chattest.Turn {
@@ -64,9 +65,12 @@ func TestDemoOllamaAsDocumented(t *testing.T) {
 			if len(words) < 3 || words[0] != "pyro" {
 				t.Fatalf("docs/ollama.md has a command that this test cannot run: %q", line)
 			}
-			endpoint := chattest.Start(t, false, git(chat.Call{ID: "a", Name: "vm_run", Arguments: `{"environment":"debian:12","command":"git --version"}`}))
+			endpoint := chattest.Start(t, false,
+				git(chat.Call{ID: "a", Name: "vm_run",
+					Arguments: `{"environment":"debian:12","command":"git --version"}`}))
 			out, status := demoOllama(t, state, endpoint.URL, words[1:]...)
-			if status != 0 || !regexp.MustCompile(`(?m)^summary: done: It has git 2\.\S+ \(2 rounds, 1 tool call, .* s\)$`).MatchString(out) {
+			if status != 0 || !regexp.MustCompile(
+				`(?m)^summary: done: It has git 2\.\S+ \(2 rounds, 1 tool call, .* s\)$`).MatchString(out) {
 				t.Errorf("%s: exit status %d", line, status)
 			}
 			ran++
@@ -77,7 +81,8 @@ func TestDemoOllamaAsDocumented(t *testing.T) {
 	}
 }
 
-// A model that takes the way of a task, corrects itself and leaves the task behind, at an endpoint that does not stream.
+// A model that takes the way of a task, corrects itself and leaves the task behind, at an endpoint that does
+// not stream.
 func TestDemoOllamaWithATask(t *testing.T) {
 	installed(t)
 	state := t.TempDir()
@@ -86,7 +91,8 @@ func TestDemoOllamaWithATask(t *testing.T) {
 		chat.Call{ID: "b", Name: "task_create", Arguments: `{"environment":"debian:12"}`},
 		chat.Call{ID: "c", Name: "task_exec", Arguments: `{"task_id":"TASK","command":"git --version"}`}))
 	out, status := demoOllama(t, state, endpoint.URL, "demo", "ollama")
-	if status != 0 || !strings.Contains(out, "summary: done: It has git 2.") || !strings.Contains(out, "(4 rounds, 2 tool calls, ") {
+	if status != 0 || !strings.Contains(out, "summary: done: It has git 2.") ||
+		!strings.Contains(out, "(4 rounds, 2 tool calls, ") {
 		t.Errorf("exit status %d", status)
 	}
 	list := exec.CommandContext(t.Context(), "pyro", "task", "list", "--json")
@@ -99,7 +105,9 @@ func TestDemoOllamaWithATask(t *testing.T) {
 // The exit status tells the endpoint's failures from the model's.
 func TestDemoOllamaStatus(t *testing.T) {
 	state := t.TempDir()
-	talks := chattest.Start(t, false, func(int, chattest.Asked) chattest.Turn { return chattest.Turn{Text: "2.47, trust me"} })
+	talks := chattest.Start(t, false, func(int, chattest.Asked) chattest.Turn {
+		return chattest.Turn{Text: "2.47, trust me"}
+	})
 	for _, c := range []struct {
 		url    string
 		words  []string

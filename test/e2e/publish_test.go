@@ -52,11 +52,13 @@ func TestAPublishedPortIsOpenWhileItsTaskLives(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	if body, err := io.ReadAll(answer.Body); err != nil || strings.TrimSpace(string(body)) != "from the guest" {
+	if body, err := io.ReadAll(answer.Body); err != nil ||
+		strings.TrimSpace(string(body)) != "from the guest" {
 		t.Fatalf("%q, %v", body, err)
 	}
 	info, err := p.NetworkInfoVM(t.Context(), pyro.VMRequest{VMID: task.TaskID})
-	if err != nil || len(info.Published) != 1 || info.Published[0] != (pyro.PublishedPort{HostIP: "127.0.0.1", HostPort: port, GuestPort: 8000}) {
+	if err != nil || len(info.Published) != 1 ||
+		info.Published[0] != (pyro.PublishedPort{HostIP: "127.0.0.1", HostPort: port, GuestPort: 8000}) {
 		t.Fatalf("%+v, %v", info, err)
 	}
 	if _, err := p.DeleteTask(t.Context(), pyro.TaskRequest{TaskID: task.TaskID}); err != nil {

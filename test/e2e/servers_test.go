@@ -28,7 +28,8 @@ import (
 // authority makes a certificate for names, and the PEM of the authority that signed it.
 func authority(t *testing.T, names ...string) (tls.Certificate, []byte) {
 	t.Helper()
-	sign := func(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+	sign := func(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate,
+		*ecdsa.PrivateKey) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
@@ -47,10 +48,19 @@ func authority(t *testing.T, names ...string) (tls.Certificate, []byte) {
 		}
 		return made, key
 	}
-	ca, caKey := sign(&x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true,
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
-	leaf, key := sign(&x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, ca, caKey)
+	ca, caKey := sign(&x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "test authority"},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}, nil, nil)
+	leaf, key := sign(&x509.Certificate{
+		SerialNumber: big.NewInt(2),
+		Subject:      pkix.Name{CommonName: names[0]},
+		DNSNames:     names,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, ca, caKey)
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf},
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw})
 }
@@ -91,7 +101,8 @@ func pythonIndex(t *testing.T) http.Handler {
 	for _, file := range []struct{ name, text string }{
 		{"probe.py", "print('from the package')\n"},
 		{"probe-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: probe\nVersion: 1.0\n"},
-		{"probe-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
+		{"probe-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n" +
+			"Tag: py3-none-any\n"},
 		{"probe-1.0.dist-info/RECORD", "probe.py,,\nprobe-1.0.dist-info/METADATA,,\nprobe-1.0.dist-info/WHEEL,,\nprobe-1.0.dist-info/RECORD,,\n"},
 	} {
 		w, err := z.Create(file.name)
@@ -115,8 +126,9 @@ func pythonIndex(t *testing.T) http.Handler {
 	return mux
 }
 
-// packPip writes the pip that comes with the host's Python to a zip that Python runs from: the environment has none. It
-// is compiled, since a guest under emulation takes most of a minute for that; a guest with another Python does it itself.
+// packPip writes the pip that comes with the host's Python to a zip that Python runs from: the environment
+// has none. It is compiled, since a guest under emulation takes most of a minute for that; a guest with
+// another Python does it itself.
 func packPip(t *testing.T, file string) {
 	t.Helper()
 	const script = `
@@ -128,7 +140,8 @@ zipfile.ZipFile(wheel).extractall(tree)
 compileall.compile_dir(tree, quiet=2, legacy=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 shutil.make_archive(to, "zip", tree)
 `
-	cmd := exec.CommandContext(t.Context(), "python3", "-c", script, strings.TrimSuffix(file, ".zip"), t.TempDir())
+	cmd := exec.CommandContext(t.Context(), "python3", "-c", script, strings.TrimSuffix(file, ".zip"),
+		t.TempDir())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("this test needs python3 with ensurepip (Debian's python3-venv): %v: %s", err, out)
 	}

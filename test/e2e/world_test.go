@@ -21,8 +21,8 @@ import (
 // insideVariable tells a test that it runs in the namespaces that a world needs.
 const insideVariable = "PYRO_TEST_INSIDE"
 
-// inNamespaces runs the calling test again in user, mount and network namespaces of its own, where it may make
-// networks and mounts without root, and tells whether this is that run.
+// inNamespaces runs the calling test again in user, mount and network namespaces of its own, where it may
+// make networks and mounts without root, and tells whether this is that run.
 func inNamespaces(t *testing.T) bool {
 	if os.Getenv(insideVariable) != "" {
 		return true
@@ -50,8 +50,8 @@ func inNamespaces(t *testing.T) bool {
 	return false
 }
 
-// world is an internet on a cable: a second network namespace that holds all servers, and a resolver. The names are the
-// test's, the addresses those for documentation, which the policy takes for public ones.
+// world is an internet on a cable: a second network namespace that holds all servers, and a resolver. The
+// names are the test's, the addresses those for documentation, which the policy takes for public ones.
 type world struct {
 	t     *testing.T
 	there chan func()
@@ -72,7 +72,8 @@ func newWorld(t *testing.T, names map[string]string) *world {
 		runtime.LockOSThread() // for good: the thread ends with the goroutine, and so does the namespace
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		if err == nil {
-			far, err = unix.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			far, err = unix.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()),
+				unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		}
 		opened <- err
 		for do := range w.there {
@@ -95,14 +96,16 @@ func newWorld(t *testing.T, names map[string]string) *world {
 	}
 	// What a policy must refuse is there to be reached, so that only the policy keeps the guest from it.
 	w.do(func() error {
-		return errors.Join(up("lo"), up("far", append(addresses, "192.0.2.53/24", "169.254.169.254/32", "10.1.2.3/32")...))
+		return errors.Join(up("lo"), up("far",
+			append(addresses, "192.0.2.53/24", "169.254.169.254/32", "10.1.2.3/32")...))
 	})
 	near, err := netlink.LinkByName("near")
 	must(err)
 	for _, a := range []string{"169.254.169.254/32", "10.1.2.3/32"} {
 		to, err := netlink.ParseIPNet(a)
 		must(err)
-		must(netlink.RouteAdd(&netlink.Route{LinkIndex: near.Attrs().Index, Dst: to, Scope: netlink.SCOPE_LINK}))
+		must(netlink.RouteAdd(&netlink.Route{LinkIndex: near.Attrs().Index, Dst: to,
+			Scope: netlink.SCOPE_LINK}))
 	}
 	w.resolve()
 	return w
@@ -184,12 +187,14 @@ func (w *world) answer(query []byte) []byte {
 	}
 	q := m.Questions[0]
 	addr, known := w.names[strings.TrimSuffix(strings.ToLower(q.Name.String()), ".")]
-	out := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}, Questions: m.Questions}
+	out := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true},
+		Questions: m.Questions}
 	switch {
 	case !known:
 		out.RCode = dnsmessage.RCodeNameError
 	case q.Type == dnsmessage.TypeA:
-		out.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60},
+		out.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class,
+			TTL: 60},
 			Body: &dnsmessage.AResource{A: addr.As4()}}}
 	}
 	packed, err := out.Pack()

@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A moment brings a VM to where it is hit, gives the caller that is at work there, and checks afterwards what must be
-// true of the VM.
+// A moment brings a VM to where it is hit, gives the caller that is at work there, and checks afterwards what
+// must be true of the VM.
 type moment struct {
 	name   string
 	delays []time.Duration // into the caller's work, where nothing shows how far it is
@@ -71,7 +71,10 @@ func moments() []moment {
 			id := w.task()
 			w.kill("all", nil)
 			w.until("the end of the supervisor", func() bool { return len(w.processes()["supervisor"]) == 0 })
-			return w.start("task", "exec", id, "--", "true"), func() { w.keeps(id); w.must("task", "delete", id) }
+			return w.start("task", "exec", id, "--", "true"), func() {
+				w.keeps(id)
+				w.must("task", "delete", id)
+			}
 		}},
 		{"idle", nil, func(w world) (*exec.Cmd, func()) {
 			id := w.task()
@@ -156,7 +159,9 @@ func (w world) stopping() (*exec.Cmd, func()) {
 		var result pyro.ExecVMResult
 		_, err := p.StartVM(w.Context(), pyro.VMRequest{VMID: vm.VMID})
 		if err == nil {
-			result, err = p.ExecVM(w.Context(), pyro.ExecVMRequest{VMID: vm.VMID, CommandLine: pyro.CommandLine{Argv: []string{"echo", "here"}}})
+			result, err = p.ExecVM(w.Context(),
+				pyro.ExecVMRequest{VMID: vm.VMID, CommandLine: pyro.CommandLine{Argv: []string{"echo",
+					"here"}}})
 		}
 		if err != nil || result.Stdout != "here\n" {
 			w.Errorf("the VM is lost: %q %v", result.Stdout, err)
@@ -169,7 +174,9 @@ func (w world) largeTar() string {
 	w.Helper()
 	dir := w.TempDir()
 	path := filepath.Join(dir, "seed.tar")
-	if out, err := exec.Command("sh", "-c", "head -c 400000000 /dev/zero >$0/zero && tar -C $0 -cf $0/seed.tar zero && rm $0/zero", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("sh", "-c",
+		"head -c 400000000 /dev/zero >$0/zero && tar -C $0 -cf $0/seed.tar zero && rm $0/zero",
+		dir).CombinedOutput(); err != nil {
 		w.Fatalf("%v: %s", err, out)
 	}
 	return path

@@ -45,7 +45,9 @@ func TestDamagedRecords(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{
 		"cut short": func(b []byte) []byte { return b[:len(b)/2] },
 		"empty":     func([]byte) []byte { return nil },
-		"newer":     func(b []byte) []byte { return bytes.Replace(b, []byte(`"format": 1`), []byte(`"format": 99`), 1) },
+		"newer": func(b []byte) []byte {
+			return bytes.Replace(b, []byte(`"format": 1`), []byte(`"format": 99`), 1)
+		},
 	} {
 		for _, alive := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {
@@ -53,7 +55,9 @@ func TestDamagedRecords(t *testing.T) {
 				id := w.task()
 				if !alive {
 					w.kill("all", nil)
-					w.until("the end of the supervisor", func() bool { return len(w.processes()["supervisor"]) == 0 })
+					w.until("the end of the supervisor", func() bool {
+						return len(w.processes()["supervisor"]) == 0
+					})
 				}
 				path := filepath.Join(w.state, "vms", id, "vm.json")
 				record, err := os.ReadFile(path)
@@ -67,7 +71,8 @@ func TestDamagedRecords(t *testing.T) {
 					t.Errorf("one bad record hides the others: %v", err)
 				}
 				if !alive {
-					if _, err := w.pyro("task", "exec", id, "--", "true"); err == nil || !strings.Contains(err.Error(), id) {
+					if _, err := w.pyro("task", "exec", id, "--", "true"); err == nil ||
+						!strings.Contains(err.Error(), id) {
 						t.Errorf("the damage is not told: %v", err)
 					}
 				}
@@ -110,7 +115,8 @@ func TestEightAtOnce(t *testing.T) {
 	}
 }
 
-// TestHostDiskFull gives the state directory a file system of 48 MiB, in a mount namespace that ends with the shell.
+// TestHostDiskFull gives the state directory a file system of 48 MiB, in a mount namespace that ends with the
+// shell.
 func TestHostDiskFull(t *testing.T) {
 	w := newWorld(t)
 	script := `

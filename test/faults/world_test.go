@@ -1,7 +1,7 @@
 //go:build faults
 
-// Package faults ends callers, supervisors and QEMU at every moment of a VM's life, on real guests, and looks for what
-// they leave and for what is lost. It takes minutes: make faults.
+// Package faults ends callers, supervisors and QEMU at every moment of a VM's life, on real guests, and looks
+// for what they leave and for what is lost. It takes minutes: make faults.
 package faults
 
 import (
@@ -82,7 +82,8 @@ func (w world) task() string {
 	var made struct {
 		TaskID string `json:"task_id"`
 	}
-	if err := json.Unmarshal([]byte(w.must("-q", "task", "create", environment, "--json")), &made); err != nil {
+	if err := json.Unmarshal([]byte(w.must("-q", "task", "create", environment, "--json")),
+		&made); err != nil {
 		w.Fatal(err)
 	}
 	w.must("task", "exec", made.TaskID, "--", "sh", "-c", "echo kept >kept")
@@ -124,7 +125,8 @@ func (w world) processes() map[string][]int {
 			found["supervisor"] = append(found["supervisor"], pid)
 		}
 	}
-	// QEMU has nothing of the state directory among its words: it is its supervisor's child, or has an open file there.
+	// QEMU has nothing of the state directory among its words: it is its supervisor's child, or has an open
+	// file there.
 	for _, path := range all {
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		name, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
@@ -177,7 +179,8 @@ func (w world) empty() {
 	if !ok {
 		w.Errorf("left: %v %v", w.directories(), w.processes())
 	}
-	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || bytes.Contains(mounts, []byte(w.state)) {
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil ||
+		bytes.Contains(mounts, []byte(w.state)) {
 		w.Errorf("a mount is left: %v", err)
 	}
 }

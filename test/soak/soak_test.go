@@ -34,7 +34,8 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	cache := p.Options().CacheDir
-	if _, err := p.WarmEnvironment(t.Context(), pyro.WarmEnvironmentRequest{Environment: environment}); err != nil {
+	if _, err := p.WarmEnvironment(t.Context(),
+		pyro.WarmEnvironmentRequest{Environment: environment}); err != nil {
 		t.Fatal(err)
 	}
 	once := func() {
@@ -95,8 +96,12 @@ func look(t *testing.T, state, cache string) leftovers {
 	for range 100 {
 		runtime.GC()
 		l = leftovers{
-			processes: processes(t, state), directories: entries(t, filepath.Join(state, "vms")), files: files(t, cache),
-			descriptors: entries(t, "/proc/self/fd"), goroutines: runtime.NumGoroutine(), residentKiB: resident(t),
+			processes:   processes(t, state),
+			directories: entries(t, filepath.Join(state, "vms")),
+			files:       files(t, cache),
+			descriptors: entries(t, "/proc/self/fd"),
+			goroutines:  runtime.NumGoroutine(),
+			residentKiB: resident(t),
 		}
 		if l.processes == 0 && l.directories <= 1 { // the gate's file
 			break

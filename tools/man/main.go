@@ -1,5 +1,5 @@
-// Command man writes pyro's man pages, from the help texts of its commands. It is a program of its own so that pyro
-// does not carry the generator.
+// Command man writes pyro's man pages, from the help texts of its commands. It is a program of its own so
+// that pyro does not carry the generator.
 package main
 
 import (

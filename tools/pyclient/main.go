@@ -1,5 +1,6 @@
-// Command pyclient writes what the Python package has of the operations, from their one table: the results as typed
-// dictionaries, and a method for each operation. Run it at the repository's root: go run ./tools/pyclient.
+// Command pyclient writes what the Python package has of the operations, from their one table: the results as
+// typed dictionaries, and a method for each operation. Run it at the repository's root: go run
+// ./tools/pyclient.
 package main
 
 import (

@@ -129,15 +129,30 @@ func (g *generator) arguments(o pyro.Operation) []argument {
 	}
 	if o.Takes(pyro.HookStreams) {
 		out = append(out,
-			argument{name: "stdin", typ: "Input | None", standard: "None", pass: "stdin=stdin"},
-			argument{name: "on_stdout", typ: "OnOutput | None", standard: "None", pass: "stream=True if on_stdout or on_stderr else None"},
+			argument{
+				name:     "stdin",
+				typ:      "Input | None",
+				standard: "None",
+				pass:     "stdin=stdin",
+			},
+			argument{
+				name:     "on_stdout",
+				typ:      "OnOutput | None",
+				standard: "None",
+				pass:     "stream=True if on_stdout or on_stderr else None",
+			},
 			argument{name: "on_stderr", typ: "OnOutput | None", standard: "None"})
 	}
 	if o.Takes(pyro.HookProgress) {
 		out = append(out, argument{name: "on_progress", typ: "OnProgress | None", standard: "None"})
 	}
 	if o.Takes(pyro.HookFollow) {
-		out = append(out, argument{name: "on_event", typ: "OnEvent | None", standard: "None", pass: "follow=True if on_event else None"})
+		out = append(out, argument{
+			name:     "on_event",
+			typ:      "OnEvent | None",
+			standard: "None",
+			pass:     "follow=True if on_event else None",
+		})
 	}
 	return out
 }

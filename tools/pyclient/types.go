@@ -88,7 +88,8 @@ func (g *generator) class(t reflect.Type) string {
 	if len(bases) == 0 {
 		bases = []string{"TypedDict"}
 	}
-	text := fmt.Sprintf("class %s(%s):\n    \"\"\"%s\"\"\"\n", name, strings.Join(bases, ", "), g.doc(t.Name()))
+	text := fmt.Sprintf("class %s(%s):\n    \"\"\"%s\"\"\"\n", name, strings.Join(bases, ", "),
+		g.doc(t.Name()))
 	if len(fields) > 0 {
 		text += "\n" + strings.Join(fields, "\n") + "\n"
 	}
@@ -169,7 +170,8 @@ func (g *generator) python(t reflect.Type) string {
 		return "bool"
 	case reflect.Float64:
 		return "float"
-	case reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+	case reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint16, reflect.Uint32,
+		reflect.Uint64:
 		return "int"
 	}
 	return "object"

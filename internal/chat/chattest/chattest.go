@@ -62,8 +62,8 @@ type Endpoint struct {
 	asked  int
 }
 
-// Start starts an endpoint that ends with the test. The script gives the nth answer, from 0. It streams where it is asked
-// to; one that is whole refuses to, as some do.
+// Start starts an endpoint that ends with the test. The script gives the nth answer, from 0. It streams where
+// it is asked to; one that is whole refuses to, as some do.
 func Start(t testing.TB, whole bool, script func(n int, asked Asked) Turn) *Endpoint {
 	e := &Endpoint{t: t, whole: whole, script: script}
 	web := httptest.NewServer(http.HandlerFunc(e.serve))
@@ -115,9 +115,11 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	case asked.Stream:
 		streamed(w, asked.Model, turn)
 	default:
-		reply(w, http.StatusOK, map[string]any{"object": "chat.completion", "model": asked.Model, "choices": []any{map[string]any{
-			"index": 0, "finish_reason": reason(turn), "message": map[string]any{"role": "assistant", "content": turn.Text, "tool_calls": turn.Calls},
-		}}})
+		reply(w, http.StatusOK, map[string]any{"object": "chat.completion", "model": asked.Model,
+			"choices": []any{map[string]any{
+				"index": 0, "finish_reason": reason(turn), "message": map[string]any{"role": "assistant",
+					"content": turn.Text, "tool_calls": turn.Calls},
+			}}})
 	}
 }
 
@@ -180,7 +182,8 @@ func reason(turn Turn) string {
 }
 
 func refuse(w http.ResponseWriter, code int, message string) {
-	reply(w, code, map[string]any{"error": map[string]any{"message": message, "type": "api_error", "param": nil, "code": nil}})
+	reply(w, code, map[string]any{"error": map[string]any{"message": message, "type": "api_error",
+		"param": nil, "code": nil}})
 }
 
 func reply(w http.ResponseWriter, code int, what any) {

@@ -34,7 +34,9 @@ type part struct {
 }
 
 // openArchive fetches and verifies a suite's parts and their indexes.
-func (s *Source) openArchive(ctx context.Context, w *environment.Workshop, codename string) (*archive, error) {
+func (s *Source) openArchive(
+	ctx context.Context, w *environment.Workshop, codename string,
+) (*archive, error) {
 	requested := w.Request.Mirror
 	if requested == "" {
 		requested = s.options.Mirror
@@ -68,7 +70,8 @@ func (s *Source) openArchive(ctx context.Context, w *environment.Workshop, coden
 			a.date = p.release.date
 		}
 		a.mirror = p.mirror // the last is the suite itself
-		a.state = p.codename + " " + p.release.date.Format(time.RFC3339) + strings.TrimRight(", "+a.state, ", ")
+		a.state = p.codename + " " + p.release.date.Format(time.RFC3339) +
+			strings.TrimRight(", "+a.state, ", ")
 	}
 	return a, nil
 }

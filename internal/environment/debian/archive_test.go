@@ -43,7 +43,8 @@ type suiteDouble struct {
 
 func newMirror(t *testing.T) *mirrorDouble {
 	t.Helper()
-	key, err := openpgp.NewEntity("Test Archive", "", "archive@example.org", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA})
+	key, err := openpgp.NewEntity("Test Archive", "", "archive@example.org",
+		&packet.Config{Algorithm: packet.PubKeyAlgoEdDSA})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,8 @@ func (m *mirrorDouble) publish(t *testing.T) {
 		if codename == "" {
 			codename = name
 		}
-		text := fmt.Sprintf("Origin: Debian\nCodename: %s\nDate: %s\n%sAcquire-By-Hash: yes\nSHA256:\n %s %d main/binary-amd64/Packages.gz\n",
+		text := fmt.Sprintf("Origin: Debian\nCodename: %s\nDate: %s\n%sAcquire-By-Hash: yes\nSHA256:\n"+
+			" %s %d main/binary-amd64/Packages.gz\n",
 			codename, s.date.Format(time.RFC1123), s.until, digest, len(index))
 		signer := s.signer
 		if signer == nil {
@@ -111,15 +113,19 @@ func clearSign(t *testing.T, key *openpgp.Entity, text string) []byte {
 }
 
 // add puts a package into a suite. Fields are further lines of its control file.
-func (m *mirrorDouble) add(t *testing.T, suite, name, version, fields string, scripts map[string]string, files ...tarFile) {
+func (m *mirrorDouble) add(
+	t *testing.T, suite, name, version, fields string, scripts map[string]string, files ...tarFile,
+) {
 	t.Helper()
-	control := fmt.Sprintf("Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: T <t@example.org>\nDescription: %s\n%s", name, version, name, fields)
+	control := fmt.Sprintf("Package: %s\nVersion: %s\nArchitecture: amd64\n"+
+		"Maintainer: T <t@example.org>\nDescription: %s\n%s", name, version, name, fields)
 	inside := []tarFile{{"./control", control, 0o644}}
 	for script, text := range scripts {
 		inside = append(inside, tarFile{"./" + script, text, 0o755})
 	}
 	deb := ar(map[string][]byte{
-		"debian-binary": []byte("2.0\n"), "control.tar.gz": gzipped(t, tarred(t, inside)), "data.tar.gz": gzipped(t, tarred(t, files)),
+		"debian-binary": []byte("2.0\n"), "control.tar.gz": gzipped(t, tarred(t, inside)),
+		"data.tar.gz": gzipped(t, tarred(t, files)),
 	})
 	path := "pool/main/" + name + "_" + version[strings.IndexByte(version, ':')+1:] + "_amd64.deb"
 	root := "/debian/"
@@ -127,7 +133,8 @@ func (m *mirrorDouble) add(t *testing.T, suite, name, version, fields string, sc
 		root = "/debian-security/"
 	}
 	m.files[root+path] = deb
-	fmt.Fprintf(&m.suites[suite].index, "%sFilename: %s\nSize: %d\nSHA256: %s\n\n", control, path, len(deb), digestOf(deb))
+	fmt.Fprintf(&m.suites[suite].index, "%sFilename: %s\nSize: %d\nSHA256: %s\n\n", control, path, len(deb),
+		digestOf(deb))
 }
 
 type tarFile struct {
@@ -140,7 +147,13 @@ func tarred(t *testing.T, files []tarFile) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, f := range files {
-		h := &tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.content)), Typeflag: tar.TypeReg, ModTime: now()}
+		h := &tar.Header{
+			Name:     f.name,
+			Mode:     f.mode,
+			Size:     int64(len(f.content)),
+			Typeflag: tar.TypeReg,
+			ModTime:  now(),
+		}
 		if target, ok := strings.CutPrefix(f.content, "->"); ok {
 			h.Typeflag, h.Linkname, h.Size = tar.TypeSymlink, target, 0
 			f.content = ""
@@ -200,7 +213,8 @@ func module(info ...string) string {
 	var b bytes.Buffer
 	b.WriteString("\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9))
 	for _, f := range []any{
-		uint16(1), uint16(62), uint32(1), uint64(0), uint64(0), uint64(64 + len(modinfo) + len(names)), uint32(0), // where the sections are
+		uint16(1), uint16(62), uint32(1), uint64(0), uint64(0), uint64(64 + len(modinfo) + len(names)),
+		uint32(0), // where the sections are
 		uint16(64), uint16(0), uint16(0), uint16(64), uint16(3), uint16(2),
 	} {
 		encoding.Write(&b, encoding.LittleEndian, f)
@@ -211,7 +225,8 @@ func module(info ...string) string {
 		name, kind uint32
 		off, size  int
 	}{{1, 1, 64, len(modinfo)}, {10, 3, 64 + len(modinfo), len(names)}} {
-		for _, f := range []any{s.name, s.kind, uint64(0), uint64(0), uint64(s.off), uint64(s.size), uint32(0), uint32(0), uint64(1), uint64(0)} {
+		for _, f := range []any{s.name, s.kind, uint64(0), uint64(0), uint64(s.off), uint64(s.size),
+			uint32(0), uint32(0), uint64(1), uint64(0)} {
 			encoding.Write(&b, encoding.LittleEndian, f)
 		}
 	}

@@ -29,8 +29,8 @@ type job struct {
 // unpackers is how many packages are decompressed at a time.
 const unpackers = 2
 
-// build makes the image: packages are decompressed as they arrive, laid over one another in their order, written as an
-// unconfigured image, configured in a VM, and written again with what that changed.
+// build makes the image: packages are decompressed as they arrive, laid over one another in their order,
+// written as an unconfigured image, configured in a VM, and written again with what that changed.
 func (j *job) build(ctx context.Context) (m environment.Manifest, err error) {
 	if j.w.Request.Configure == nil {
 		return m, errors.New("packages are configured in a virtual machine, and there is none")
@@ -137,7 +137,8 @@ func (j *job) lay(ctx context.Context, root *rootfs, s *spooled, u *unpacked) (e
 	if u.control, err = parseParagraph(s.control["control"]); err != nil {
 		return err
 	}
-	if name, version := u.control.get("Package"), u.control.get("Version"); name != u.name || version != u.version {
+	if name, version := u.control.get("Package"), u.control.get("Version"); name != u.name ||
+		version != u.version {
 		return fmt.Errorf("its file is of %s (%s)", name, version)
 	}
 	if u.list, err = fileList(s.spool, s.size); err != nil {
@@ -156,7 +157,9 @@ func (j *job) writeImage(ctx context.Context, root *rootfs, path string) error {
 }
 
 // configure runs the packages' scripts in a VM and returns what they changed.
-func (j *job) configure(ctx context.Context, b environment.Boot, packages []*unpacked) (changes *os.File, size int64, err error) {
+func (j *job) configure(
+	ctx context.Context, b environment.Boot, packages []*unpacked,
+) (changes *os.File, size int64, err error) {
 	changes, err = os.Create(filepath.Join(j.w.Dir(), "changes.tar"))
 	if err != nil {
 		return nil, 0, err
@@ -171,7 +174,8 @@ func (j *job) configure(ctx context.Context, b environment.Boot, packages []*unp
 	log := &scriptLog{w: j.w}
 	err = j.w.Request.Configure.Configure(ctx, b, configureFor(packages, j.suite.Upgrades), log, changes)
 	if err != nil {
-		return nil, 0, errors.Join(fmt.Errorf("cannot configure the packages: %w%s", err, log.tail()), changes.Close())
+		return nil, 0, errors.Join(fmt.Errorf("cannot configure the packages: %w%s", err, log.tail()),
+			changes.Close())
 	}
 	info, err := changes.Stat()
 	if err != nil {
@@ -182,8 +186,15 @@ func (j *job) configure(ctx context.Context, b environment.Boot, packages []*unp
 
 func (j *job) manifest(file environment.File, kernel environment.Kernel) environment.Manifest {
 	m := environment.Manifest{
-		Version: j.recipe.Version, Description: j.recipe.Description, Source: "debian", Reference: j.archive.state,
-		Mirror: j.archive.mirror, Suite: j.recipe.Suite, Architecture: j.archive.arch, Image: file, Kernel: kernel,
+		Version:      j.recipe.Version,
+		Description:  j.recipe.Description,
+		Source:       "debian",
+		Reference:    j.archive.state,
+		Mirror:       j.archive.mirror,
+		Suite:        j.recipe.Suite,
+		Architecture: j.archive.arch,
+		Image:        file,
+		Kernel:       kernel,
 		Config: environment.Config{Env: []string{
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
 		}},
@@ -192,7 +203,11 @@ func (j *job) manifest(file environment.File, kernel environment.Kernel) environ
 	for _, b := range j.packages {
 		m.DownloadedBytes += b.size
 		m.Packages = append(m.Packages, environment.Package{
-			Name: b.name, Version: b.version, Architecture: b.arch, SHA256: b.sha256, Size: b.size,
+			Name:         b.name,
+			Version:      b.version,
+			Architecture: b.arch,
+			SHA256:       b.sha256,
+			Size:         b.size,
 		})
 	}
 	return m
@@ -233,5 +248,6 @@ func (l *scriptLog) tail() string {
 	if text == "" {
 		return ""
 	}
-	return "; its last words: " + strings.Join(strings.FieldsFunc(text, func(c rune) bool { return c < ' ' }), " / ")
+	return "; its last words: " + strings.Join(strings.FieldsFunc(text, func(c rune) bool { return c < ' ' }),
+		" / ")
 }

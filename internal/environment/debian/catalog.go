@@ -19,8 +19,8 @@ type catalog struct {
 // suite is a release of Debian.
 type suite struct {
 	Keyring string `json:"keyring"` // path inside the environment, for its own apt
-	// Upgrades are packages whose preinst does nothing of use for a package that was never there. They are known by
-	// reading them; one that is not listed is run.
+	// Upgrades are packages whose preinst does nothing of use for a package that was never there. They are
+	// known by reading them; one that is not listed is run.
 	Upgrades []string `json:"upgrades"`
 }
 
@@ -41,7 +41,8 @@ func readCatalog(data []byte) (catalog, error) {
 	}
 	for _, r := range c.Environments {
 		if _, ok := c.Suites[r.Suite]; !ok {
-			return catalog{}, fmt.Errorf("cannot read the catalog: %q is of the unknown suite %q", r.Name, r.Suite)
+			return catalog{}, fmt.Errorf("cannot read the catalog: %q is of the unknown suite %q", r.Name,
+				r.Suite)
 		}
 	}
 	return c, nil

@@ -9,7 +9,8 @@ import (
 )
 
 func TestParagraphs(t *testing.T) {
-	data := []byte("\nPackage: a\nDescription: one\n two\n .\n\tthree\n# a comment\nDepends:b,\n c\n\n\nPackage: d\n")
+	data := []byte("\nPackage: a\nDescription: one\n two\n .\n\tthree\n# a comment\nDepends:b,\n" +
+		" c\n\n\nPackage: d\n")
 	first, rest := cutParagraph(data)
 	p, err := parseParagraph(first)
 	if err != nil {
@@ -31,7 +32,8 @@ func TestParagraphs(t *testing.T) {
 	if string(second) != "Package: d\n" || len(rest) != 0 {
 		t.Errorf("the second paragraph is %q, the rest %q", second, rest)
 	}
-	for _, bad := range []string{" continuation: first\n", "no colon\n", "A: 1\na: 2\n", "A B: 1\n", ": 1\n", strings.Repeat("x", maxParagraph+1)} {
+	for _, bad := range []string{" continuation: first\n", "no colon\n", "A: 1\na: 2\n", "A B: 1\n", ": 1\n",
+		strings.Repeat("x", maxParagraph+1)} {
 		if _, err := parseParagraph([]byte(bad)); err == nil {
 			t.Errorf("%.40q was read", bad)
 		}
@@ -44,12 +46,14 @@ func TestRelations(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []clause{
-		{{"libc6", "", ">=", "2.34"}}, {{"a", "", "", ""}, {"b", "any", "<<", "1:2~"}, {"c", "", "=", "1"}}, {{"d", "", "<=", "3"}},
+		{{"libc6", "", ">=", "2.34"}}, {{"a", "", "", ""}, {"b", "any", "<<", "1:2~"}, {"c", "", "=", "1"}},
+		{{"d", "", "<=", "3"}},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(relation{})); diff != "" {
 		t.Error(diff)
 	}
-	for _, bad := range []string{"a (>= )", "a (1)", "a (>= 1", "(>= 1)", "a (>= 1) b", "a/b", "a | ", "a [amd64]", "a (~ 1)", "../a"} {
+	for _, bad := range []string{"a (>= )", "a (1)", "a (>= 1", "(>= 1)", "a (>= 1) b", "a/b", "a | ",
+		"a [amd64]", "a (~ 1)", "../a"} {
 		if got, err := parseRelations(bad); err == nil {
 			t.Errorf("%q was read as %v", bad, got)
 		}
@@ -81,15 +85,18 @@ func FuzzParagraph(f *testing.F) {
 		for _, c := range clauses {
 			parts = append(parts, c.String())
 		}
-		if second, err := parseRelations(strings.Join(parts, ", ")); err != nil || !cmp.Equal(second, clauses, cmp.AllowUnexported(relation{})) {
+		if second, err := parseRelations(strings.Join(parts, ", ")); err != nil ||
+			!cmp.Equal(second, clauses, cmp.AllowUnexported(relation{})) {
 			t.Errorf("written again, %v reads as %v, error %v", clauses, second, err)
 		}
 	})
 }
 
 func FuzzIndex(f *testing.F) {
-	f.Add([]byte("Package: a\nVersion: 1\nArchitecture: amd64\nDepends: b | c (>= 1), v\nConflicts: d\nFilename: pool/a\nSize: 1\nSHA256: " +
-		digestOf(nil) + "\n\nPackage: c\nVersion: 2\nArchitecture: all\nProvides: v (= 1)\nFilename: pool/c\nSize: 1\nSHA256: " + digestOf(nil) + "\n"))
+	f.Add([]byte("Package: a\nVersion: 1\nArchitecture: amd64\nDepends: b | c (>= 1), v\n" +
+		"Conflicts: d\nFilename: pool/a\nSize: 1\nSHA256: " +
+		digestOf(nil) + "\n\nPackage: c\nVersion: 2\nArchitecture: all\nProvides: v (= 1)\n" +
+		"Filename: pool/c\nSize: 1\nSHA256: " + digestOf(nil) + "\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		u := newUniverse("amd64")
 		if u.add(data, "http://example.org") != nil {
@@ -105,7 +112,8 @@ func FuzzIndex(f *testing.F) {
 }
 
 func FuzzDeb(f *testing.F) {
-	f.Add(ar(map[string][]byte{"debian-binary": []byte("2.0\n"), "control.tar.gz": {0x1f, 0x8b}, "data.tar.gz": nil}))
+	f.Add(ar(map[string][]byte{"debian-binary": []byte("2.0\n"), "control.tar.gz": {0x1f, 0x8b},
+		"data.tar.gz": nil}))
 	f.Add([]byte(arMagic))
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		_, _ = openDeb(bytes.NewReader(data), int64(len(data)))
@@ -117,7 +125,8 @@ func TestUnsigned(t *testing.T) {
 	for name, signed := range map[string]string{
 		"code":  "code" + "signature" + "\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x09" + marker,
 		"plain": "plain",
-		"\x00\x00\x02\x00\x00\x00\x00\x00\x7f\x00\x00\x09" + marker: "\x00\x00\x02\x00\x00\x00\x00\x00\x7f\x00\x00\x09" + marker,
+		"\x00\x00\x02\x00\x00\x00\x00\x00\x7f\x00\x00\x09" +
+			marker: "\x00\x00\x02\x00\x00\x00\x00\x00\x7f\x00\x00\x09" + marker,
 		marker: marker,
 	} {
 		if got := unsigned([]byte(signed)); string(got) != name {
@@ -138,7 +147,8 @@ func FuzzModule(f *testing.F) {
 
 func FuzzSources(f *testing.F) {
 	f.Add([]byte("Types: deb\nURIs: http://a.example/debian\nSuites: x\nComponents: main\n"))
-	f.Add([]byte("deb [arch=amd64] http://a.example/debian bookworm main contrib\ndeb-src http://b.example/debian x main\n"))
+	f.Add([]byte("deb [arch=amd64] http://a.example/debian bookworm main contrib\n" +
+		"deb-src http://b.example/debian x main\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, s := range append(parseSources(data), parseList(string(data))...) {
 			if !strings.HasPrefix(s.uri, "http") {
@@ -149,7 +159,8 @@ func FuzzSources(f *testing.F) {
 }
 
 func FuzzRelease(f *testing.F) {
-	f.Add([]byte("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nCodename: x\n-----BEGIN PGP SIGNATURE-----\n\nxx\n=aaaa\n-----END PGP SIGNATURE-----\n"))
+	f.Add([]byte("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nCodename: x\n" +
+		"-----BEGIN PGP SIGNATURE-----\n\nxx\n=aaaa\n-----END PGP SIGNATURE-----\n"))
 	keys, err := debianKeys()
 	if err != nil {
 		f.Fatal(err)

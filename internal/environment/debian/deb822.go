@@ -82,8 +82,8 @@ func (p paragraph) has(name string) bool {
 	return false
 }
 
-// quickField finds the value of a field's first line without reading the paragraph. The name must be spelled as in
-// the file.
+// quickField finds the value of a field's first line without reading the paragraph. The name must be spelled
+// as in the file.
 func quickField(data []byte, name string) string {
 	prefix := name + ": "
 	for len(data) > 0 {

@@ -22,8 +22,8 @@ type unpacked struct {
 	list    []string          // of paths, as dpkg keeps it
 }
 
-// instance is what dpkg calls the package in the names of its files: with the architecture where several can be
-// installed beside each other.
+// instance is what dpkg calls the package in the names of its files: with the architecture where several can
+// be installed beside each other.
 func (u *unpacked) instance() string {
 	if u.control.get("Multi-Arch") == "same" {
 		return u.name + ":" + u.arch
@@ -38,8 +38,8 @@ func (u *unpacked) hasScript() bool { return u.files["postinst"] != nil || u.fil
 // dpkgDir is dpkg's database.
 const dpkgDir = "var/lib/dpkg"
 
-// writeDatabase adds dpkg's database to the tree, in the state in which dpkg leaves it when all is unpacked. Packages
-// without scripts are entered as installed.
+// writeDatabase adds dpkg's database to the tree, in the state in which dpkg leaves it when all is unpacked.
+// Packages without scripts are entered as installed.
 func writeDatabase(t *rootfs, packages []*unpacked) error {
 	var status strings.Builder
 	triggers := map[string][]string{} // who is interested, by name or path
@@ -55,7 +55,8 @@ func writeDatabase(t *rootfs, packages []*unpacked) error {
 		u.interests(triggers)
 	}
 	files := map[string]string{
-		"status": status.String(), "available": "", "diversions": "", "statoverride": "", "info/format": "1\n",
+		"status": status.String(), "available": "", "diversions": "", "statoverride": "",
+		"info/format":       "1\n",
 		"triggers/Unincorp": "", "triggers/Lock": "", "lock": "", "lock-frontend": "",
 	}
 	for name, who := range triggers {
@@ -109,7 +110,8 @@ func (u *unpacked) status(t *rootfs) (string, error) {
 	return b.String(), nil
 }
 
-// conffiles lists the package's configuration files. A line with a flag before the path is about one that goes.
+// conffiles lists the package's configuration files. A line with a flag before the path is about one that
+// goes.
 func (u *unpacked) conffiles() []string {
 	var names []string
 	for line := range strings.Lines(string(u.files["conffiles"])) {
@@ -159,7 +161,8 @@ func (u *unpacked) interests(triggers map[string][]string) {
 	for line := range strings.Lines(string(u.files["triggers"])) {
 		line, _, _ = strings.Cut(line, "#")
 		f := strings.Fields(line)
-		if len(f) != 2 || strings.Contains(f[1], "..") || !strings.HasPrefix(f[1], "/") && !isPackageName(f[1]) {
+		if len(f) != 2 || strings.Contains(f[1], "..") || !strings.HasPrefix(f[1], "/") &&
+			!isPackageName(f[1]) {
 			continue
 		}
 		who := u.name

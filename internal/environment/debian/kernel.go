@@ -36,11 +36,14 @@ func (u *universe) kernelPackage() (*binary, error) {
 			}
 		}
 	}
-	return nil, fmt.Errorf("the archive has no package linux-image-cloud-%s, or not what it depends on", u.arch)
+	return nil, fmt.Errorf("the archive has no package linux-image-cloud-%s, or not what it depends on",
+		u.arch)
 }
 
 // keepKernel takes the kernel and the modules that a guest needs out of a package's file.
-func keepKernel(ctx context.Context, w *environment.Workshop, b *binary, file string) (environment.Kernel, error) {
+func keepKernel(
+	ctx context.Context, w *environment.Workshop, b *binary, file string,
+) (environment.Kernel, error) {
 	return w.Kernel(ctx, b.sha256+"-"+kernelRecipe, func() (environment.KernelFiles, error) {
 		k, err := readKernel(ctx, w, file)
 		k.Package = b.name + "=" + b.version
@@ -69,18 +72,19 @@ func readKernel(ctx context.Context, w *environment.Workshop, file string) (envi
 		}
 		return io.ReadAll(r)
 	}
-	modules := moduleSet{paths: map[string]string{}, builtin: map[string]bool{}, read: func(name string) ([]byte, error) {
-		data, err := read(name)
-		if err != nil {
-			return nil, err
-		}
-		plain, err := decompress(bytes.NewReader(data), strings.TrimPrefix(path.Ext(name), ".ko"))
-		if err != nil {
-			return nil, err
-		}
-		defer plain.Close()
-		return io.ReadAll(plain)
-	}}
+	modules := moduleSet{paths: map[string]string{}, builtin: map[string]bool{},
+		read: func(name string) ([]byte, error) {
+			data, err := read(name)
+			if err != nil {
+				return nil, err
+			}
+			plain, err := decompress(bytes.NewReader(data), strings.TrimPrefix(path.Ext(name), ".ko"))
+			if err != nil {
+				return nil, err
+			}
+			defer plain.Close()
+			return io.ReadAll(plain)
+		}}
 	var boot, builtin string
 	err = tree.Walk(func(name string, e image.Entry) error {
 		switch base := path.Base(name); {

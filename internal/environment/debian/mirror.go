@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Debian's public archives. Those in the built environments' own apt sources are the ones Debian itself writes there.
+// Debian's public archives. Those in the built environments' own apt sources are the ones Debian itself
+// writes there.
 const (
 	publicArchive  = "http://ftp.debian.org/debian"
 	publicSecurity = "http://security.debian.org/debian-security"
@@ -38,7 +39,8 @@ func findMirrors(requested, aptDir, codename string) mirrors {
 	return m
 }
 
-// pick returns the addresses of the sources for a suite; without any, of those for other suites of the same archive.
+// pick returns the addresses of the sources for a suite; without any, of those for other suites of the same
+// archive.
 func pick(sources []aptSource, codename, directory string) []string {
 	var same, other []string
 	for _, s := range sources {

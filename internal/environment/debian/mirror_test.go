@@ -12,13 +12,18 @@ import (
 func TestFindMirrors(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
-		"sources.list": "# deb http://commented.example/debian bookworm main\ndeb [arch=amd64 signed-by=/k.gpg] http://one.example/debian/ bookworm main contrib\n" +
-			"deb-src http://src.example/debian bookworm main\ndeb cdrom:[Debian]/ bookworm main\ndeb file:/srv/debian bookworm main\n",
+		"sources.list": "# deb http://commented.example/debian bookworm main\n" +
+			"deb [arch=amd64 signed-by=/k.gpg] http://one.example/debian/ bookworm main contrib\n" +
+			"deb-src http://src.example/debian bookworm main\ndeb cdrom:[Debian]/ bookworm main\n" +
+			"deb file:/srv/debian bookworm main\n",
 		"sources.list.d/docker.list":    "deb https://docker.example/linux/debian bookworm stable\n",
 		"sources.list.d/vendor.sources": "Types: deb\nURIs: https://vendor.example/debian/12/prod\nSuites: bookworm\nComponents: main\n",
-		"sources.list.d/debian.sources": "Types: deb deb-src\nURIs: https://two.example/debian\nSuites: bookworm bookworm-updates\nComponents: main\n\n" +
-			"Enabled: no\nTypes: deb\nURIs: https://off.example/debian\nSuites: bookworm\nComponents: main\n\n" +
-			"Types: deb\nURIs: http://sec.example/debian-security\nSuites: bookworm-security\nComponents: main\n",
+		"sources.list.d/debian.sources": "Types: deb deb-src\nURIs: https://two.example/debian\n" +
+			"Suites: bookworm bookworm-updates\nComponents: main\n\n" +
+			"Enabled: no\nTypes: deb\nURIs: https://off.example/debian\nSuites: bookworm\n" +
+			"Components: main\n\n" +
+			"Types: deb\nURIs: http://sec.example/debian-security\nSuites: bookworm-security\n" +
+			"Components: main\n",
 		"sources.list.d/old.list.save": "deb http://old.example/debian bookworm main\n",
 	} {
 		path := filepath.Join(dir, name)
@@ -30,10 +35,17 @@ func TestFindMirrors(t *testing.T) {
 		name, requested, dir, codename string
 		archive, security              []string
 	}{
-		{"the host's", "", dir, "bookworm", []string{"http://one.example/debian", "https://two.example/debian", publicArchive}, []string{"http://sec.example/debian-security", publicSecurity}},
-		{"the host's, for another suite", "", dir, "trixie", []string{"http://one.example/debian", "https://two.example/debian", publicArchive}, []string{"http://sec.example/debian-security", publicSecurity}},
-		{"asked for", "http://m.example/debian/", dir, "bookworm", []string{"http://m.example/debian"}, []string{"http://m.example/debian-security", "http://sec.example/debian-security", publicSecurity}},
-		{"not on Debian", "", filepath.Join(dir, "none"), "bookworm", []string{publicArchive}, []string{publicSecurity}},
+		{"the host's", "", dir, "bookworm",
+			[]string{"http://one.example/debian", "https://two.example/debian", publicArchive},
+			[]string{"http://sec.example/debian-security", publicSecurity}},
+		{"the host's, for another suite", "", dir, "trixie",
+			[]string{"http://one.example/debian", "https://two.example/debian", publicArchive},
+			[]string{"http://sec.example/debian-security", publicSecurity}},
+		{"asked for", "http://m.example/debian/", dir, "bookworm", []string{"http://m.example/debian"},
+			[]string{"http://m.example/debian-security", "http://sec.example/debian-security",
+				publicSecurity}},
+		{"not on Debian", "", filepath.Join(dir, "none"), "bookworm", []string{publicArchive},
+			[]string{publicSecurity}},
 	} {
 		got := findMirrors(test.requested, test.dir, test.codename)
 		if !slices.Equal(got.archive, test.archive) || !slices.Equal(got.security, test.security) {

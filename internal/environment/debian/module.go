@@ -12,7 +12,8 @@ import (
 // guestModules are what a guest needs before its root is mounted, and for its network.
 func guestModules() []string {
 	return []string{
-		"virtio_ring", "virtio", "virtio_mmio", "virtio_blk", "virtio_console", "virtio_net", "overlay", "erofs",
+		"virtio_ring", "virtio", "virtio_mmio", "virtio_blk", "virtio_console", "virtio_net", "overlay",
+		"erofs",
 	}
 }
 
@@ -79,9 +80,10 @@ func (m *moduleSet) load(names []string) (files map[string][]byte, order []strin
 	return files, order, nil
 }
 
-// unsigned is a module without the signature at its end, which the kernel would check at each boot, where processors are
-// emulated in more time than the rest of the loading takes. Its package was verified. The format is that of the
-// kernel's include/linux/module_signature.h: the signature, twelve bytes with its length in the last four, a marker.
+// unsigned is a module without the signature at its end, which the kernel would check at each boot, where
+// processors are emulated in more time than the rest of the loading takes. Its package was verified. The
+// format is that of the kernel's include/linux/module_signature.h: the signature, twelve bytes with its
+// length in the last four, a marker.
 func unsigned(module []byte) []byte {
 	const trailer, marker = 12, "~Module signature appended~\n"
 	body, ok := bytes.CutSuffix(module, []byte(marker))
@@ -96,7 +98,8 @@ func unsigned(module []byte) []byte {
 	return body[:len(body)-length]
 }
 
-// moduleDepends reads what a module says that it needs: modules, and those that it would like to be there before.
+// moduleDepends reads what a module says that it needs: modules, and those that it would like to be there
+// before.
 func moduleDepends(data []byte) (depends, soft []string, err error) {
 	f, err := elf.NewFile(bytes.NewReader(data))
 	if err != nil {

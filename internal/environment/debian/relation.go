@@ -65,7 +65,9 @@ func parseRelations(s string) ([]clause, error) {
 
 func parseRelation(s string) (relation, error) {
 	s = strings.TrimSpace(s)
-	bad := func() (relation, error) { return relation{}, fmt.Errorf("%.80q is not a relation to a package", s) }
+	bad := func() (relation, error) {
+		return relation{}, fmt.Errorf("%.80q is not a relation to a package", s)
+	}
 	name, rest, versioned := strings.Cut(s, "(")
 	r := relation{name: strings.TrimSpace(name)}
 	r.name, r.arch, _ = strings.Cut(r.name, ":")
@@ -95,7 +97,8 @@ func parseRelation(s string) (relation, error) {
 	return r, nil
 }
 
-// isPackageName tells whether s can be a package's or an architecture's name. It is then safe as a part of a path.
+// isPackageName tells whether s can be a package's or an architecture's name. It is then safe as a part of a
+// path.
 func isPackageName(s string) bool {
 	if s == "" || len(s) > 200 || !isDigit(s[0]) && !isLetter(s[0]) {
 		return false

@@ -65,14 +65,16 @@ const maxRelease = 16 << 20
 // clockSkew is how far ahead of this machine's clock an archive's may be.
 const clockSkew = 24 * time.Hour
 
-// verifyRelease checks an InRelease's signature and that it is of the suite and of our time, and reads it. Nothing
-// but the signed text is used.
+// verifyRelease checks an InRelease's signature and that it is of the suite and of our time, and reads it.
+// Nothing but the signed text is used.
 func verifyRelease(data []byte, codename string, keys openpgp.EntityList, now time.Time) (*release, error) {
 	block, rest := clearsign.Decode(data)
-	if block == nil || len(bytes.TrimSpace(rest)) > 0 || !bytes.HasPrefix(data, []byte("-----BEGIN PGP SIGNED MESSAGE-----")) {
+	if block == nil || len(bytes.TrimSpace(rest)) > 0 ||
+		!bytes.HasPrefix(data, []byte("-----BEGIN PGP SIGNED MESSAGE-----")) {
 		return nil, errors.New("it is not a signed message; is it a page of a proxy or a portal?")
 	}
-	if _, err := block.VerifySignature(keys, &packet.Config{Time: func() time.Time { return now }}); err != nil {
+	if _, err := block.VerifySignature(keys,
+		&packet.Config{Time: func() time.Time { return now }}); err != nil {
 		return nil, fmt.Errorf("no signature by one of Debian's archive keys that fits: %w", err)
 	}
 	p, err := parseParagraph(block.Plaintext)
@@ -87,7 +89,8 @@ func verifyRelease(data []byte, codename string, keys openpgp.EntityList, now ti
 		return nil, err
 	}
 	if r.date.After(now.Add(clockSkew)) {
-		return nil, fmt.Errorf("it is of %s, which is in the future: is the clock of this machine right?", day(r.date))
+		return nil, fmt.Errorf("it is of %s, which is in the future: is the clock of this machine right?",
+			day(r.date))
 	}
 	if until := p.get("Valid-Until"); until != "" {
 		limit, err := releaseTime(until)
@@ -95,7 +98,8 @@ func verifyRelease(data []byte, codename string, keys openpgp.EntityList, now ti
 			return nil, err
 		}
 		if now.After(limit) {
-			return nil, fmt.Errorf("it expired on %s: the mirror is out of date, or the clock of this machine is wrong; try another mirror", day(limit))
+			return nil, fmt.Errorf("it expired on %s: the mirror is out of date, or the clock of this "+
+				"machine is wrong; try another mirror", day(limit))
 		}
 	}
 	r.files, err = parseFiles(p.get("SHA256"))
@@ -139,8 +143,8 @@ type seen struct {
 	Mirror string    `json:"mirror"`
 }
 
-// refuseOlder compares a release with the newest one seen, and remembers it if it is as new: so nobody can hold back
-// updates by handing out an old archive.
+// refuseOlder compares a release with the newest one seen, and remembers it if it is as new: so nobody can
+// hold back updates by handing out an old archive.
 func refuseOlder(statePath string, r *release, mirror string) error {
 	var last seen
 	data, err := os.ReadFile(statePath)
@@ -148,10 +152,12 @@ func refuseOlder(statePath string, r *release, mirror string) error {
 		err = json.Unmarshal(data, &last)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot read when the archive was last seen, from %q (remove it to begin anew): %w", statePath, err)
+		return fmt.Errorf("cannot read when the archive was last seen, from %q (remove it to begin anew): %w",
+			statePath, err)
 	}
 	if r.date.Before(last.Date) {
-		return fmt.Errorf("it is of %s, older than that of %s seen before at %s: the mirror is behind, or holds back updates; "+
+		return fmt.Errorf("it is of %s, older than that of %s seen before at %s: the mirror is behind, or "+
+			"holds back updates; "+
 			"try another mirror or wait", day(r.date), day(last.Date), last.Mirror)
 	}
 	if data, err = json.Marshal(seen{r.date, mirror}); err != nil {

@@ -45,7 +45,8 @@ func (r *rootfs) writeSettings(codename, keyring string) error {
 		{aptArchive, codename + " " + codename + "-updates"},
 		{aptSecurity, codename + "-security"},
 	} {
-		fmt.Fprintf(&apt, "Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n\n", s.uri, s.suites, keyring)
+		fmt.Fprintf(&apt, "Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n\n", s.uri,
+			s.suites, keyring)
 	}
 	files := []struct{ name, content string }{
 		{"etc/apt/sources.list.d/debian.sources", strings.TrimSuffix(apt.String(), "\n")},

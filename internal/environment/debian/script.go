@@ -9,23 +9,25 @@ import (
 //go:embed configure.sh
 var configureScript string
 
-// configureFor is the script that configures the packages, in this order. Of the scripts that dpkg runs before it
-// unpacks a package, those are run late that have anything to do for a new one.
+// configureFor is the script that configures the packages, in this order. Of the scripts that dpkg runs
+// before it unpacks a package, those are run late that have anything to do for a new one.
 func configureFor(packages []*unpacked, upgrades []string) string {
 	var preinst, configure []string
 	for _, u := range packages {
 		if u.hasScript() {
 			configure = append(configure, u.instance())
 		}
-		if script := u.files["preinst"]; script != nil && !onlyUpgrades(script) && !slices.Contains(upgrades, u.name) {
+		if script := u.files["preinst"]; script != nil && !onlyUpgrades(script) &&
+			!slices.Contains(upgrades, u.name) {
 			preinst = append(preinst, u.instance())
 		}
 	}
-	return "preinst='" + strings.Join(preinst, " ") + "'\nconfigure='" + strings.Join(configure, " ") + "'\n" + configureScript
+	return "preinst='" + strings.Join(preinst, " ") + "'\nconfigure='" + strings.Join(configure, " ") +
+		"'\n" + configureScript
 }
 
-// onlyUpgrades tells whether a script has nothing to do where the package was never installed before: its only
-// commands are dpkg-maintscript-helper's, which move what older versions left.
+// onlyUpgrades tells whether a script has nothing to do where the package was never installed before: its
+// only commands are dpkg-maintscript-helper's, which move what older versions left.
 func onlyUpgrades(script []byte) bool {
 	for line := range strings.Lines(string(script)) {
 		switch line = strings.TrimSpace(line); {

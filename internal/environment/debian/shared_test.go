@@ -17,23 +17,29 @@ type bare struct{ *Source }
 func (bare) Match(name string) (string, bool) { return name, name == "bare" || name == "other" }
 func (bare) Offers() []environment.Offer      { return nil }
 func (b bare) Resolve(_ context.Context, w *environment.Workshop) (environment.Plan, error) {
-	return environment.Plan{InputsSHA256: w.Name, Build: func(ctx context.Context) (environment.Manifest, error) {
-		k, err := b.Kernel(ctx, w)
-		if err != nil {
-			return environment.Manifest{}, err
-		}
-		image, err := w.Image(ctx, func(f *os.File) error {
-			_, err := f.WriteString(w.Name)
-			return err
-		})
-		return environment.Manifest{Source: "bare", Image: image, Kernel: k}, err
-	}}, nil
+	return environment.Plan{InputsSHA256: w.Name,
+		Build: func(ctx context.Context) (environment.Manifest, error) {
+			k, err := b.Kernel(ctx, w)
+			if err != nil {
+				return environment.Manifest{}, err
+			}
+			image, err := w.Image(ctx, func(f *os.File) error {
+				_, err := f.WriteString(w.Name)
+				return err
+			})
+			return environment.Manifest{Source: "bare", Image: image, Kernel: k}, err
+		}}, nil
 }
 
 // The kernel is fetched and verified once, and again only where that is asked for.
 func TestSharedKernel(t *testing.T) {
 	m := newArchive(t)
-	s, err := New(Options{Mirror: m.URL + "/debian", AptDir: "none", Keys: openpgp.EntityList{m.key}, Now: now})
+	s, err := New(Options{
+		Mirror: m.URL + "/debian",
+		AptDir: "none",
+		Keys:   openpgp.EntityList{m.key},
+		Now:    now,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,14 +59,16 @@ func TestSharedKernel(t *testing.T) {
 		t.Errorf("got %+v with %d requests", first, requests)
 	}
 	requests = 0
-	if second := pull("other", false); second.SHA256 != first.SHA256 || second.Path != first.Path || requests != 0 {
+	if second := pull("other", false); second.SHA256 != first.SHA256 || second.Path != first.Path ||
+		requests != 0 {
 		t.Errorf("got %+v with %d requests", second, requests)
 	}
 	if pull("other", true); requests == 0 {
 		t.Error("the archive was not asked, though the pull was forced")
 	}
 	m.fault = func(w http.ResponseWriter, r *http.Request) bool { return flip(m, w, r) }
-	if _, err := environment.Open(t.TempDir(), bare{s}).Pull(t.Context(), environment.PullRequest{Name: "bare"}); err == nil {
+	if _, err := environment.Open(t.TempDir(), bare{s}).Pull(t.Context(),
+		environment.PullRequest{Name: "bare"}); err == nil {
 		t.Error("a kernel that was changed on its way was taken")
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// solver looks for a set of packages that has what was asked for and all that those depend on, with at most one
-// version of a name and no two in conflict. Recommendations are not followed. It takes the first alternative that
-// leads to an end, the highest version first, and goes back where there is none.
+// solver looks for a set of packages that has what was asked for and all that those depend on, with at most
+// one version of a name and no two in conflict. Recommendations are not followed. It takes the first
+// alternative that leads to an end, the highest version first, and goes back where there is none.
 type solver struct {
 	*universe
 	chosen  map[string]*binary
@@ -29,7 +29,8 @@ type want struct {
 // maxSteps ends a search that goes back and forth; Debian's own sets take no step back.
 const maxSteps = 200_000
 
-// solve returns the set for the names, each package after those that it depends on as far as there are no circles.
+// solve returns the set for the names, each package after those that it depends on as far as there are no
+// circles.
 func (u *universe) solve(names []string) ([]*binary, error) {
 	s := &solver{universe: u, chosen: map[string]*binary{}, provide: map[string][]string{}}
 	for _, name := range names {
@@ -110,8 +111,8 @@ func (s *solver) satisfied(c clause) bool {
 	return false
 }
 
-// candidates lists the packages that would satisfy the clause: by alternative, the real name before those that
-// provide it, and these by priority and name.
+// candidates lists the packages that would satisfy the clause: by alternative, the real name before those
+// that provide it, and these by priority and name.
 func (s *solver) candidates(c clause) ([]*binary, error) {
 	var all []*binary
 	for _, r := range c {
@@ -192,7 +193,9 @@ func (s *solver) takeBack() {
 
 // sorted puts packages behind those that they depend on.
 func (s *solver) sorted() ([]*binary, error) {
-	byName := slices.SortedFunc(slices.Values(s.order), func(a, b *binary) int { return cmp.Compare(a.name, b.name) })
+	byName := slices.SortedFunc(slices.Values(s.order), func(a, b *binary) int {
+		return cmp.Compare(a.name, b.name)
+	})
 	var sorted []*binary
 	seen := map[string]bool{}
 	var visit func(b *binary)

@@ -25,7 +25,9 @@ func indexOf(lines ...string) string {
 	for _, line := range lines {
 		id, fields, _ := strings.Cut(line, "; ")
 		name, version, _ := strings.Cut(id, "=")
-		fmt.Fprintf(&b, "Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: x\nFilename: pool/%s\nSize: 1\nSHA256: %s\nDescription: x\n", name, version, name, digestOf([]byte(id)))
+		fmt.Fprintf(&b, "Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: x\n"+
+			"Filename: pool/%s\nSize: 1\nSHA256: %s\nDescription: x\n", name, version, name,
+			digestOf([]byte(id)))
 		if fields != "" {
 			b.WriteString(strings.ReplaceAll(fields, "; ", "\n") + "\n")
 		}
@@ -42,23 +44,37 @@ func TestSolve(t *testing.T) {
 	}{
 		{"dependencies come first", "a", []string{"a=1; Depends: b, c", "b=1; Depends: c", "c=1"}, "c b a"},
 		{"the highest version", "a", []string{"a=1", "a=2", "a=1.5"}, "a=2"},
-		{"a lower version where the constraint wants it", "a", []string{"a=1; Depends: b (<< 2)", "b=2", "b=1"}, "b=1 a"},
-		{"the first alternative that is there", "a", []string{"a=1; Depends: x | c | b", "b=1", "c=1"}, "c a"},
-		{"an alternative that is chosen already", "a b", []string{"a=1; Depends: c | b", "b=1", "c=1"}, "b a"},
-		{"an alternative whose own dependencies lead on", "a", []string{"a=1; Depends: b | c", "b=1; Depends: missing", "c=1"}, "c a"},
-		{"a provided name", "a", []string{"a=1; Depends: v", "b=1; Provides: v", "c=1; Provides: v; Priority: required"}, "c a"},
-		{"a provided version", "a", []string{"a=1; Depends: v (>= 2)", "b=1; Provides: v", "c=1; Provides: v (= 2)"}, "c a"},
-		{"the real package before one that provides it", "a", []string{"a=1; Depends: v", "b=1; Provides: v", "v=1"}, "v a"},
-		{"around a conflict", "a", []string{"a=1; Depends: b | c, d", "b=1; Conflicts: d", "c=1", "d=1"}, "c d a"},
-		{"around what breaks", "a", []string{"a=1; Depends: b | c, d", "b=1", "c=1", "d=1; Breaks: b (<= 1)"}, "c d a"},
-		{"a package does not conflict with what it provides", "a", []string{"a=1; Provides: v; Conflicts: v"}, "a"},
+		{"a lower version where the constraint wants it", "a",
+			[]string{"a=1; Depends: b (<< 2)", "b=2", "b=1"}, "b=1 a"},
+		{"the first alternative that is there", "a", []string{"a=1; Depends: x | c | b", "b=1", "c=1"},
+			"c a"},
+		{"an alternative that is chosen already", "a b", []string{"a=1; Depends: c | b", "b=1", "c=1"},
+			"b a"},
+		{"an alternative whose own dependencies lead on", "a",
+			[]string{"a=1; Depends: b | c", "b=1; Depends: missing", "c=1"}, "c a"},
+		{"a provided name", "a", []string{"a=1; Depends: v", "b=1; Provides: v",
+			"c=1; Provides: v; Priority: required"}, "c a"},
+		{"a provided version", "a", []string{"a=1; Depends: v (>= 2)", "b=1; Provides: v",
+			"c=1; Provides: v (= 2)"}, "c a"},
+		{"the real package before one that provides it", "a",
+			[]string{"a=1; Depends: v", "b=1; Provides: v", "v=1"}, "v a"},
+		{"around a conflict", "a", []string{"a=1; Depends: b | c, d", "b=1; Conflicts: d", "c=1", "d=1"},
+			"c d a"},
+		{"around what breaks", "a", []string{"a=1; Depends: b | c, d", "b=1", "c=1", "d=1; Breaks: b (<= 1)"},
+			"c d a"},
+		{"a package does not conflict with what it provides", "a", []string{"a=1; Provides: v; Conflicts: v"},
+			"a"},
 		{"circles", "a", []string{"a=1; Depends: b", "b=1; Depends: a"}, "b a"},
 		{"any architecture", "a", []string{"a=1; Depends: b:any", "b=1; Multi-Arch: allowed"}, "b a"},
-		{"pre-dependencies, not recommendations", "a", []string{"a=1; Pre-Depends: b; Recommends: c", "b=1", "c=1"}, "b a"},
-		{"not for any architecture", "a", []string{"a=1; Depends: b:any", "b=1"}, "a (1), which depends on b:any: there is no such package"},
+		{"pre-dependencies, not recommendations", "a",
+			[]string{"a=1; Pre-Depends: b; Recommends: c", "b=1", "c=1"}, "b a"},
+		{"not for any architecture", "a", []string{"a=1; Depends: b:any", "b=1"},
+			"a (1), which depends on b:any: there is no such package"},
 		{"nothing there", "a", nil, "cannot have a: there is no such package"},
-		{"no way around a conflict", "a b", []string{"a=1; Conflicts: b", "b=1"}, "a (1) conflicts with b (1)"},
-		{"a version that is not there", "a", []string{"a=1; Depends: b (>= 2)", "b=1"}, "a (1), which depends on b (>= 2): there is no such package"},
+		{"no way around a conflict", "a b", []string{"a=1; Conflicts: b", "b=1"},
+			"a (1) conflicts with b (1)"},
+		{"a version that is not there", "a", []string{"a=1; Depends: b (>= 2)", "b=1"},
+			"a (1), which depends on b (>= 2): there is no such package"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			set, err := universeOf(t, test.index...).solve(strings.Fields(test.ask))
@@ -90,7 +106,8 @@ func TestSolve(t *testing.T) {
 func TestSolveEnds(t *testing.T) {
 	var lines []string
 	for i := range 60 { // each can be left out, but the last wants what is not there
-		lines = append(lines, fmt.Sprintf("p%d=1; Depends: p%d | q%d, missing | p%d", i, i+1, i, i+1), fmt.Sprintf("q%d=1; Depends: p%d", i, i+1))
+		lines = append(lines, fmt.Sprintf("p%d=1; Depends: p%d | q%d, missing | p%d", i, i+1, i, i+1),
+			fmt.Sprintf("q%d=1; Depends: p%d", i, i+1))
 	}
 	if _, err := universeOf(t, lines...).solve([]string{"p0"}); err == nil {
 		t.Error("what cannot be was resolved")
@@ -103,8 +120,10 @@ func TestSolveLikeApt(t *testing.T) {
 	if err != nil {
 		t.Fatal("apt-get is missing: apt install apt")
 	}
-	index := indexOf("a=1; Depends: b (>= 1), v | w, x:any", "b=1", "b=2; Depends: d | e", "d=1; Conflicts: zz", "e=1", "f=1; Provides: v",
-		"x=3; Multi-Arch: allowed; Depends: y (= 1:2-3)", "y=1:2-3; Pre-Depends: g", "g=1; Recommends: e", "z=1; Depends: v, b (<< 3)")
+	index := indexOf("a=1; Depends: b (>= 1), v | w, x:any", "b=1", "b=2; Depends: d | e",
+		"d=1; Conflicts: zz", "e=1", "f=1; Provides: v",
+		"x=3; Multi-Arch: allowed; Depends: y (= 1:2-3)", "y=1:2-3; Pre-Depends: g", "g=1; Recommends: e",
+		"z=1; Depends: v, b (<< 3)")
 	dir := t.TempDir()
 	for _, name := range []string{"lists/partial", "cache/archives/partial", "repo"} {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
@@ -118,14 +137,19 @@ func TestSolveLikeApt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	options := []string{"-q", "-o", "Dir::State::status=" + dir + "/status", "-o", "Dir::State::lists=" + dir + "/lists",
-		"-o", "Dir::Etc::sourcelist=" + dir + "/sources.list", "-o", "Dir::Etc::sourceparts=/dev/null", "-o", "Dir::Etc::main=/dev/null",
-		"-o", "Dir::Etc::parts=/dev/null", "-o", "Dir::Cache=" + dir + "/cache", "-o", "APT::Architecture=amd64", "-o", "APT::Architectures::=amd64",
-		"-o", "APT::Sandbox::User=", "-o", "Dir::State::extended_states=" + dir + "/extended", "-o", "Debug::NoLocking=1"}
+	options := []string{"-q", "-o", "Dir::State::status=" + dir + "/status", "-o", "Dir::State::lists=" +
+		dir + "/lists",
+		"-o", "Dir::Etc::sourcelist=" + dir + "/sources.list", "-o", "Dir::Etc::sourceparts=/dev/null", "-o",
+		"Dir::Etc::main=/dev/null",
+		"-o", "Dir::Etc::parts=/dev/null", "-o", "Dir::Cache=" + dir + "/cache", "-o",
+		"APT::Architecture=amd64", "-o", "APT::Architectures::=amd64",
+		"-o", "APT::Sandbox::User=", "-o", "Dir::State::extended_states=" + dir + "/extended", "-o",
+		"Debug::NoLocking=1"}
 	if out, err := exec.Command(apt, append(options, "update")...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	out, err := exec.Command(apt, append(options, "-s", "--no-install-recommends", "install", "a", "z")...).CombinedOutput()
+	out, err := exec.Command(apt, append(options, "-s", "--no-install-recommends", "install", "a",
+		"z")...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

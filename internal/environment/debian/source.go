@@ -1,5 +1,5 @@
-// Package debian makes environments of Debian's signed archive: InRelease checked against Debian's keys, each file
-// against the digests that it leads to, packages unpacked without root, and configured inside a VM.
+// Package debian makes environments of Debian's signed archive: InRelease checked against Debian's keys, each
+// file against the digests that it leads to, packages unpacked without root, and configured inside a VM.
 package debian
 
 import (
@@ -25,7 +25,8 @@ const kernelSuite = "bookworm"
 
 // Options are for special places and for tests; the zero value is right otherwise.
 type Options struct {
-	Mirror       string             // default is what MirrorVariable says, else what the host's apt uses, else Debian's own
+	// Default is what MirrorVariable says, else what the host's apt uses, else Debian's own
+	Mirror       string
 	AptDir       string             // where the host's apt is told its sources; default /etc/apt
 	Architecture string             // default amd64
 	Keys         openpgp.EntityList // default Debian's archive keys
@@ -68,7 +69,12 @@ func New(o Options) (*Source, error) {
 func (s *Source) Offers() []environment.Offer {
 	var offers []environment.Offer
 	for _, r := range s.catalog.Environments {
-		offers = append(offers, environment.Offer{Name: r.Name, Version: r.Version, Description: r.Description, Source: "debian"})
+		offers = append(offers, environment.Offer{
+			Name:        r.Name,
+			Version:     r.Version,
+			Description: r.Description,
+			Source:      "debian",
+		})
 	}
 	return offers
 }
@@ -97,13 +103,20 @@ func (s *Source) Resolve(ctx context.Context, w *environment.Workshop) (environm
 	if err != nil {
 		return environment.Plan{}, err
 	}
-	j := &job{w: w, recipe: r, suite: s.catalog.Suites[r.Suite], archive: a, packages: packages, kernel: kernel}
+	j := &job{
+		w:        w,
+		recipe:   r,
+		suite:    s.catalog.Suites[r.Suite],
+		archive:  a,
+		packages: packages,
+		kernel:   kernel,
+	}
 	digest, err := j.digest()
 	return environment.Plan{InputsSHA256: digest, Build: j.build}, err
 }
 
-// Kernel returns the kernel that images from elsewhere boot with: the one of the environments that are there, so that
-// it is fetched and kept once. Where there is none, or the pull is forced, the archive is asked.
+// Kernel returns the kernel that images from elsewhere boot with: the one of the environments that are there,
+// so that it is fetched and kept once. Where there is none, or the pull is forced, the archive is asked.
 func (s *Source) Kernel(ctx context.Context, w *environment.Workshop) (environment.Kernel, error) {
 	if k, ok := w.SharedKernel(); ok && !w.Request.Force {
 		return k, nil
@@ -142,7 +155,10 @@ func (u *universe) required() []string {
 // blob is the package's file as a download.
 func (b *binary) blob() environment.Blob {
 	return environment.Blob{
-		URLs: []string{b.base + "/" + b.filename}, SHA256: b.sha256, Size: b.size, Place: "packages/" + b.sha256 + ".deb",
+		URLs:   []string{b.base + "/" + b.filename},
+		SHA256: b.sha256,
+		Size:   b.size,
+		Place:  "packages/" + b.sha256 + ".deb",
 	}
 }
 
@@ -157,8 +173,14 @@ func (j *job) digest() (string, error) {
 		Build                                                     int
 		Packages                                                  []string
 	}{
-		Recipe: j.recipe.Name, Suite: j.recipe.Suite, Architecture: j.archive.arch, Settings: j.suite,
-		Kernel: j.kernel.sha256, KernelRecipe: kernelRecipe, Script: configureScript, Build: buildRecipe,
+		Recipe:       j.recipe.Name,
+		Suite:        j.recipe.Suite,
+		Architecture: j.archive.arch,
+		Settings:     j.suite,
+		Kernel:       j.kernel.sha256,
+		KernelRecipe: kernelRecipe,
+		Script:       configureScript,
+		Build:        buildRecipe,
 	}
 	for _, b := range j.packages {
 		inputs.Packages = append(inputs.Packages, b.sha256)

@@ -41,7 +41,10 @@ type listed struct {
 
 func newUniverse(arch string) *universe {
 	return &universe{
-		arch: arch, raw: map[string][]listed{}, providers: map[string][]string{}, known: map[string][]*binary{},
+		arch:      arch,
+		raw:       map[string][]listed{},
+		providers: map[string][]string{},
+		known:     map[string][]*binary{},
 	}
 }
 
@@ -77,8 +80,8 @@ func (u *universe) add(index []byte, base string) error {
 	}
 }
 
-// versions returns a name's packages for the architecture, the highest version first. The first index that lists a
-// version wins.
+// versions returns a name's packages for the architecture, the highest version first. The first index that
+// lists a version wins.
 func (u *universe) versions(name string) ([]*binary, error) {
 	if known, ok := u.known[name]; ok {
 		return known, nil
@@ -105,9 +108,15 @@ func parseBinary(l listed) (*binary, error) {
 		return nil, err
 	}
 	b := &binary{
-		name: p.get("Package"), version: p.get("Version"), arch: p.get("Architecture"), filename: p.get("Filename"),
-		sha256: strings.ToLower(p.get("SHA256")), base: l.base, priority: p.get("Priority"),
-		essential: p.get("Essential") == "yes", anyArch: p.get("Multi-Arch") == "allowed",
+		name:      p.get("Package"),
+		version:   p.get("Version"),
+		arch:      p.get("Architecture"),
+		filename:  p.get("Filename"),
+		sha256:    strings.ToLower(p.get("SHA256")),
+		base:      l.base,
+		priority:  p.get("Priority"),
+		essential: p.get("Essential") == "yes",
+		anyArch:   p.get("Multi-Arch") == "allowed",
 	}
 	if err := checkVersion(b.version); err != nil {
 		return nil, err
@@ -115,7 +124,8 @@ func parseBinary(l listed) (*binary, error) {
 	if err := checkDigest(b.sha256); err != nil {
 		return nil, err
 	}
-	if b.filename == "" || path.IsAbs(b.filename) || path.Clean(b.filename) != b.filename || strings.HasPrefix(b.filename, "..") {
+	if b.filename == "" || path.IsAbs(b.filename) || path.Clean(b.filename) != b.filename ||
+		strings.HasPrefix(b.filename, "..") {
 		return nil, fmt.Errorf("the file name %q is refused", b.filename)
 	}
 	b.size, err = strconv.ParseInt(p.get("Size"), 10, 64)
@@ -136,7 +146,8 @@ func (b *binary) parseRelations(p paragraph) error {
 		}
 		b.depends = append(b.depends, clauses...)
 	}
-	for name, list := range map[string]*[]relation{"Conflicts": &b.conflicts, "Breaks": &b.conflicts, "Provides": &b.provides} {
+	for name, list := range map[string]*[]relation{"Conflicts": &b.conflicts, "Breaks": &b.conflicts,
+		"Provides": &b.provides} {
 		clauses, err := parseRelations(unfold(p.get(name)))
 		if err != nil {
 			return err
@@ -157,8 +168,8 @@ func checkDigest(s string) error {
 	return nil
 }
 
-// satisfies tells whether the package, or a name that it provides, is what the relation asks for. A provided name
-// without a version satisfies no relation with one.
+// satisfies tells whether the package, or a name that it provides, is what the relation asks for. A provided
+// name without a version satisfies no relation with one.
 func (b *binary) satisfies(r relation, arch string) bool {
 	switch r.arch {
 	case "", arch:

@@ -115,13 +115,19 @@ func (m *made) blob(data []byte) v1.Hash {
 func layered(t testing.TB, config v1.Config, how []string, tars ...[]byte) *made {
 	t.Helper()
 	m := &made{blobs: map[v1.Hash][]byte{}}
-	m.config = v1.ConfigFile{Architecture: "amd64", OS: "linux", Config: config, RootFS: v1.RootFS{Type: "layers"}}
+	m.config = v1.ConfigFile{
+		Architecture: "amd64",
+		OS:           "linux",
+		Config:       config,
+		RootFS:       v1.RootFS{Type: "layers"},
+	}
 	m.manifest = v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1}
 	for i, plain := range tars {
 		kind := how[i%len(how)]
 		data := compress(t, kind, plain)
 		m.config.RootFS.DiffIDs = append(m.config.RootFS.DiffIDs, digestOf(plain))
-		m.manifest.Layers = append(m.manifest.Layers, v1.Descriptor{MediaType: layerTypeOf[kind], Digest: m.blob(data), Size: int64(len(data))})
+		m.manifest.Layers = append(m.manifest.Layers,
+			v1.Descriptor{MediaType: layerTypeOf[kind], Digest: m.blob(data), Size: int64(len(data))})
 	}
 	m.seal(t)
 	return m
@@ -140,14 +146,20 @@ func encode(t testing.TB, v any) []byte {
 func (m *made) seal(t testing.TB) {
 	t.Helper()
 	config := encode(t, m.config)
-	m.manifest.Config = v1.Descriptor{MediaType: types.OCIConfigJSON, Digest: m.blob(config), Size: int64(len(config))}
+	m.manifest.Config = v1.Descriptor{MediaType: types.OCIConfigJSON, Digest: m.blob(config),
+		Size: int64(len(config))}
 	m.top, m.topType = encode(t, m.manifest), m.manifest.MediaType
 	m.blob(m.top)
 }
 
 // descriptor is what an index says of the image.
 func (m *made) descriptor(platform *v1.Platform) v1.Descriptor {
-	return v1.Descriptor{MediaType: m.topType, Digest: digestOf(m.top), Size: int64(len(m.top)), Platform: platform}
+	return v1.Descriptor{
+		MediaType: m.topType,
+		Digest:    digestOf(m.top),
+		Size:      int64(len(m.top)),
+		Platform:  platform,
+	}
 }
 
 // layoutDir writes the image as a directory in the OCI layout.
@@ -167,15 +179,21 @@ func (m *made) layoutDir(t testing.TB, more ...v1.Descriptor) string {
 		write(blobPath(d), data)
 	}
 	write("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
-	write("index.json", encode(t, v1.IndexManifest{SchemaVersion: 2, Manifests: append([]v1.Descriptor{m.descriptor(nil)}, more...)}))
+	write("index.json", encode(t, v1.IndexManifest{SchemaVersion: 2,
+		Manifests: append([]v1.Descriptor{m.descriptor(nil)}, more...)}))
 	return dir
 }
 
 // testKernel stands in for Debian's.
 func testKernel(ctx context.Context, w *environment.Workshop) (environment.Kernel, error) {
 	return w.Kernel(ctx, "test", func() (environment.KernelFiles, error) {
-		return environment.KernelFiles{Version: "6.1", Package: "linux=6.1", Image: []byte("kernel"), Modules: map[string][]byte{"m": []byte("m")},
-			Order: []string{"m"}}, nil
+		return environment.KernelFiles{
+			Version: "6.1",
+			Package: "linux=6.1",
+			Image:   []byte("kernel"),
+			Modules: map[string][]byte{"m": []byte("m")},
+			Order:   []string{"m"},
+		}, nil
 	})
 }
 
@@ -203,9 +221,12 @@ func credentials(t testing.TB, config string) {
 	t.Setenv("DOCKER_CONFIG", dir)
 }
 
-func pull(t testing.TB, s *environment.Store, name string, insecure ...string) (environment.PullResult, error) {
+func pull(
+	t testing.TB, s *environment.Store, name string, insecure ...string,
+) (environment.PullResult, error) {
 	t.Helper()
-	return s.Pull(t.Context(), environment.PullRequest{Name: name, Registries: environment.Registries{Insecure: insecure}})
+	return s.Pull(t.Context(), environment.PullRequest{Name: name,
+		Registries: environment.Registries{Insecure: insecure}})
 }
 
 func mustPull(t testing.TB, s *environment.Store, name string) environment.PullResult {

@@ -14,8 +14,8 @@ import (
 // maxRunConfig bounds the words of a configuration, so that a command's own still have room beside them.
 const maxRunConfig = 128 << 10
 
-// runConfig is how commands run in the image: with its variables, in its directory, as its user, and what runs where no
-// command is given.
+// runConfig is how commands run in the image: with its variables, in its directory, as its user, and what
+// runs where no command is given.
 func runConfig(config *v1.ConfigFile) (environment.Config, error) {
 	c := config.Config
 	sum := 0
@@ -28,10 +28,15 @@ func runConfig(config *v1.ConfigFile) (environment.Config, error) {
 		}
 	}
 	if sum > maxRunConfig {
-		return environment.Config{}, fmt.Errorf("its configuration has words of %d bytes, more than the %d allowed", sum, maxRunConfig)
+		return environment.Config{}, fmt.Errorf(
+			"its configuration has words of %d bytes, more than the %d allowed", sum, maxRunConfig)
 	}
 	return environment.Config{
-		Env: c.Env, User: c.User, WorkDir: path.Join("/", c.WorkingDir), Entrypoint: c.Entrypoint, Cmd: c.Cmd,
+		Env:        c.Env,
+		User:       c.User,
+		WorkDir:    path.Join("/", c.WorkingDir),
+		Entrypoint: c.Entrypoint,
+		Cmd:        c.Cmd,
 	}, nil
 }
 

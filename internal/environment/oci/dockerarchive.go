@@ -45,7 +45,8 @@ func (a *dockerArchive) find(_ context.Context, architecture string) (found, err
 		err = json.Unmarshal(data, &all)
 	}
 	if err != nil {
-		return found{}, &failure{text: fmt.Sprintf("%q is no archive as docker save writes it: %v", a.ref.path, err), cause: err,
+		return found{}, &failure{text: fmt.Sprintf("%q is no archive as docker save writes it: %v",
+			a.ref.path, err), cause: err,
 			hint: "one in the OCI layout is oci-archive:FILE"}
 	}
 	one, err := a.wanted(all)
@@ -68,7 +69,8 @@ func (a *dockerArchive) find(_ context.Context, architecture string) (found, err
 		if err != nil {
 			return found{}, fmt.Errorf("cannot find a layer: %w", err)
 		}
-		f.layers = append(f.layers, layer{mediaType: string(types.DockerUncompressedLayer), file: name, size: size})
+		f.layers = append(f.layers, layer{mediaType: string(types.DockerUncompressedLayer), file: name,
+			size: size})
 	}
 	return f, f.pair()
 }
@@ -76,7 +78,9 @@ func (a *dockerArchive) find(_ context.Context, architecture string) (found, err
 func (a *dockerArchive) wanted(all []saved) (saved, error) {
 	var names []string
 	for _, s := range all {
-		if a.ref.image != "" && slices.ContainsFunc(s.RepoTags, func(tag string) bool { return sameImage(tag, a.ref.image) }) {
+		if a.ref.image != "" && slices.ContainsFunc(s.RepoTags, func(tag string) bool {
+			return sameImage(tag, a.ref.image)
+		}) {
 			return s, nil
 		}
 		names = append(names, s.RepoTags...)
@@ -87,7 +91,8 @@ func (a *dockerArchive) wanted(all []saved) (saved, error) {
 	case a.ref.image != "":
 		return saved{}, fmt.Errorf("%q holds no image %q, only %.200q", a.ref.path, a.ref.image, names)
 	case len(all) > 1:
-		return saved{}, &failure{text: fmt.Sprintf("%q holds several images: %.200q", a.ref.path, names), hint: "append :NAME for one of them"}
+		return saved{}, &failure{text: fmt.Sprintf("%q holds several images: %.200q", a.ref.path, names),
+			hint: "append :NAME for one of them"}
 	}
 	return all[0], nil
 }

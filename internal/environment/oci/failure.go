@@ -44,7 +44,7 @@ func (r *registry) explain(err error) error {
 		return nil
 	case errors.As(err, &certificate):
 		f.text = fmt.Sprintf("the registry %q cannot be trusted: %v", host, certificate.Err)
-		f.hint = "have this host trust who signed its certificate, or accept any with --insecure-registry " + host
+		f.hint = "have this host trust who signed its certificate, or accept any with {insecure_registries} " + host
 	case code == http.StatusUnauthorized && r.user == "":
 		f.text = fmt.Sprintf("the registry %q wants credentials for %q, or has no such image%s", host, image, said)
 		f.hint = "log in with docker login " + host + " (or podman login); the credentials that it keeps are used"
@@ -67,7 +67,7 @@ func (r *registry) explain(err error) error {
 		f.text = fmt.Sprintf("the registry %q refuses%s: %s", host, said, clean(err.Error(), 400))
 	case errors.As(err, &plain):
 		f.text = fmt.Sprintf("the registry %q cannot be asked over TLS: %v", host, err)
-		f.hint = "if it is to be asked without, pass --insecure-registry " + plain.host
+		f.hint = "if it is to be asked without, pass {insecure_registries} " + plain.host
 	default:
 		return err
 	}

@@ -67,7 +67,8 @@ func (m *made) dockerSave(t testing.TB, tag string, tars ...[]byte) []byte {
 	for i, data := range tars {
 		name := string(rune('a'+i)) + "/layer.tar"
 		if old, ok := first[string(data)]; ok {
-			members = append(members, member{tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: "../" + old}, ""})
+			members = append(members, member{tar.Header{Name: name, Typeflag: tar.TypeSymlink,
+				Linkname: "../" + old}, ""})
 		} else {
 			members, first[string(data)] = append(members, file(name, string(data))), name
 		}
@@ -77,7 +78,8 @@ func (m *made) dockerSave(t testing.TB, tag string, tars ...[]byte) []byte {
 }
 
 func TestLocalImages(t *testing.T) {
-	tars := [][]byte{pack(t, file("a", "1"), file("b", "1")), pack(t, file("a", "2")), pack(t, file(".wh.b", "")), pack(t, file("a", "2"))}
+	tars := [][]byte{pack(t, file("a", "1"), file("b", "1")), pack(t, file("a", "2")),
+		pack(t, file(".wh.b", "")), pack(t, file("a", "2"))}
 	m := layered(t, v1.Config{}, []string{gzipped, zstandard, uncompressed, zstandard}, tars...)
 	dir := m.layoutDir(t)
 	registry := newRegistry(t)
@@ -133,17 +135,24 @@ func TestLayoutOfSeveral(t *testing.T) {
 	for d, data := range two.blobs {
 		one.blobs[d] = data
 	}
-	linux := func(architecture string) *v1.Platform { return &v1.Platform{OS: "linux", Architecture: architecture} }
+	linux := func(architecture string) *v1.Platform {
+		return &v1.Platform{OS: "linux", Architecture: architecture}
+	}
 	for _, test := range []struct {
 		name, image string
 		index       []v1.Descriptor
 		want        string // digest or error
 	}{
-		{"by name", ":b", []v1.Descriptor{named(one, "a", nil), named(two, "b", nil)}, digestOf(two.top).String()},
-		{"without a name", "", []v1.Descriptor{named(one, "a", nil), named(two, "b", nil)}, `holds several images: ["a" "b"]`},
-		{"two names of one image", "", []v1.Descriptor{named(one, "a", nil), named(one, "b", nil)}, digestOf(one.top).String()},
-		{"two platforms", "", []v1.Descriptor{named(one, "a", linux("arm64")), named(two, "a", linux("amd64"))}, digestOf(two.top).String()},
-		{"by digest", ":" + digestOf(one.top).String(), []v1.Descriptor{one.descriptor(nil), two.descriptor(nil)}, digestOf(one.top).String()},
+		{"by name", ":b", []v1.Descriptor{named(one, "a", nil), named(two, "b", nil)},
+			digestOf(two.top).String()},
+		{"without a name", "", []v1.Descriptor{named(one, "a", nil), named(two, "b", nil)},
+			`holds several images: ["a" "b"]`},
+		{"two names of one image", "", []v1.Descriptor{named(one, "a", nil), named(one, "b", nil)},
+			digestOf(one.top).String()},
+		{"two platforms", "", []v1.Descriptor{named(one, "a", linux("arm64")),
+			named(two, "a", linux("amd64"))}, digestOf(two.top).String()},
+		{"by digest", ":" + digestOf(one.top).String(),
+			[]v1.Descriptor{one.descriptor(nil), two.descriptor(nil)}, digestOf(one.top).String()},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := one.layoutDir(t)
@@ -168,7 +177,8 @@ func TestLayoutIsNotLeft(t *testing.T) {
 	if err := errors.Join(os.Rename(blob, outside), os.Symlink(outside, blob)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pull(t, newStore(t, ""), "oci:"+dir); err == nil || !strings.Contains(err.Error(), "escapes") {
+	if _, err := pull(t, newStore(t, ""), "oci:"+dir); err == nil ||
+		!strings.Contains(err.Error(), "escapes") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -27,7 +27,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// realRegistry starts Debian's docker-registry on loopback, with more of its configuration, and gives its address.
+// realRegistry starts Debian's docker-registry on loopback, with more of its configuration, and gives its
+// address.
 func realRegistry(t *testing.T, http string) string {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -37,7 +38,8 @@ func realRegistry(t *testing.T, http string) string {
 	addr := free.Addr().String()
 	free.Close()
 	dir := t.TempDir()
-	config := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q%s\n", dir, addr, http)
+	config := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: "+
+		"%s}}\nhttp: {addr: %q%s\n", dir, addr, http)
 	path := filepath.Join(dir, "config.yml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -115,19 +117,23 @@ func TestRealRegistry(t *testing.T) {
 func TestRealRegistryWithPassword(t *testing.T) {
 	users := filepath.Join(t.TempDir(), "htpasswd")
 	// ada:secret
-	if err := os.WriteFile(users, []byte("ada:$2y$05$IYSgkDRVrUrflAsOum.nquSA30Y.p1zgm2Vz6VmXDc.PrED9AWnfm\n"), 0o600); err != nil {
+	if err := os.WriteFile(users, []byte(
+		"ada:$2y$05$IYSgkDRVrUrflAsOum.nquSA30Y.p1zgm2Vz6VmXDc.PrED9AWnfm\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	host := realRegistry(t, "}\nauth: {htpasswd: {realm: test, path: "+users+"}}")
-	pushReal(t, simple(t, "real").layoutDir(t), host+"/team/app:1", &authn.Basic{Username: "ada", Password: "secret"})
-	if _, err := pull(t, newStore(t, ""), host+"/team/app:1"); err == nil || !strings.Contains(err.Error(), "wants credentials") {
+	pushReal(t, simple(t, "real").layoutDir(t), host+"/team/app:1",
+		&authn.Basic{Username: "ada", Password: "secret"})
+	if _, err := pull(t, newStore(t, ""), host+"/team/app:1"); err == nil ||
+		!strings.Contains(err.Error(), "wants credentials") {
 		t.Errorf("got %v", err)
 	}
 	auth := base64.StdEncoding.EncodeToString([]byte("ada:secret"))
 	mustPull(t, newStore(t, fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, host, auth)), host+"/team/app:1")
 }
 
-// What is pulled by the process that TestRealRegistryWithTLS starts, since trust is read once in a process's life.
+// What is pulled by the process that TestRealRegistryWithTLS starts, since trust is read once in a process's
+// life.
 const pullVariable = "PYRO_TEST_PULL"
 
 func TestRealRegistryWithTLS(t *testing.T) {
@@ -140,7 +146,8 @@ func TestRealRegistryWithTLS(t *testing.T) {
 	writeCertificate(t, certificate, key)
 	host := realRegistry(t, fmt.Sprintf(", tls: {certificate: %s, key: %s}}", certificate, key))
 	pushReal(t, simple(t, "real").layoutDir(t), host+"/team/app:1", authn.Anonymous)
-	if _, err := pull(t, newStore(t, ""), host+"/team/app:1"); err == nil || !strings.Contains(err.Error(), "cannot be trusted") {
+	if _, err := pull(t, newStore(t, ""), host+"/team/app:1"); err == nil ||
+		!strings.Contains(err.Error(), "cannot be trusted") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := pull(t, newStore(t, ""), host+"/team/app:1", host); err != nil {
@@ -159,8 +166,14 @@ func writeCertificate(t *testing.T, certificate, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+	}
 	signed, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +182,8 @@ func writeCertificate(t *testing.T, certificate, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, block := range map[string]*pem.Block{certificate: {Type: "CERTIFICATE", Bytes: signed}, key: {Type: "EC PRIVATE KEY", Bytes: encoded}} {
+	for path, block := range map[string]*pem.Block{certificate: {Type: "CERTIFICATE", Bytes: signed},
+		key: {Type: "EC PRIVATE KEY", Bytes: encoded}} {
 		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +222,8 @@ func TestStalledAnswer(t *testing.T) {
 func TestTLSAlways(t *testing.T) {
 	for host, want := range map[string]bool{
 		"127.0.0.1:5000": true, "127.1.2.3": true, "localhost:5000": true, "[::1]:5000": true,
-		"10.0.0.1:5000": false, "192.168.1.1": false, "app.localhost:80": false, "registry.local": false, "docker.io": false,
+		"10.0.0.1:5000": false, "192.168.1.1": false, "app.localhost:80": false, "registry.local": false,
+		"docker.io":           false,
 		"listed.example:5000": true, "listed.example": false,
 	} {
 		g := newGuard(host, []string{"listed.example:5000"})

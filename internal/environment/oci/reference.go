@@ -26,8 +26,8 @@ type reference struct {
 	remote name.Reference
 }
 
-// match tells whether a name is an image's, and gives its full form: with the tag that is meant, and the path that
-// means the same from everywhere. A name that is an image's but a wrong one stays as it is.
+// match tells whether a name is an image's, and gives its full form: with the tag that is meant, and the path
+// that means the same from everywhere. A name that is an image's but a wrong one stays as it is.
 func match(text string) (string, bool) {
 	if _, _, ok := cutScheme(text); !ok && !hasHost(text) {
 		return "", false
@@ -48,8 +48,8 @@ func cutScheme(text string) (scheme, rest string, ok bool) {
 	return "", "", false
 }
 
-// hasHost tells whether a name begins with a registry's host, by the rule that other tools have: what stands before
-// the first slash has a dot or a colon.
+// hasHost tells whether a name begins with a registry's host, by the rule that other tools have: what stands
+// before the first slash has a dot or a colon.
 func hasHost(text string) bool {
 	host, rest, ok := strings.Cut(text, "/")
 	return ok && rest != "" && strings.ContainsAny(host, ".:") && !strings.HasPrefix(host, ".")
@@ -62,13 +62,19 @@ func parse(text string) (reference, error) {
 	}
 	path, image, _ := strings.Cut(rest, ":")
 	if path == "" {
-		return reference{}, &failure{text: fmt.Sprintf("%q names no file", text), hint: "write " + scheme + ":PATH, or " + scheme + ":PATH:NAME for one of several"}
+		return reference{}, &failure{text: fmt.Sprintf("%q names no file", text), hint: "write " + scheme +
+			":PATH, or " + scheme + ":PATH:NAME for one of several"}
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return reference{}, err
 	}
-	r := reference{scheme: scheme, path: abs, image: image, full: scheme + ":" + abs}
+	r := reference{
+		scheme: scheme,
+		path:   abs,
+		image:  image,
+		full:   scheme + ":" + abs,
+	}
 	if image != "" {
 		r.full += ":" + image
 	}
@@ -85,11 +91,13 @@ func parseRemote(text string) (reference, error) {
 	if _, ok := ref.(name.Digest); ok {
 		separator = "@"
 	}
-	full := hostName(ref.Context().RegistryStr()) + "/" + ref.Context().RepositoryStr() + separator + ref.Identifier()
+	full := hostName(ref.Context().RegistryStr()) + "/" + ref.Context().RepositoryStr() + separator +
+		ref.Identifier()
 	return reference{full: full, remote: ref}, nil
 }
 
-// dockerHub is the registry that images without a host are of, by the name that people know and the one that it has.
+// dockerHub is the registry that images without a host are of, by the name that people know and the one that
+// it has.
 const dockerHub = "docker.io"
 
 func hostName(registry string) string {

@@ -50,7 +50,8 @@ func TestMatch(t *testing.T) {
 
 // A full name is its own full name, and nothing else than a name comes of one.
 func FuzzMatch(f *testing.F) {
-	for _, seed := range []string{"docker.io/library/python:3.12-slim", "oci:dir", "docker-archive:a:b:c", "[::1]:5/x@sha256:", "a.b/c:d@e", "oci:"} {
+	for _, seed := range []string{"docker.io/library/python:3.12-slim", "oci:dir", "docker-archive:a:b:c",
+		"[::1]:5/x@sha256:", "a.b/c:d@e", "oci:"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, name string) {

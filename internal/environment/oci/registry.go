@@ -28,8 +28,11 @@ type registry struct {
 	server environment.Server
 }
 
-// openRegistry finds out how the registry wants to be asked, and shows it the credentials that there are for it.
-func openRegistry(ctx context.Context, w *environment.Workshop, ref reference, keychain authn.Keychain) (*registry, error) {
+// openRegistry finds out how the registry wants to be asked, and shows it the credentials that there are for
+// it.
+func openRegistry(
+	ctx context.Context, w *environment.Workshop, ref reference, keychain authn.Keychain,
+) (*registry, error) {
 	r := &registry{w: w, ref: ref.remote}
 	host := r.ref.Context().RegistryStr()
 	r.guard = newGuard(host, w.Request.Registries.Insecure)
@@ -46,8 +49,10 @@ func openRegistry(ctx context.Context, w *environment.Workshop, ref reference, k
 		config, err = authn.Authorization(ctx, auth)
 	}
 	if err != nil {
-		return nil, &failure{text: fmt.Sprintf("cannot read the credentials for %q: %v", hostName(host), err), cause: err,
-			hint: "see auths, credHelpers and credsStore in Docker's config.json (~/.docker, or $DOCKER_CONFIG)"}
+		return nil, &failure{text: fmt.Sprintf("cannot read the credentials for %q: %v", hostName(host), err),
+			cause: err,
+			hint: "see auths, credHelpers and credsStore in Docker's config.json (~/.docker, or " +
+				"$DOCKER_CONFIG)"}
 	}
 	if auth != authn.Anonymous {
 		r.user = cmp.Or(config.Username, "a token")
@@ -60,8 +65,9 @@ func openRegistry(ctx context.Context, w *environment.Workshop, ref reference, k
 		if errors.As(err, &explained) || ctx.Err() != nil {
 			return nil, err
 		}
-		return nil, &failure{text: fmt.Sprintf("cannot reach the registry %q: %v", hostName(host), err), cause: err,
-			hint: "see that its name is right, and that this host reaches it"}
+		return nil, &failure{text: fmt.Sprintf("cannot reach the registry %q: %v", hostName(host), err),
+			cause: err,
+			hint:  "see that its name is right, and that this host reaches it"}
 	}
 	r.server = environment.Server{Name: "registry", Index: "manifest", Client: &http.Client{Transport: known}}
 	return r, nil
@@ -76,7 +82,8 @@ const (
 func (r *registry) connect(ctx context.Context, auth authn.Authenticator) (http.RoundTripper, error) {
 	repository := r.ref.Context()
 	for attempt := 1; ; attempt++ {
-		known, err := transport.NewWithContext(ctx, repository.Registry, auth, r.guard, []string{repository.Scope(transport.PullScope)})
+		known, err := transport.NewWithContext(ctx, repository.Registry, auth, r.guard,
+			[]string{repository.Scope(transport.PullScope)})
 		code, _ := status(err)
 		if err == nil || attempt == connectAttempts || code < 500 && code != http.StatusTooManyRequests {
 			return known, err
@@ -96,7 +103,8 @@ func (r *registry) close() error {
 
 func (r *registry) url(kind, id string) string {
 	repository := r.ref.Context()
-	return fmt.Sprintf("%s://%s/v2/%s/%s/%s", repository.Scheme(), repository.RegistryStr(), repository.RepositoryStr(), kind, id)
+	return fmt.Sprintf("%s://%s/v2/%s/%s/%s", repository.Scheme(), repository.RegistryStr(),
+		repository.RepositoryStr(), kind, id)
 }
 
 // find implements origin.
@@ -110,7 +118,8 @@ func (r *registry) find(ctx context.Context, architecture string) (found, error)
 		return found{}, err
 	}
 	if pinned, ok := r.ref.(name.Digest); ok && pinned.DigestStr() != digest.String() {
-		return found{}, fmt.Errorf("the registry answers with a manifest of the digest %s where %s was asked for", digest, pinned.DigestStr())
+		return found{}, fmt.Errorf("the registry answers with a manifest of the digest %s where %s was "+
+			"asked for", digest, pinned.DigestStr())
 	}
 	top := document{data: answer.Data, digest: digest, mediaType: answer.Header.Get("Content-Type")}
 	return choose(ctx, top, architecture, r.read)
@@ -122,7 +131,10 @@ func (r *registry) manifest(ctx context.Context, id string) (environment.Answer,
 		header.Add("Accept", string(kind))
 	}
 	answer, err := r.w.Ask(ctx, environment.Request{
-		URL: r.url("manifests", id), Server: r.server, Header: header, Limit: maxDocument,
+		URL:    r.url("manifests", id),
+		Server: r.server,
+		Header: header,
+		Limit:  maxDocument,
 	})
 	return answer, r.explain(err)
 }
@@ -133,7 +145,8 @@ func (r *registry) read(ctx context.Context, d v1.Descriptor) ([]byte, error) {
 		answer, err := r.manifest(ctx, d.Digest.String())
 		return answer.Data, err
 	}
-	answer, err := r.w.Ask(ctx, environment.Request{URL: r.url("blobs", d.Digest.String()), Server: r.server, Limit: maxDocument})
+	answer, err := r.w.Ask(ctx, environment.Request{URL: r.url("blobs", d.Digest.String()), Server: r.server,
+		Limit: maxDocument})
 	return answer.Data, r.explain(err)
 }
 
@@ -142,8 +155,11 @@ func (r *registry) fetch(ctx context.Context, layers []layer, done func(i int, b
 	blobs := make([]environment.Blob, len(layers))
 	for i, l := range layers {
 		blobs[i] = environment.Blob{
-			URLs: []string{r.url("blobs", l.digest.String())}, SHA256: l.digest.Hex, Size: l.size,
-			Place: "blobs/" + l.digest.Hex, Server: r.server,
+			URLs:   []string{r.url("blobs", l.digest.String())},
+			SHA256: l.digest.Hex,
+			Size:   l.size,
+			Place:  "blobs/" + l.digest.Hex,
+			Server: r.server,
 		}
 	}
 	err := r.w.FetchAll(ctx, blobs, func(i int, path string) error {

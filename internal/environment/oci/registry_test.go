@@ -38,7 +38,12 @@ type fakeRegistry struct {
 }
 
 func newRegistry(t testing.TB) *fakeRegistry {
-	r := &fakeRegistry{blobs: map[v1.Hash][]byte{}, tags: map[string]v1.Hash{}, types: map[v1.Hash]types.MediaType{}, seen: map[string]int{}}
+	r := &fakeRegistry{
+		blobs: map[v1.Hash][]byte{},
+		tags:  map[string]v1.Hash{},
+		types: map[v1.Hash]types.MediaType{},
+		seen:  map[string]int{},
+	}
 	r.Server = httptest.NewServer(r)
 	t.Cleanup(r.Close)
 	return r
@@ -100,7 +105,8 @@ func (f *fakeRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func refuse(w http.ResponseWriter, code int, kind, message string) {
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(map[string]any{"errors": []map[string]string{{"code": kind, "message": message}}})
+	_ = json.NewEncoder(w).Encode(map[string]any{"errors": []map[string]string{{"code": kind,
+		"message": message}}})
 }
 
 func (f *fakeRegistry) asked(pattern string) (n int) {
@@ -120,8 +126,10 @@ func simple(t testing.TB, word string) *made {
 	for i := range random {
 		random[i] = byte(i * i >> 5 * (i + 7) >> 3)
 	}
-	return layered(t, v1.Config{Env: []string{"WORD=" + word}, Cmd: []string{"sh"}}, []string{gzipped, zstandard, uncompressed},
-		pack(t, file("etc/os-release", "ID=test\n")), pack(t, file("word", word)), pack(t, file("large", string(random))))
+	return layered(t, v1.Config{Env: []string{"WORD=" + word}, Cmd: []string{"sh"}},
+		[]string{gzipped, zstandard, uncompressed},
+		pack(t, file("etc/os-release", "ID=test\n")), pack(t, file("word", word)),
+		pack(t, file("large", string(random))))
 }
 
 func TestPull(t *testing.T) {
@@ -129,7 +137,8 @@ func TestPull(t *testing.T) {
 	name := r.push(simple(t, "one"), "latest")
 	first := mustPull(t, s, strings.TrimSuffix(name, ":latest"))
 	m := first.Manifest
-	if !first.Changed || m.Name != name || m.Source != "oci" || len(m.Layers) != 3 || m.Config.WorkDir != "/" ||
+	if !first.Changed || m.Name != name || m.Source != "oci" || len(m.Layers) != 3 ||
+		m.Config.WorkDir != "/" ||
 		!slices.Equal(m.Config.Cmd, []string{"sh"}) || m.Reference != name+"@"+r.tags["latest"].String() {
 		t.Errorf("got %+v", first)
 	}
@@ -137,7 +146,8 @@ func TestPull(t *testing.T) {
 		t.Errorf("the second pull: %+v", got)
 	}
 	blobs := r.asked("/blobs/")
-	if got := mustPull(t, s, r.host()+"/team/app@"+r.tags["latest"].String()); !got.Changed || got.Manifest.Image.SHA256 != m.Image.SHA256 {
+	if got := mustPull(t, s, r.host()+"/team/app@"+r.tags["latest"].String()); !got.Changed ||
+		got.Manifest.Image.SHA256 != m.Image.SHA256 {
 		t.Errorf("by digest: %+v", got)
 	}
 	if got := r.asked("/blobs/"); got != blobs+1 {
@@ -151,7 +161,8 @@ func TestPull(t *testing.T) {
 	if n := r.asked("/blobs/"); n != blobs+3 {
 		t.Errorf("%d blobs were fetched for one layer that is new, and a configuration", n-blobs-1)
 	}
-	if err := os.WriteFile(filepath.Join(filepath.Dir(m.Image.Path), "..", "..", "blobs", m.Layers[0].SHA256), []byte("rotten"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(filepath.Dir(m.Image.Path), "..", "..", "blobs", m.Layers[0].SHA256),
+		[]byte("rotten"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Pull(t.Context(), environment.PullRequest{Name: name, Force: true}); err != nil {
@@ -171,11 +182,13 @@ func TestPrune(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Sort(pruned.Removed)
-	if want := []string{"blobs/" + old.Layers[1].SHA256, "images/" + old.Image.SHA256}; !slices.Equal(pruned.Removed, want) {
+	if want := []string{"blobs/" + old.Layers[1].SHA256,
+		"images/" + old.Image.SHA256}; !slices.Equal(pruned.Removed, want) {
 		t.Errorf("removed %q, want %q", pruned.Removed, want)
 	}
 	blobs := r.asked("/blobs/")
-	if _, err := s.Pull(t.Context(), environment.PullRequest{Name: name, Force: true}); err != nil || r.asked("/blobs/") != blobs+1 {
+	if _, err := s.Pull(t.Context(), environment.PullRequest{Name: name, Force: true}); err != nil ||
+		r.asked("/blobs/") != blobs+1 {
 		t.Errorf("%v, and %d blobs were asked for", err, r.asked("/blobs/")-blobs)
 	}
 	if got, err := s.Get(name); err != nil || got.Image.SHA256 != now.Image.SHA256 {
@@ -212,7 +225,8 @@ func TestInterruptedPull(t *testing.T) {
 
 // What a registry may answer, and what is said about it.
 func TestOutcomes(t *testing.T) {
-	answer := func(path string, code int, times int, header ...string) func(int, http.ResponseWriter, *http.Request) bool {
+	answer := func(path string, code int, times int, header ...string) func(int, http.ResponseWriter,
+		*http.Request) bool {
 		return func(n int, w http.ResponseWriter, r *http.Request) bool {
 			if n >= times || !regexp.MustCompile(path).MatchString(r.URL.Path) {
 				return false
@@ -243,20 +257,27 @@ func TestOutcomes(t *testing.T) {
 		want  string // of the error; empty for success
 		hint  string
 	}{
-		{"401 without credentials", answer("manifests", 401, always), "wants credentials for .*in the registry's word .31ms", "docker login 127.0.0.1"},
+		{"401 without credentials", answer("manifests", 401, always),
+			"wants credentials for .*in the registry's word .31ms", "docker login 127.0.0.1"},
 		{"403", answer("manifests", 403, always), "does not let anonymous users have", "docker login"},
-		{"404", answer("manifests", 404, always), `the registry "127.* has no "127.*/team/app:1"`, "misspelt"},
+		{"404", answer("manifests", 404, always), `the registry "127.* has no "127.*/team/app:1"`,
+			"misspelt"},
 		{"404 at the door", answer("/v2/$", 404, always), `has no`, ""},
 		{"404 for a layer", answer(large, 404, always), "has the image but not all of its layers", ""},
 		{"429, soon over", answer("manifests", 429, 1, "Retry-After", "1"), "", ""},
-		{"429, for long", answer("manifests", 429, always, "Retry-After", "7200"), "too many requests .*asks to wait for 2h0m0s", "wait, or log in"},
-		{"429 for a layer, for long", answer(large, 429, always, "Retry-After", "7200"), "too many requests .*asks to wait for 2h0m0s", "wait, or log in"},
+		{"429, for long", answer("manifests", 429, always, "Retry-After", "7200"),
+			"too many requests .*asks to wait for 2h0m0s", "wait, or log in"},
+		{"429 for a layer, for long", answer(large, 429, always, "Retry-After", "7200"),
+			"too many requests .*asks to wait for 2h0m0s", "wait, or log in"},
 		{"500 once", answer("manifests", 500, 1), "", ""},
 		{"500 once at the door", answer("/v2/$", 503, 1), "", ""},
-		{"500", answer("manifests", 500, always), "the registry .* fails .*500 Internal Server Error", "try again later"},
-		{"500 for a layer", answer(large, 502, always), "the registry .* fails .*502 Bad Gateway", "try again later"},
+		{"500", answer("manifests", 500, always), "the registry .* fails .*500 Internal Server Error",
+			"try again later"},
+		{"500 for a layer", answer(large, 502, always), "the registry .* fails .*502 Bad Gateway",
+			"try again later"},
 		{"half a blob, once", breakOff(1), "", ""},
-		{"half a blob each time, from its beginning", breakOff(always), "the registry sends|the registry stopped|unexpected EOF", ""},
+		{"half a blob each time, from its beginning", breakOff(always),
+			"the registry sends|the registry stopped|unexpected EOF", ""},
 		{"the wrong blob", func(_ int, w http.ResponseWriter, r *http.Request) bool {
 			if !strings.HasSuffix(r.URL.Path, large) {
 				return false
@@ -300,7 +321,8 @@ func TestOutcomes(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !regexp.MustCompile(test.want).MatchString(err.Error()) || strings.ContainsAny(err.Error(), "\x1b\n") {
+			if err == nil || !regexp.MustCompile(test.want).MatchString(err.Error()) ||
+				strings.ContainsAny(err.Error(), "\x1b\n") {
 				t.Errorf("got %q, want %q", err, test.want)
 			}
 			var hinted interface{ Hint() string }
@@ -344,11 +366,14 @@ func TestCredentials(t *testing.T) {
 		return user == "ada" && password == "secret"
 	}
 	entry := func(word string) string {
-		return fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, r.host(), base64.StdEncoding.EncodeToString([]byte(word)))
+		return fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, r.host(),
+			base64.StdEncoding.EncodeToString([]byte(word)))
 	}
 	helpers := t.TempDir()
-	script := "#!/bin/sh\nread host\n[ \"$1 $host\" = \"get " + r.host() + "\" ] || exit 1\necho '{\"Username\":\"ada\",\"Secret\":\"secret\"}'\n"
-	if err := os.WriteFile(filepath.Join(helpers, "docker-credential-test"), []byte(script), 0o755); err != nil {
+	script := "#!/bin/sh\nread host\n[ \"$1 $host\" = \"get " + r.host() +
+		"\" ] || exit 1\necho '{\"Username\":\"ada\",\"Secret\":\"secret\"}'\n"
+	if err := os.WriteFile(filepath.Join(helpers, "docker-credential-test"), []byte(script),
+		0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", helpers+":"+os.Getenv("PATH"))
@@ -361,7 +386,8 @@ func TestCredentials(t *testing.T) {
 		fmt.Sprintf(`{"credHelpers":{%q:"missing"}}`, r.host()): "cannot .* the credentials",
 	} {
 		_, err := pull(t, newStore(t, config), name)
-		if want == "" && err != nil || want != "" && (err == nil || !regexp.MustCompile(want).MatchString(err.Error())) {
+		if want == "" && err != nil || want != "" &&
+			(err == nil || !regexp.MustCompile(want).MatchString(err.Error())) {
 			t.Errorf("with %q: got %v, want %q", config, err, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
@@ -378,12 +404,14 @@ func TestToken(t *testing.T) {
 	r.fault = func(n int, w http.ResponseWriter, q *http.Request) bool {
 		user, password, _ := q.BasicAuth()
 		switch {
-		case q.URL.Path == "/token" && user == "ada" && password == "secret" && q.URL.Query().Get("scope") == "repository:team/app:pull":
+		case q.URL.Path == "/token" && user == "ada" && password == "secret" &&
+			q.URL.Query().Get("scope") == "repository:team/app:pull":
 			fmt.Fprintf(w, `{"token":%q,"expires_in":60}`, valid)
 		case q.URL.Path == "/token":
 			refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
 		case q.Header.Get("Authorization") != "Bearer "+valid:
-			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="test",scope="repository:team/app:pull"`, r.URL))
+			w.Header().Set("WWW-Authenticate",
+				fmt.Sprintf(`Bearer realm="%s/token",service="test",scope="repository:team/app:pull"`, r.URL))
 			refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 		case strings.Contains(q.URL.Path, "/blobs/") && valid == "first":
 			valid = "second" // the first one ends in the middle of the pull
@@ -394,19 +422,23 @@ func TestToken(t *testing.T) {
 		return true
 	}
 	auths := func(word string) string {
-		return fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, r.host(), base64.StdEncoding.EncodeToString([]byte(word)))
+		return fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, r.host(),
+			base64.StdEncoding.EncodeToString([]byte(word)))
 	}
 	mustPull(t, newStore(t, auths("ada:secret")), name)
 	for config, want := range map[string]string{
-		"": "wants credentials for .*incorrect username", auths("ada:wrong"): `refuses the credentials of "ada" .incorrect username`,
+		"":                 "wants credentials for .*incorrect username",
+		auths("ada:wrong"): `refuses the credentials of "ada" .incorrect username`,
 	} {
-		if _, err := pull(t, newStore(t, config), name); err == nil || !regexp.MustCompile(want).MatchString(err.Error()) {
+		if _, err := pull(t, newStore(t, config), name); err == nil ||
+			!regexp.MustCompile(want).MatchString(err.Error()) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
 }
 
-// A redirect takes no credentials along, and leads nowhere without TLS but from one service of this host to another.
+// A redirect takes no credentials along, and leads nowhere without TLS but from one service of this host to
+// another.
 func TestRedirect(t *testing.T) {
 	r, s := newRegistry(t), newStore(t, "")
 	m := simple(t, "x")
@@ -425,7 +457,8 @@ func TestRedirect(t *testing.T) {
 		http.Redirect(w, q, elsewhere.URL+q.URL.Path, http.StatusTemporaryRedirect)
 		return true
 	}
-	if _, err := pull(t, s, name); err == nil || !strings.Contains(err.Error(), `"registry.example" would have to be asked without it`) {
+	if _, err := pull(t, s, name); err == nil ||
+		!strings.Contains(err.Error(), `"registry.example" would have to be asked without it`) {
 		t.Errorf("got %v", err)
 	}
 }

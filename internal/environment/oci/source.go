@@ -1,5 +1,5 @@
-// Package oci makes environments of container images: from a registry, a directory in the OCI image layout, or an
-// archive. Each byte is verified against the digest that leads to it before it counts.
+// Package oci makes environments of container images: from a registry, a directory in the OCI image layout,
+// or an archive. Each byte is verified against the digest that leads to it before it counts.
 package oci
 
 import (
@@ -19,8 +19,9 @@ import (
 type Options struct {
 	// Kernel gives the kernel that images boot with, since they bring none.
 	Kernel       func(context.Context, *environment.Workshop) (environment.Kernel, error)
-	Architecture string         // in Go's words; default amd64
-	Keychain     authn.Keychain // default is Docker's configuration with its credential helpers, else podman's
+	Architecture string // in Go's words; default amd64
+	// Default is Docker's configuration with its credential helpers, else podman's
+	Keychain authn.Keychain
 }
 
 // Source is every container image there is, as a source of environments.
@@ -94,7 +95,13 @@ func (s *Source) Resolve(ctx context.Context, w *environment.Workshop) (environm
 	if err != nil {
 		return environment.Plan{}, errJoin(err, from.close())
 	}
-	j := &job{w: w, ref: ref, from: from, found: what, options: s.options}
+	j := &job{
+		w:       w,
+		ref:     ref,
+		from:    from,
+		found:   what,
+		options: s.options,
+	}
 	if j.run, err = runConfig(what.config); err != nil {
 		return environment.Plan{}, errJoin(err, from.close())
 	}
@@ -115,7 +122,8 @@ func (s *Source) open(ctx context.Context, w *environment.Workshop, ref referenc
 
 // digestInputs is over all that the image is made of.
 func digestInputs(f found) string {
-	data, err := json.Marshal(map[string]string{"build": fmt.Sprint(buildRecipe), "manifest": f.manifest.String()})
+	data, err := json.Marshal(map[string]string{"build": fmt.Sprint(buildRecipe),
+		"manifest": f.manifest.String()})
 	if err != nil {
 		return ""
 	}

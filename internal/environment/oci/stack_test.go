@@ -25,8 +25,9 @@ import (
 // stacks is how many generated images are compared.
 const stacks = 60
 
-// TestGeneratedStacks compares generated images with what the specification says about applying layers, done slowly and
-// obviously: the whiteouts of each are deleted on disk, then tar extracts the rest over what is there.
+// TestGeneratedStacks compares generated images with what the specification says about applying layers, done
+// slowly and obviously: the whiteouts of each are deleted on disk, then tar extracts the rest over what is
+// there.
 func TestGeneratedStacks(t *testing.T) {
 	for seed := range uint64(stacks) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -43,7 +44,9 @@ func TestGeneratedStacks(t *testing.T) {
 			got, want := listTree(t, flattened(t, layered(t, v1.Config{}, how, tars...))), listDisk(t, disk)
 			if !slices.Equal(got, want) {
 				only := func(all, other []string) string {
-					return strings.Join(slices.DeleteFunc(slices.Clone(all), func(l string) bool { return slices.Contains(other, l) }), "\n\t")
+					return strings.Join(slices.DeleteFunc(slices.Clone(all), func(l string) bool {
+						return slices.Contains(other, l)
+					}), "\n\t")
 				}
 				t.Errorf("only pulled:\n\t%s\nonly extracted:\n\t%s", only(got, want), only(want, got))
 			}
@@ -83,8 +86,8 @@ func flattened(t *testing.T, m *made) *image.Tree {
 
 var longName = strings.Repeat("long", 40)
 
-// drawLayer makes a layer for what is on disk. Directories above entries are entries, and no symbolic link is above one:
-// what tar makes of those is its own affair.
+// drawLayer makes a layer for what is on disk. Directories above entries are entries, and no symbolic link is
+// above one: what tar makes of those is its own affair.
 func drawLayer(random *rand.Rand, disk string, number int) []member {
 	names := []string{"a", "b", "c", longName}
 	var live []string // files of lower layers
@@ -142,16 +145,20 @@ func drawLayer(random *rand.Rand, disk string, number int) []member {
 		}
 		switch {
 		case strings.HasPrefix(path.Base(name), "s"):
-			add(member{tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: []string{"../a", "/b/c", "nowhere"}[random.IntN(3)]}, ""})
+			add(member{tar.Header{Name: name, Typeflag: tar.TypeSymlink,
+				Linkname: []string{"../a", "/b/c", "nowhere"}[random.IntN(3)]}, ""})
 		case random.IntN(4) == 0:
 			add(member{tar.Header{Name: name, Typeflag: tar.TypeDir}, ""})
 		case random.IntN(3) == 0 && len(live) > 0:
-			add(member{tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: live[random.IntN(len(live))]}, ""})
+			add(member{tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: live[random.IntN(len(live))]},
+				""})
 		default:
 			add(member{tar.Header{Name: name, Typeflag: tar.TypeReg}, fmt.Sprint(number, ".", i)})
 		}
 	}
-	members = slices.DeleteFunc(members, func(m member) bool { return m.Typeflag == tar.TypeLink && touched(m.Linkname, kinds, gone) })
+	members = slices.DeleteFunc(members, func(m member) bool {
+		return m.Typeflag == tar.TypeLink && touched(m.Linkname, kinds, gone)
+	})
 	for _, w := range whiteouts { // they may stand anywhere
 		members = slices.Insert(members, random.IntN(len(members)+1), w)
 	}
@@ -245,7 +252,8 @@ func listDisk(t *testing.T, disk string) (lines []string) {
 			content = string(data)
 		}
 		rel, _ := filepath.Rel(disk, at)
-		lines = append(lines, line(rel, info.Mode(), int(info.Sys().(*syscall.Stat_t).Nlink), info.ModTime(), content))
+		lines = append(lines, line(rel, info.Mode(), int(info.Sys().(*syscall.Stat_t).Nlink), info.ModTime(),
+			content))
 		return err
 	})
 	if err != nil {

@@ -22,8 +22,8 @@ func (e *plainError) Error() string {
 // Final tells that another attempt would change nothing.
 func (e *plainError) Final() {}
 
-// guard lets requests pass only with TLS, but for those that go where it may be done without: to insecure hosts, and
-// from one service on this host to another.
+// guard lets requests pass only with TLS, but for those that go where it may be done without: to insecure
+// hosts, and from one service on this host to another.
 type guard struct {
 	registry    string
 	insecure    []string
@@ -34,9 +34,15 @@ type guard struct {
 func newGuard(registry string, insecure []string) *guard {
 	g := &guard{registry: registry, insecure: insecure, patience: time.Minute}
 	g.strict = &http.Transport{
-		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: true,
-		TLSHandshakeTimeout: 15 * time.Second, ResponseHeaderTimeout: 30 * time.Second, DisableCompression: true,
-		DialContext: (&net.Dialer{Timeout: 15 * time.Second}).DialContext, MaxResponseHeaderBytes: 256 << 10,
+		Proxy:                  http.ProxyFromEnvironment,
+		MaxIdleConnsPerHost:    8,
+		IdleConnTimeout:        30 * time.Second,
+		ForceAttemptHTTP2:      true,
+		TLSHandshakeTimeout:    15 * time.Second,
+		ResponseHeaderTimeout:  30 * time.Second,
+		DisableCompression:     true,
+		DialContext:            (&net.Dialer{Timeout: 15 * time.Second}).DialContext,
+		MaxResponseHeaderBytes: 256 << 10,
 	}
 	g.lax = g.strict.Clone()
 	g.lax.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // asked for by name
@@ -88,7 +94,8 @@ type body struct {
 	io.Closer
 }
 
-// watched is a body that is closed when it has brought nothing for too long, since not all who read it watch it.
+// watched is a body that is closed when it has brought nothing for too long, since not all who read it watch
+// it.
 type watched struct {
 	io.ReadCloser
 	timer *time.Timer

@@ -17,13 +17,26 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestBuild(t *testing.T) {
 	file := os.Stdin // a command has files without touching them
 	small := vmm.Spec{
-		Name: "small", Kernel: "/cache/vmlinux", Initrd: "/cache/initrd", VCPUs: 1, MemMiB: 1024, Accelerator: vmm.KVM,
+		Name:        "small",
+		Kernel:      "/cache/vmlinux",
+		Initrd:      "/cache/initrd",
+		VCPUs:       1,
+		MemMiB:      1024,
+		Accelerator: vmm.KVM,
 	}
 	full := vmm.Spec{
-		Name: "full,name", Kernel: "/cache/vmlinux", Initrd: "/cache/initrd", VCPUs: 2, MemMiB: 512, Accelerator: vmm.TCG,
-		Disks:   []vmm.Disk{{File: file, ID: "base", ReadOnly: true}, {File: file, ID: "scratch"}, {File: file, ID: "kept", Durable: true}},
-		Network: file, MAC: "52:54:00:12:34:56", Console: file,
-		Memory: &vmm.Memory{Path: "/state/a,b/memory", Shared: true},
+		Name:        "full,name",
+		Kernel:      "/cache/vmlinux",
+		Initrd:      "/cache/initrd",
+		VCPUs:       2,
+		MemMiB:      512,
+		Accelerator: vmm.TCG,
+		Disks: []vmm.Disk{{File: file, ID: "base", ReadOnly: true}, {File: file, ID: "scratch"},
+			{File: file, ID: "kept", Durable: true}},
+		Network: file,
+		MAC:     "52:54:00:12:34:56",
+		Console: file,
+		Memory:  &vmm.Memory{Path: "/state/a,b/memory", Shared: true},
 	}
 	clone := full
 	clone.Memory, clone.Incoming = &vmm.Memory{Path: "/templates/memory"}, file
@@ -42,7 +55,8 @@ func TestBuild(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := platforms()[c.arch]
-			got := build(p, c.can, p.cpu[c.spec.Accelerator][0], c.spec, ends{file, file}, "words for the kernel")
+			got := build(p, c.can, p.cpu[c.spec.Accelerator][0], c.spec, ends{file, file},
+				"words for the kernel")
 			golden(t, name, strings.Join(got.words, "\n")+"\n")
 			if want := strings.Count(strings.Join(got.words, " "), "fd="); len(got.files) < want-3 {
 				t.Errorf("%d files for %d numbers", len(got.files), want)

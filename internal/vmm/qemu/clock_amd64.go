@@ -11,9 +11,9 @@ const clockSample = 10 * time.Millisecond
 // readTSC reads the processor's time stamp counter.
 func readTSC() uint64
 
-// clockWords tell a guest under TCG how fast its processor's clock goes, which is as fast as the host's. Left alone,
-// the kernel measures it against the interval timer. On a busy host that fails, and the kernel then hangs in
-// calibrate_delay: it waits for a tick of that timer, whose interrupt it has not connected, since
+// clockWords tell a guest under TCG how fast its processor's clock goes, which is as fast as the host's. Left
+// alone, the kernel measures it against the interval timer. On a busy host that fails, and the kernel then
+// hangs in calibrate_delay: it waits for a tick of that timer, whose interrupt it has not connected, since
 // microvm's ACPI says that the hardware is without legacy devices.
 func clockWords() string {
 	start, first := time.Now(), readTSC()

@@ -21,10 +21,12 @@ func (h hinted) Unwrap() error { return h.error }
 func (h hinted) Hint() string { return h.hint }
 
 // packages has QEMU's package on each distribution, for the hints.
-const packages = "qemu-system-x86 (Debian, Ubuntu), qemu-system-x86-core (Fedora), qemu-base (Arch), qemu-x86 (openSUSE), qemu-system-x86_64 (Alpine)"
+const packages = "qemu-system-x86 (Debian, Ubuntu), qemu-system-x86-core (Fedora), qemu-base (Arch), " +
+	"qemu-x86 (openSUSE), qemu-system-x86_64 (Alpine)"
 
 // packagesArm is the same for arm64 hosts.
-const packagesArm = "qemu-system-arm (Debian, Ubuntu), qemu-system-aarch64-core (Fedora), qemu-system-aarch64 (Arch), qemu-arm (openSUSE), qemu-system-aarch64 (Alpine)"
+const packagesArm = "qemu-system-arm (Debian, Ubuntu), qemu-system-aarch64-core (Fedora), " +
+	"qemu-system-aarch64 (Arch), qemu-arm (openSUSE), qemu-system-aarch64 (Alpine)"
 
 func missing(binary string) error {
 	names := packages
@@ -39,7 +41,8 @@ func missing(binary string) error {
 
 // classify finds the cause that a caller may act on in what QEMU wrote before it ended.
 func classify(ending, wrote, last string) error {
-	for _, sign := range []string{"Cannot allocate memory", "cannot set up guest memory", "unable to map backing store"} {
+	for _, sign := range []string{"Cannot allocate memory", "cannot set up guest memory",
+		"unable to map backing store"} {
 		if strings.Contains(wrote, sign) {
 			return hinted{
 				fmt.Errorf("%s: %w%s", ending, vmm.ErrNoMemory, after(last)),

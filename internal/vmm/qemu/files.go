@@ -19,8 +19,8 @@ func (f *files) close() {
 	*f = nil
 }
 
-// open opens what a spec has by path, and gives the incoming state an offset of its own. QEMU takes a disk only
-// if it is open for just what it is used for.
+// open opens what a spec has by path, and gives the incoming state an offset of its own. QEMU takes a disk
+// only if it is open for just what it is used for.
 func (f *files) open(spec vmm.Spec) (vmm.Spec, error) {
 	disks := make([]vmm.Disk, len(spec.Disks))
 	for i, disk := range spec.Disks {
@@ -75,7 +75,8 @@ func (f *files) connect() (parent, child ends, err error) {
 			parent.close()
 			return ends{}, ends{}, fmt.Errorf("cannot make a socketpair: %w", err)
 		}
-		*each.parent, *each.child = os.NewFile(uintptr(fds[0]), each.name), os.NewFile(uintptr(fds[1]), each.name)
+		*each.parent, *each.child = os.NewFile(uintptr(fds[0]), each.name),
+			os.NewFile(uintptr(fds[1]), each.name)
 		*f = append(*f, *each.child)
 	}
 	return parent, child, nil

@@ -14,9 +14,9 @@ import (
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
-// knowledge is what is known about this host and its QEMU. It is remembered from one process to the next in two files,
-// each with all that it rests on: the version by whoever asked QEMU for it, the verdict only by who
-// has booted a guest, under the lock.
+// knowledge is what is known about this host and its QEMU. It is remembered from one process to the next in
+// two files, each with all that it rests on: the version by whoever asked QEMU for it, the verdict only by
+// who has booted a guest, under the lock.
 type knowledge struct {
 	release release
 	verdict verdict

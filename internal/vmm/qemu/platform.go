@@ -29,11 +29,11 @@ const quick = "cryptomgr.notests rcupdate.rcu_expedited=1 lsm=landlock audit=0 p
 //
 // The processor under TCG leaves out what is dear to translate: erms and fsrm make the kernel copy and clear
 // memory byte by byte, la57 adds a level to each page walk, smap ends a translated block at each access to
-// user memory. Speculation, against which mitigations are, does not happen there. The kernel's tests of its own
-// ciphers and its patience before it frees what others may read are half a second of a boot. Programs lie at the
-// same addresses each time (norandmaps), because translated code is found again by its address: otherwise each new
-// process of a program that ran before takes 2.5 to 3.5 times as long to start. What a command could gain from known
-// addresses is another process of its own VM.
+// user memory. Speculation, against which mitigations are, does not happen there. The kernel's tests of its
+// own ciphers and its patience before it frees what others may read are half a second of a boot. Programs lie
+// at the same addresses each time (norandmaps), because translated code is found again by its address:
+// otherwise each new process of a program that ran before takes 2.5 to 3.5 times as long to start. What a
+// command could gain from known addresses is another process of its own VM.
 //
 // On some hosts, most of them guests themselves, KVM refuses the register that arch-capabilities stands for.
 func platforms() map[string]platform {
@@ -49,7 +49,8 @@ func platforms() map[string]platform {
 				vmm.TCG: {"max,-erms,-fsrm,-la57,-smap"},
 			},
 			words: "console=ttyS0 quiet reboot=t panic=-1 pci=off " + quick,
-			tcg:   "mitigations=off norandmaps init_on_alloc=0 hardened_usercopy=off noreplace-smp tsc=reliable",
+			tcg: "mitigations=off norandmaps init_on_alloc=0 hardened_usercopy=off noreplace-smp " +
+				"tsc=reliable",
 		},
 		"arm64": {
 			binary: "qemu-system-aarch64",

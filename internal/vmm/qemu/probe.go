@@ -53,15 +53,19 @@ func (d *Driver) device() vmm.Verdict {
 		file.Close()
 		return vmm.Verdict{Exists: true, Accessible: true, Reason: "not tried yet"}
 	case errors.Is(err, fs.ErrNotExist):
-		return vmm.Verdict{Reason: path + " does not exist: the processor's virtualization is off, or this is a guest itself"}
+		return vmm.Verdict{Reason: path + " does not exist: the processor's virtualization is off, or " +
+			"this is a guest itself"}
 	case errors.Is(err, fs.ErrPermission):
-		return vmm.Verdict{Exists: true, Reason: "this user may not open " + path + ": on most systems members of group kvm may"}
+		return vmm.Verdict{Exists: true, Reason: "this user may not open " + path +
+			": on most systems members of group kvm may"}
 	}
 	return vmm.Verdict{Exists: true, Reason: fmt.Sprintf("cannot open %s: %v", path, err)}
 }
 
 // probe boots a guest on KVM, unless another process has just done so.
-func (d *Driver) probe(ctx context.Context, known knowledge, found vmm.Verdict, boot vmm.Boot) (vmm.Verdict, error) {
+func (d *Driver) probe(
+	ctx context.Context, known knowledge, found vmm.Verdict, boot vmm.Boot,
+) (vmm.Verdict, error) {
 	unlock, err := d.lock(ctx)
 	if err != nil {
 		return found, fmt.Errorf("cannot probe kvm: %w", err)

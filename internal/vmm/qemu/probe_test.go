@@ -41,8 +41,10 @@ func neverBoot(t *testing.T) vmm.Boot {
 func TestProbeRemembers(t *testing.T) {
 	driver := prober(t, Options{CacheDir: t.TempDir()})
 	boots := 0
-	choice, err := driver.Accelerator(t.Context(), vmm.Auto, func(_ context.Context, a vmm.Accelerator) error { boots++; return nil })
-	if err != nil || choice.Accelerator != vmm.KVM || !choice.KVM.Usable || choice.KVM.Reason != "" || boots != 1 {
+	choice, err := driver.Accelerator(t.Context(), vmm.Auto,
+		func(_ context.Context, a vmm.Accelerator) error { boots++; return nil })
+	if err != nil || choice.Accelerator != vmm.KVM || !choice.KVM.Usable || choice.KVM.Reason != "" ||
+		boots != 1 {
 		t.Errorf("got %+v, %v after %d boots", choice, err, boots)
 	}
 	again, err := New(driver.options)
@@ -57,7 +59,8 @@ func TestProbeRemembers(t *testing.T) {
 	v.BootID = "another"
 	again.save(verdictFile, v)
 	third, _ := New(driver.options)
-	if _, err := third.Accelerator(t.Context(), vmm.Auto, func(context.Context, vmm.Accelerator) error { boots++; return nil }); err != nil || boots != 2 {
+	if _, err := third.Accelerator(t.Context(), vmm.Auto,
+		func(context.Context, vmm.Accelerator) error { boots++; return nil }); err != nil || boots != 2 {
 		t.Errorf("%d boots (%v)", boots, err)
 	}
 }
@@ -104,7 +107,10 @@ func TestProbeGivesUp(t *testing.T) {
 func TestProbeCancelledLearnsNothing(t *testing.T) {
 	driver := prober(t, Options{CacheDir: t.TempDir()})
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := driver.Accelerator(ctx, vmm.Auto, func(context.Context, vmm.Accelerator) error { cancel(); return errors.New("killed") })
+	_, err := driver.Accelerator(ctx, vmm.Auto, func(context.Context, vmm.Accelerator) error {
+		cancel()
+		return errors.New("killed")
+	})
 	if v := load[verdict](driver, verdictFile); !errors.Is(err, context.Canceled) || v.KVM.Tried {
 		t.Errorf("got %v, and remembers %+v", err, v)
 	}
@@ -112,7 +118,8 @@ func TestProbeCancelledLearnsNothing(t *testing.T) {
 
 func TestNoDevice(t *testing.T) {
 	driver := prober(t, Options{KVMDevice: "/dev/no-such-device"})
-	if choice, err := driver.Accelerator(t.Context(), vmm.Auto, neverBoot(t)); err != nil || choice.Accelerator != vmm.TCG || choice.KVM.Exists {
+	if choice, err := driver.Accelerator(t.Context(), vmm.Auto, neverBoot(t)); err != nil ||
+		choice.Accelerator != vmm.TCG || choice.KVM.Exists {
 		t.Errorf("got %+v, %v", choice, err)
 	}
 	if _, err := driver.Accelerator(t.Context(), vmm.KVM, neverBoot(t)); !errors.Is(err, vmm.ErrKVM) {
@@ -133,7 +140,8 @@ func TestOneProbesWhileOthersWait(t *testing.T) {
 			t.Fatal(err)
 		}
 		all.Go(func() {
-			choice, err := driver.Accelerator(t.Context(), vmm.Auto, func(context.Context, vmm.Accelerator) error { boots.Add(1); return nil })
+			choice, err := driver.Accelerator(t.Context(), vmm.Auto,
+				func(context.Context, vmm.Accelerator) error { boots.Add(1); return nil })
 			if err != nil || !choice.KVM.Usable {
 				t.Errorf("got %+v, %v", choice, err)
 			}

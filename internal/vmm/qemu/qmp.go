@@ -78,7 +78,12 @@ func newMonitor(end *os.File, onEvent func(string, json.RawMessage)) (*monitor, 
 	if err != nil {
 		return nil, err
 	}
-	m := &monitor{conn: conn.(*net.UnixConn), onEvent: onEvent, waiting: map[int]chan message{}, ended: make(chan struct{})}
+	m := &monitor{
+		conn:    conn.(*net.UnixConn),
+		onEvent: onEvent,
+		waiting: map[int]chan message{},
+		ended:   make(chan struct{}),
+	}
 	go m.read()
 	return m, nil
 }
@@ -132,7 +137,9 @@ func (m *monitor) dispatch(got message) {
 
 // execute runs one command and puts its answer into result, if that is not nil. A file goes with the
 // command, for getfd.
-func (m *monitor) execute(ctx context.Context, command string, arguments any, file *os.File, result any) error {
+func (m *monitor) execute(
+	ctx context.Context, command string, arguments any, file *os.File, result any,
+) error {
 	id, reply, err := m.register()
 	if err != nil {
 		return err

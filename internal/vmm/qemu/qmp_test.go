@@ -54,7 +54,8 @@ func TestExecute(t *testing.T) {
 	m, qemu := talk(t, func(name string, _ json.RawMessage) { events = append(events, name) })
 	io.WriteString(qemu, `{"QMP": {"version": {}, "capabilities": []}}`+"\r\n")
 	go answer(qemu,
-		`{"return": {}, "id": 12345}`+"\n"+`{"event": "STOP", "timestamp": {}}`+"\n"+`{"return": {"status": "running"}, "id": %d, "more": [1]}`+"\n",
+		`{"return": {}, "id": 12345}`+"\n"+`{"event": "STOP", "timestamp": {}}`+"\n"+
+			`{"return": {"status": "running"}, "id": %d, "more": [1]}`+"\n",
 		`{"error": {"class": "GenericError", "desc": "No such thing."}, "id": %d}`+"\n",
 		"")
 	var got struct{ Status string }
@@ -64,7 +65,8 @@ func TestExecute(t *testing.T) {
 	if len(events) != 1 || events[0] != "STOP" {
 		t.Errorf("events are %v", events)
 	}
-	if err := m.execute(t.Context(), "magic", nil, nil, nil); err == nil || err.Error() != "qemu refused magic: no such thing" {
+	if err := m.execute(t.Context(), "magic", nil, nil, nil); err == nil ||
+		err.Error() != "qemu refused magic: no such thing" {
 		t.Errorf("a refusal is %v", err)
 	}
 	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -79,7 +81,8 @@ func TestExecute(t *testing.T) {
 
 func TestExecuteAfterTheEnd(t *testing.T) {
 	for name, last := range map[string]string{
-		"end of file": "", "no JSON": "hello\n", "no sort": "{}\n", "too long": strings.Repeat(" ", maxMessage+1) + "\n",
+		"end of file": "", "no JSON": "hello\n", "no sort": "{}\n",
+		"too long": strings.Repeat(" ", maxMessage+1) + "\n",
 	} {
 		m, qemu := talk(t, func(string, json.RawMessage) {})
 		go func() {
@@ -95,7 +98,8 @@ func TestExecuteAfterTheEnd(t *testing.T) {
 func FuzzParseMessage(f *testing.F) {
 	for _, seed := range []string{
 		`{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}, "capabilities": ["oob"]}}`,
-		`{"return": {}, "id": 1}`, `{"return": [], "id": "x"}`, `{"id": 2, "error": {"class": "GenericError", "desc": "no"}}`,
+		`{"return": {}, "id": 1}`, `{"return": [], "id": "x"}`,
+		`{"id": 2, "error": {"class": "GenericError", "desc": "no"}}`,
 		`{"timestamp": {"seconds": 1}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}`,
 		`{"event": "BLOCK_IO_ERROR", "data": {"node-name": "scratch", "operation": "write", "nospace": true, "reason": "No space left on device"}}`,
 		`{}`, `null`, `[]`, `{"event": 1}`,

@@ -47,8 +47,8 @@ func find(binary string) (program, error) {
 	return program{Path: path, Size: info.Size(), ModTime: info.ModTime().UnixNano()}, nil
 }
 
-// abilities is what one QEMU can and another cannot. Distributions carry changes back, so that a version says little
-// about it: QEMU itself is asked.
+// abilities is what one QEMU can and another cannot. Distributions carry changes back, so that a version says
+// little about it: QEMU itself is asked.
 type abilities struct {
 	// ReadOnlyMemory is that memory of the guest's own can come from a file that is opened for reading alone.
 	ReadOnlyMemory bool `json:"read_only_memory"`

@@ -48,7 +48,8 @@ func fake(t *testing.T, version string) string {
 }
 
 func TestMissingAndTooOld(t *testing.T) {
-	for binary, want := range map[string]error{"qemu-that-is-not": vmm.ErrMissing, fake(t, "6.2.0 (Debian)"): vmm.ErrTooOld} {
+	for binary, want := range map[string]error{"qemu-that-is-not": vmm.ErrMissing,
+		fake(t, "6.2.0 (Debian)"): vmm.ErrTooOld} {
 		driver, err := New(Options{Binary: binary})
 		if err != nil {
 			t.Fatal(err)
@@ -94,7 +95,8 @@ func TestVersionIsRemembered(t *testing.T) {
 }
 
 func TestParseAbilities(t *testing.T) {
-	const old = "memory-backend-file options:\n  align=<int>\n  readonly=<bool>\n  share=<bool>           - Mark the memory\n"
+	const old = "memory-backend-file options:\n  align=<int>\n  readonly=<bool>\n" +
+		"  share=<bool>           - Mark the memory\n"
 	const newer = old + "  rom=<OnOffAuto>        - Whether to create Read Only Memory (ROM)\n"
 	for out, want := range map[string]abilities{"": {}, old: {}, newer: {ReadOnlyMemory: true}} {
 		if got := parseAbilities(out); got != want {

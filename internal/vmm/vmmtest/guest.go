@@ -28,8 +28,10 @@ type Guest struct {
 // modules are loaded by the guest in this order. A kernel that has one built in does not have the file.
 func modules() []string {
 	return []string{
-		"drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_mmio", "drivers/block/virtio_blk",
-		"drivers/char/virtio_console", "net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net",
+		"drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_mmio",
+		"drivers/block/virtio_blk",
+		"drivers/char/virtio_console", "net/core/failover", "drivers/net/net_failover",
+		"drivers/net/virtio_net",
 	}
 }
 
@@ -39,7 +41,8 @@ func NewGuest(t testing.TB) Guest {
 	t.Helper()
 	dir, err := kernelDir()
 	if err != nil {
-		t.Fatalf("no kernel to boot: %v\nset %s to a directory that has an unpacked linux-image package", err, KernelVariable)
+		t.Fatalf("no kernel to boot: %v\nset %s to a directory that has an unpacked linux-image package", err,
+			KernelVariable)
 	}
 	kernel, err := one(dir, "boot/vmlinuz*")
 	if err != nil {
@@ -133,7 +136,8 @@ func one(dir, pattern string) (string, error) {
 // packInitrd builds the guest's init and packs it with the modules.
 func packInitrd(t testing.TB, dir string) ([]byte, error) {
 	program := filepath.Join(t.TempDir(), "init")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "github.com/pyro-mcp/pyro/internal/vmm/vmmtest/guest")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program,
+		"github.com/pyro-mcp/pyro/internal/vmm/vmmtest/guest")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the guest's init: %w: %s", err, out)
@@ -170,7 +174,8 @@ type initrd struct {
 func (i *initrd) add(name string, mode fs.FileMode, data []byte, major, minor int) {
 	i.inode++
 	i.WriteString("070701")
-	for _, field := range []int{i.inode, int(mode), 0, 0, 1, 0, len(data), 0, 0, major, minor, len(name) + 1, 0} {
+	for _, field := range []int{i.inode, int(mode), 0, 0, 1, 0, len(data), 0, 0, major, minor, len(name) + 1,
+		0} {
 		fmt.Fprintf(i, "%08X", field)
 	}
 	i.WriteString(name + "\x00")

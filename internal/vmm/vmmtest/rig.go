@@ -58,9 +58,15 @@ func (r *rig) spec(t testing.TB) (vmm.Spec, *guest) {
 	must(t, err)
 	t.Cleanup(func() { disk.Close() })
 	return vmm.Spec{
-		Name: "vmmtest", Kernel: r.config.Guest.Kernel, Initrd: r.config.Guest.Initrd, Accelerator: r.config.Accelerator, MemMiB: 256,
-		Disks:   []vmm.Disk{{Path: base, ID: "base", ReadOnly: true}, {File: disk, ID: "scratch"}},
-		Network: guestNetwork, MAC: macAddress, Console: console,
+		Name:        "vmmtest",
+		Kernel:      r.config.Guest.Kernel,
+		Initrd:      r.config.Guest.Initrd,
+		Accelerator: r.config.Accelerator,
+		MemMiB:      256,
+		Disks:       []vmm.Disk{{Path: base, ID: "base", ReadOnly: true}, {File: disk, ID: "scratch"}},
+		Network:     guestNetwork,
+		MAC:         macAddress,
+		Console:     console,
 	}, g
 }
 
@@ -155,7 +161,11 @@ func (g *guest) ended() error {
 func (g Guest) Boot(driver vmm.Driver) vmm.Boot {
 	return func(ctx context.Context, accelerator vmm.Accelerator) error {
 		machine, err := driver.Start(ctx, vmm.Spec{
-			Name: "vmmtest", Kernel: g.Kernel, Initrd: g.Initrd, MemMiB: 256, Accelerator: accelerator,
+			Name:        "vmmtest",
+			Kernel:      g.Kernel,
+			Initrd:      g.Initrd,
+			MemMiB:      256,
+			Accelerator: accelerator,
 		})
 		if err != nil {
 			return err

@@ -31,8 +31,8 @@ type Config struct {
 	Accelerator vmm.Accelerator
 }
 
-// orphanVariable tells a copy of the test program that it is to start a machine, say its process id, and wait to
-// be killed.
+// orphanVariable tells a copy of the test program that it is to start a machine, say its process id, and wait
+// to be killed.
 const orphanVariable = "PYRO_VMMTEST_ORPHAN"
 
 // Run checks that a driver keeps its contract. The calling test must be a top-level one, without much before

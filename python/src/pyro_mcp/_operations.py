@@ -317,6 +317,9 @@ class Operations(Calls):
         self,
         task_id: str,
         *,
+        sequence: int | None = None,
+        offset_bytes: int | None = None,
+        max_bytes: int | None = None,
         on_event: OnEvent | None = None,
     ) -> TaskLogs:
         """Give a task's history."""
@@ -324,6 +327,9 @@ class Operations(Calls):
             "logs_task",
             _handlers(on_event=on_event),
             task_id=task_id,
+            sequence=sequence,
+            offset_bytes=offset_bytes,
+            max_bytes=max_bytes,
             follow=True if on_event else None,
         ))
 

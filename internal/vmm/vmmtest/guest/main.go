@@ -1,5 +1,5 @@
-// Command guest is the init of the suite's guest: it loads the modules that stand in /modules, in the order of
-// their names, and answers one line on the link for each line that it reads there.
+// Command guest is the init of the suite's guest: it loads the modules that stand in /modules, in the order
+// of their names, and answers one line on the link for each line that it reads there.
 package main
 
 import (
@@ -22,7 +22,8 @@ func main() {
 // serve brings the guest up and answers until the link ends; it never returns nil.
 func serve() error {
 	started := uptime()
-	for _, m := range []struct{ dir, kind string }{{"/proc", "proc"}, {"/sys", "sysfs"}, {"/dev", "devtmpfs"}} {
+	for _, m := range []struct{ dir, kind string }{{"/proc", "proc"}, {"/sys", "sysfs"},
+		{"/dev", "devtmpfs"}} {
 		os.MkdirAll(m.dir, 0o755)
 		if err := unix.Mount(m.kind, m.dir, m.kind, 0, ""); err != nil && !errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("mount %s: %w", m.dir, err)
