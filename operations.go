@@ -193,8 +193,25 @@ func Operations() []Operation {
 			"Give a task's record.", (*Pyro).StatusTask),
 		operation("logs_task", EffectReads,
 			"Give a task's history.", (*Pyro).LogsTask),
+		operation("snapshot_task", EffectMakes,
+			"Keep a task as it is at one moment: processes, memory and disk; it goes on.", (*Pyro).SnapshotTask),
+		operation("fork_task", EffectMakes,
+			"Make tasks that go on from where another is, or from a snapshot.", (*Pyro).ForkTask),
+		operation("rollback_task", EffectDestroys,
+			"Have a task go on from a snapshot; what it did since is lost.", (*Pyro).RollbackTask),
+		operation("pause_task", EffectChanges,
+			"Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host.", (*Pyro).PauseTask),
+		operation("resume_task", EffectChanges,
+			"Have a paused task go on, and a stopped one start.", (*Pyro).ResumeTask),
 		operation("delete_task", EffectDestroys,
 			"End a task and remove all that it kept.", (*Pyro).DeleteTask),
+
+		bare("list_snapshots", EffectReads,
+			"List the snapshots of tasks, with what they take on disk.", (*Pyro).ListSnapshots),
+		operation("inspect_snapshot", EffectReads,
+			"Tell what a snapshot is of, and what it takes.", (*Pyro).InspectSnapshot),
+		operation("delete_snapshot", EffectDestroys,
+			"Remove a snapshot; tasks that were made from it go on.", (*Pyro).DeleteSnapshot),
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 	NamesEnvironments Names = "environments"
 	NamesVMs          Names = "vms"
 	NamesTasks        Names = "tasks"
+	NamesSnapshots    Names = "snapshots"
 	NamesHostPaths    Names = "host_paths" // of files on the host; relative to where the caller is
 )
 
@@ -52,6 +53,8 @@ func Parameters() []Parameter {
 		{Name: "environment", Examples: []string{"debian:12", "debian:12-build"}, Names: NamesEnvironments},
 		{Name: "vm_id", Names: NamesVMs},
 		{Name: "task_id", Names: NamesTasks},
+		{Name: "snapshot", Names: NamesSnapshots, Examples: []string{"prepared"}},
+		{Name: "count", Default: 1, Min: 1, Max: 100},
 		{Name: "vcpu_count", Default: DefaultVCPUCount, Min: 1, Max: 64},
 		{Name: "mem_mib", Default: DefaultMemMiB, Min: 128, Max: 1 << 20},
 		{Name: "disk_mib", Default: DefaultDiskMiB, Min: 256, Max: 1 << 22},
@@ -89,7 +92,7 @@ func (p Parameter) check(value int) error {
 func Vocabulary(field string) []string {
 	switch field {
 	case "state":
-		return []string{string(record.StateCreated), string(record.StateStarted), string(record.StateStopped)}
+		return []string{string(record.StateCreated), string(record.StateStarted), string(record.StateStopped), string(record.StatePaused)}
 	case "execution_mode":
 		return []string{link.ModeGuest, link.ModeHostCompat}
 	case "accelerator":

@@ -55,6 +55,7 @@ func Remedies() []Remedy {
 		{Cause: "supervisor", Text: "try again, or delete it"},
 		{Cause: "bad_record", Text: "delete it, or use the version of pyro that wrote it"},
 		{Cause: "unknown_environment", Text: "to see those there are, {do:list_environments}"},
+		{Cause: "no_snapshot", Text: "to see those there are, {do:list_snapshots}"},
 		{Cause: "not_installed", Text: "to install it, {do:pull_environment}"},
 		{Cause: "seed_limit", Text: "raise the limits with {set:seed_max_bytes} and {set:seed_max_entries}"},
 		{Cause: "no_directory", Text: "name the directories with {set:cache_dir} and {set:state_dir}"},

@@ -180,6 +180,8 @@ type Task struct {
 	Metadata        map[string]string `json:"metadata"`
 	Accelerator     string            `json:"accelerator"`
 	Confinement     string            `json:"confinement,omitempty"`
+	// ForkedFrom is the id of the snapshot that the task was forked from, which may be gone.
+	ForkedFrom string `json:"forked_from,omitempty"`
 }
 
 // LastCommand is the newest command of a task.

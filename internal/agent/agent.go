@@ -23,6 +23,7 @@ type Agent struct {
 	start    starter
 	group    func() (group, error) // makes one for each command
 	quiet    func() error          // ends all commands
+	hold     func(bool) error      // has all commands stand still, or go on
 	powerOff func()
 	commands link.Commands
 
@@ -89,6 +90,10 @@ func (a *Agent) handle(ctx context.Context, req link.Request, stream *wire.Strea
 		return link.Empty{}, a.export(ctx, stream)
 	case link.OpSync:
 		return link.Empty{}, a.sync()
+	case link.OpHold:
+		return link.Empty{}, a.hold(true)
+	case link.OpRelease:
+		return link.Empty{}, a.hold(false)
 	case link.OpShutdown:
 		return a.shutdown(stream)
 	}

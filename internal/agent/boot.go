@@ -81,6 +81,7 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 		start:    newReaper(),
 		group:    groups.make,
 		quiet:    groups.killAll,
+		hold:     groups.hold,
 		powerOff: func() { unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) },
 	}
 	if made {

@@ -45,6 +45,11 @@ func (g *realMachine) become(p link.Identify) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if g.named {
+		if err := sever(); err != nil {
+			return "", err
+		}
+	}
 	if p.Network != nil {
 		if err := configureNetwork(*p.Network); err != nil {
 			return "", err

@@ -80,10 +80,14 @@ type plan struct {
 	driver      vmm.Driver
 	initrd      string
 	accelerator vmm.Accelerator // the one chosen
+	fingerprint string          // of the driver
 	scratch     string          // path of the disk
+	disk        string          // path that the VMM opens it by: another until the guest goes on; empty is scratch
 	cmdline     string          // ours of the kernel command line
 	memory      *vmm.Memory     // nil if it is nobody else's business
-	incoming    *os.File        // a template's state
+	base        string          // path of the memory that a snapshot would rest on; empty is none
+	incoming    *os.File        // a template's state, or a snapshot's
+	ready       func() error    // see [vmm.Spec].Ready
 }
 
 // plan decides how a guest is to be started.
@@ -112,7 +116,11 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	choice, err := driver.Accelerator(ctx, vmm.Accelerator(spec.Accelerator), func(ctx context.Context, a vmm.Accelerator) error {
 		return l.tryBoot(ctx, p, a)
 	})
+	if err != nil {
+		return plan{}, err
+	}
 	p.accelerator = choice.Accelerator
+	p.fingerprint, err = driver.Fingerprint(ctx, p.accelerator)
 	return p, err
 }
 
@@ -137,6 +145,9 @@ func (l Launcher) startVM(ctx context.Context, spec Spec) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
+	if g, err := l.startKept(ctx, p); g != nil || err != nil {
+		return g, err
+	}
 	if g := l.clone(ctx, p); g != nil {
 		return g, nil
 	}
@@ -159,13 +170,17 @@ func (l Launcher) bring(ctx context.Context, p plan) (*Guest, error) {
 
 // prepare starts a guest and waits for its agent, without making it a machine of its own.
 func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
-	if _, err := os.Lstat(p.scratch); errors.Is(err, fs.ErrNotExist) {
+	if p.disk == "" {
+		p.disk = p.scratch
+	}
+	if _, err := os.Lstat(p.disk); errors.Is(err, fs.ErrNotExist) {
 		if err := image.WriteScratch(p.scratch, int64(p.DiskMiB)<<20+link.SpoolSize); err != nil {
 			return nil, fmt.Errorf("cannot make the VM's disk: %w", err)
 		}
 	}
 	g := newGuest(Facts{Mode: ModeGuest, Accelerator: string(p.accelerator), MemMiB: p.MemMiB})
 	g.scratch, g.spoolAt = p.scratch, int64(p.DiskMiB)<<20
+	g.id, g.dir, g.base, g.fingerprint = p.ID, p.Dir, p.base, p.fingerprint
 	if err := g.power(ctx, p); err != nil {
 		return nil, err
 	}
@@ -188,9 +203,10 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		Cmdline:     p.cmdline,
 		Memory:      p.memory,
 		Incoming:    p.incoming,
+		Ready:       p.ready,
 		Disks: []vmm.Disk{
 			{Path: p.Image, ID: "base", ReadOnly: true},
-			{Path: p.scratch, ID: "scratch", Durable: p.Durable},
+			{Path: p.disk, ID: "scratch", Durable: p.Durable},
 		},
 	}
 	var child []*os.File

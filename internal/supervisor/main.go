@@ -36,6 +36,7 @@ var (
 	errDeleted     = errors.New("the VM was deleted")
 	errExpired     = errors.New("the VM's time to live is over")
 	errCreatorGone = errors.New("the VM's client went away")
+	errPaused      = errors.New("the task was paused")
 	errTerminated  = errors.New("the supervisor was terminated")
 )
 
@@ -60,6 +61,8 @@ type supervisor struct {
 	mu       sync.Mutex // guards what follows, and the record on disk
 	vm       record.VM
 	running  *running
+	runs     map[*run]struct{} // the commands that run
+	pausing  bool              // the guest ends because it is paused
 	sequence int
 	removed  bool
 	orphaned bool // its supervisor died, and it is not taken over yet: it is not ours to remove unasked
@@ -144,7 +147,7 @@ func supervise(dir string, log *slog.Logger, guests Guests) error {
 	s.mu.Lock()
 	orphaned := s.orphaned
 	s.mu.Unlock()
-	s.finish(!errors.Is(cause, errTerminated) && !orphaned)
+	s.finish(!errors.Is(cause, errTerminated) && !errors.Is(cause, errPaused) && !orphaned)
 	s.drain()
 	return nil
 }
@@ -258,7 +261,9 @@ func (s *supervisor) finish(remove bool) error {
 		return nil
 	}
 	if !remove {
-		s.vm.State = record.StateStopped
+		if s.vm.State != record.StatePaused {
+			s.vm.State = record.StateStopped
+		}
 		return s.save()
 	}
 	if err := s.root.Remove(s.id); err != nil {

@@ -65,7 +65,9 @@ var (
 type Snapshots struct{ dir string }
 
 // OpenSnapshots gives the snapshots of a state directory. Nothing is made until a snapshot is.
-func OpenSnapshots(stateDir string) *Snapshots { return &Snapshots{filepath.Join(stateDir, "snapshots")} }
+func OpenSnapshots(stateDir string) *Snapshots {
+	return &Snapshots{filepath.Join(stateDir, "snapshots")}
+}
 
 // CheckName refuses what cannot be a snapshot's name: 1 to 63 lower-case letters, digits, dots, dashes and underscores
 // that begin with a letter or digit, and do not look like an id.
