@@ -141,7 +141,8 @@ func viewTask(v record.VM) Task {
 		MemMiB: v.MemMiB, TTLSeconds: v.TTLSeconds, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, NetworkEnabled: v.NetworkEnabled,
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
 		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
-		Accelerator: v.Accelerator, Confinement: v.Confinement, ForkedFrom: v.From}
+		Accelerator: v.Accelerator, Confinement: v.Confinement,
+		VMMConfinement: v.VMMConfinement, ForkedFrom: v.From}
 	if v.LastCommand != nil {
 		t.LastCommand = (*LastCommand)(v.LastCommand)
 	}

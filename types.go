@@ -128,6 +128,8 @@ type VM struct {
 	Metadata        map[string]string `json:"metadata"`
 	Accelerator     string            `json:"accelerator"`
 	Confinement     string            `json:"confinement,omitempty"`
+	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
+	VMMConfinement string `json:"vmm_confinement,omitempty"`
 }
 
 // ExecVMRequest asks for one command in a started VM, which is removed afterwards.
@@ -180,6 +182,8 @@ type Task struct {
 	Metadata        map[string]string `json:"metadata"`
 	Accelerator     string            `json:"accelerator"`
 	Confinement     string            `json:"confinement,omitempty"`
+	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
+	VMMConfinement string `json:"vmm_confinement,omitempty"`
 	// ForkedFrom is the id of the snapshot that the task was forked from, which may be gone.
 	ForkedFrom string `json:"forked_from,omitempty"`
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/pyro-mcp/pyro"
 	"github.com/pyro-mcp/pyro/internal/hostcompat"
 	"github.com/pyro-mcp/pyro/internal/supervisor"
+	"github.com/pyro-mcp/pyro/internal/vmm/qemu"
 	"github.com/spf13/cobra"
 )
 
@@ -34,6 +35,9 @@ func Main(version string, args []string, stdin io.Reader, stdout, stderr io.Writ
 	}
 	if len(args) > 0 && args[0] == hostcompat.Subcommand {
 		return hostcompat.Main(args[1:])
+	}
+	if len(args) > 0 && args[0] == qemu.Subcommand {
+		return qemu.Main(args[1:])
 	}
 	a := &app{version: completeVersion(version), stdin: stdin, stdout: stdout, stderr: stderr}
 	ctx, stop := withSignals(context.Background())

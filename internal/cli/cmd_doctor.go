@@ -92,13 +92,8 @@ func showReport(w io.Writer, r doctor.Report) {
 		[]string{"state", fmt.Sprintf("%s: %s used, %s free", r.EnvironmentCache.StatePath,
 			size(r.EnvironmentCache.StateBytes), size(r.EnvironmentCache.StateFreeBytes))},
 		[]string{"installed", strings.Join(r.EnvironmentCache.Installed, " ")})
-	for _, f := range r.Capabilities.HostCompat {
-		confined := "confined"
-		if !f.OK {
-			confined = "not confined"
-		}
-		fmt.Fprintf(w, "host_compat: %s %s (%s)\n", f.Name, confined, f.Detail)
-	}
+	showFindings(w, "VMM", r.Capabilities.VMMConfinement)
+	showFindings(w, "host_compat", r.Capabilities.HostCompat)
 	fmt.Fprintf(w, "\nvm_boot=%s guest_exec=%s\n", r.Capabilities.VMBoot, r.Capabilities.GuestExec)
 	for _, issue := range r.Issues {
 		kind := "note"
@@ -106,5 +101,16 @@ func showReport(w io.Writer, r doctor.Report) {
 			kind = "problem"
 		}
 		fmt.Fprintf(w, "\n%s: %s\n  what to do: %s\n", kind, issue.Problem, issue.Remedy)
+	}
+}
+
+// showFindings says of what each thing is confined by.
+func showFindings(w io.Writer, of string, findings []doctor.Finding) {
+	for _, f := range findings {
+		confined := "confined"
+		if !f.OK {
+			confined = "not confined"
+		}
+		fmt.Fprintf(w, "%s: %s %s (%s)\n", of, f.Name, confined, f.Detail)
 	}
 }

@@ -55,11 +55,13 @@ type Platform struct {
 
 // Capabilities is what was proven: "yes", "no", or "unknown" where it could not be tried.
 type Capabilities struct {
-	VMBoot      string    `json:"vm_boot"`
-	GuestExec   string    `json:"guest_exec"`
-	TrialMS     int64     `json:"trial_ms"`
-	HostCompat  []Finding `json:"host_compat"`
-	Environment string    `json:"environment"`
+	VMBoot     string    `json:"vm_boot"`
+	GuestExec  string    `json:"guest_exec"`
+	TrialMS    int64     `json:"trial_ms"`
+	HostCompat []Finding `json:"host_compat"`
+	// VMMConfinement is what the VMM of each guest is confined by.
+	VMMConfinement []Finding `json:"vmm_confinement"`
+	Environment    string    `json:"environment"`
 }
 
 // Finding is one thing that holds or does not.
@@ -109,6 +111,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		return r, err
 	}
 	if r.monitor(ctx, driver) {
+		r.confinement(ctx, driver)
 		r.try(ctx, o)
 		r.verdict(ctx, o, driver)
 	}
@@ -131,6 +134,19 @@ func (r *Report) monitor(ctx context.Context, driver *qemu.Driver) bool {
 	}
 	r.Platform.VMM = fmt.Sprintf("QEMU %s (%s)", version, path)
 	return true
+}
+
+// confinement tells what the VMM is confined by, by trying it.
+func (r *Report) confinement(ctx context.Context, driver *qemu.Driver) {
+	lines, err := driver.Confinement(ctx)
+	if err != nil {
+		r.addError("the VMM cannot be confined", err)
+	}
+	r.Capabilities.VMMConfinement = []Finding{}
+	for _, line := range lines {
+		r.Capabilities.VMMConfinement = append(r.Capabilities.VMMConfinement,
+			Finding{Name: line.Name, OK: line.Confined, Detail: line.Detail})
+	}
 }
 
 func (r *Report) addError(what string, err error) {

@@ -243,6 +243,9 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		return err
 	}
 	g.machine, g.pipe = m, m.Link()
+	if c, ok := m.(vmm.Confined); ok {
+		g.facts.VMMConfinement = c.Confinement()
+	}
 	return nil
 }
 

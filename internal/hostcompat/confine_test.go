@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/pyro-mcp/pyro/internal/confine"
 )
 
 // TestConfined tries what a command must not be able to do. Each attempt is proven to be a good one by doing it
@@ -104,18 +106,18 @@ func TestUseful(t *testing.T) {
 			}
 		})
 	}
-	if v.layers.has(layerNet) {
+	if v.layers.Has(confine.Net) {
 		server := `python3 -c 'import socket as s; l = s.create_server(("127.0.0.1", 0)); c = s.create_connection(l.getsockname()); l.accept()[0].send(b"x"); print(c.recv(1))'`
 		if stdout, stderr, code := v.sh(t, server); code != 0 {
 			t.Errorf("a server of its own: %q %q", stdout, stderr)
 		}
 	}
-	if v.layers.has(layerMount) {
+	if v.layers.Has(confine.Mount) {
 		if out, _, _ := v.sh(t, "whoami; hostname; ls /home"); out != "pyro\nstandin\npyro\n" {
 			t.Errorf("%q", out)
 		}
 	}
-	if v.layers.has(layerPID) {
+	if v.layers.Has(confine.PID) {
 		// A background process of one command is there for the next.
 		v.sh(t, "sleep 60 & echo $! > pid")
 		if _, stderr, code := v.sh(t, "kill $(cat pid)"); code != 0 {

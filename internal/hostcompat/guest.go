@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/pyro-mcp/pyro/internal/confine"
 	"github.com/pyro-mcp/pyro/internal/process"
 )
 
@@ -30,7 +31,7 @@ type Config struct {
 type Guest struct {
 	cmd    *exec.Cmd
 	conn   *os.File
-	layers layers
+	layers confine.Namespaces
 	report Report
 	done   chan struct{}
 	err    error // valid once done is closed
@@ -49,7 +50,7 @@ func Start(ctx context.Context, cfg Config) (*Guest, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	who := identify()
+	who := confine.Identify()
 	if err := makeDirs(cfg.Dir, who); err != nil {
 		return nil, err
 	}
@@ -64,42 +65,42 @@ func Start(ctx context.Context, cfg Config) (*Guest, error) {
 }
 
 // makeDirs makes what commands may write, and gives it to who they run as.
-func makeDirs(dir string, who identity) error {
+func makeDirs(dir string, who confine.Identity) error {
 	for _, d := range ownDirs {
 		path := filepath.Join(dir, d.name)
 		if err := os.MkdirAll(path, 0o700); err != nil {
 			return fmt.Errorf("cannot make the %s of commands on the host: %w", d.name, err)
 		}
-		if !who.other {
+		if !who.Other {
 			continue
 		}
-		if err := os.Lchown(path, who.uid, who.gid); err != nil {
-			return fmt.Errorf("cannot give the %s of commands on the host to user %d: %w", d.name, who.uid, err)
+		if err := os.Lchown(path, who.UID, who.GID); err != nil {
+			return fmt.Errorf("cannot give the %s of commands on the host to user %d: %w", d.name, who.UID, err)
 		}
 	}
 	return nil
 }
 
 // climb starts the shim with all namespaces, or, where the host refuses that, with those that it grants one by one.
-func climb(ctx context.Context, s settings, who identity, mode string) (*Guest, error) {
-	s.Layers = everyLayer()
+func climb(ctx context.Context, s settings, who confine.Identity, mode string) (*Guest, error) {
+	s.Layers = confine.Every()
 	g, first, err := launch(ctx, s, who, mode)
 	if err == nil {
 		g.report = report(s.Layers, first, nil)
 		return g, nil
 	}
-	refused := map[layer]error{}
+	refused := map[confine.Namespace]error{}
 	s.Layers = 0
-	for _, each := range allLayers {
+	for _, each := range confine.All() {
 		with := s
-		with.Layers |= layers(each.flag)
-		if each.name == layerPID && !with.Layers.has(layerMount) {
-			refused[each.name] = errors.New("needs a mount namespace")
+		with.Layers |= each.Set()
+		if each == confine.PID && !with.Layers.Has(confine.Mount) {
+			refused[each] = errors.New("needs a mount namespace")
 			continue
 		}
 		g, _, err := launch(ctx, with, who, modeCheck)
 		if err != nil {
-			refused[each.name] = err
+			refused[each] = err
 			continue
 		}
 		s.Layers = with.Layers
@@ -140,7 +141,7 @@ func (g *Guest) Kill() error {
 		return nil
 	default:
 	}
-	if !g.layers.has(layerPID) {
+	if !g.layers.Has(confine.PID) {
 		process.EndTree(g.cmd.Process.Pid, endWithin)
 	}
 	if err := g.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {

@@ -13,12 +13,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pyro-mcp/pyro/internal/confine"
 	"github.com/pyro-mcp/pyro/internal/process"
 )
 
 // order is what a keeper is told to run, as JSON on its file descriptor 3.
 type order struct {
-	Layers  layers
+	Layers  confine.Namespaces
 	Places  places
 	Command process.Command
 }
@@ -59,7 +60,7 @@ func keep() int {
 	if err := errors.Join(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), unix.Prctl(unix.PR_SET_DUMPABLE, dumpable(o.Layers), 0, 0, 0)); err != nil {
 		return 1
 	}
-	by := confine(o)
+	by := restrict(o)
 	if err := events.Encode(event{Kept: &by}); err != nil {
 		return 1
 	}
@@ -87,7 +88,7 @@ func keep() int {
 		case <-over:
 			return 0
 		case s := <-signals:
-			if s == syscall.SIGTERM && !o.Layers.has(layerPID) {
+			if s == syscall.SIGTERM && !o.Layers.Has(confine.PID) {
 				endBelow(by)
 				select {
 				case <-over:
@@ -144,7 +145,7 @@ func (l *leader) obey(orders *json.Decoder) {
 // one stroke where Landlock keeps signals inside, as shows in that the shim cannot be reached.
 func endBelow(by kept) {
 	shim := os.Getppid()
-	if process.EndTree(os.Getpid(), endWithin) || by.Landlock < landlockScopes {
+	if process.EndTree(os.Getpid(), endWithin) || by.Landlock < confine.LandlockScopes {
 		return
 	}
 	if shim > 1 && errors.Is(unix.Kill(shim, 0), unix.EPERM) {
@@ -152,12 +153,12 @@ func endBelow(by kept) {
 	}
 }
 
-func confine(o order) kept {
-	k := kept{Landlock: landlockVersion()}
+func restrict(o order) kept {
+	k := kept{Landlock: confine.LandlockVersion()}
 	if err := restrictFiles(o.Layers, o.Places); err != nil {
 		k.Landlock, k.LandlockErr = 0, err.Error()
 	}
-	if err := restrictCalls(o.Layers); err != nil {
+	if err := calls(o.Layers).Restrict(); err != nil {
 		k.CallsErr = err.Error()
 	}
 	return k

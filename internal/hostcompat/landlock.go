@@ -6,34 +6,20 @@ import (
 	"path/filepath"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
-	"golang.org/x/sys/unix"
-)
 
-// Versions of Landlock from which on it can stand in for a namespace that the host refuses.
-const (
-	landlockTruncates = 3 // before it, a file outside can be emptied
-	landlockScopes    = 6 // signals and abstract sockets stay inside
+	"github.com/pyro-mcp/pyro/internal/confine"
 )
-
-// landlockVersion is the kernel's, 0 where it has none.
-func landlockVersion() int {
-	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 {
-		return 0
-	}
-	return int(version)
-}
 
 // restrictFiles lets this process, and all that it starts, read programs and write the VM's own directories only.
 // In a view of its own it is a second wall behind the first. Where the kernel lacks Landlock it does nothing.
-func restrictFiles(l layers, own places) error {
+func restrictFiles(l confine.Namespaces, own places) error {
 	writable := landlock.RWDirs(own.Workspace, own.Home, own.Temp, "/dev/shm", "/dev/pts").WithRefer().WithIoctlDev().
 		WithResolveUnix().IgnoreIfMissing()
 	rules := []landlock.Rule{writable}
 	for _, name := range devices {
 		rules = append(rules, landlock.RWFiles("/dev/"+name).WithIoctlDev().IgnoreIfMissing())
 	}
-	if l.has(layerMount) {
+	if l.Has(confine.Mount) {
 		rules = append(rules, landlock.RODirs("/"))
 	} else {
 		rules = append(rules, landlock.RODirs(visible...).IgnoreIfMissing())
@@ -48,15 +34,15 @@ func restrictFiles(l layers, own places) error {
 			rules = append(rules, readable("/etc/"+name))
 		}
 	}
-	if l.has(layerPID) {
+	if l.Has(confine.PID) {
 		rules = append(rules, landlock.RWDirs("/proc"))
 	}
 	config := landlock.V9
 	err := config.BestEffort().RestrictPaths(rules...)
-	if err == nil && !l.has(layerNet) {
+	if err == nil && !l.Has(confine.Net) {
 		err = config.BestEffort().RestrictNet()
 	}
-	if err == nil && !(l.has(layerPID) && l.has(layerNet)) {
+	if err == nil && !(l.Has(confine.PID) && l.Has(confine.Net)) {
 		err = config.BestEffort().RestrictScoped()
 	}
 	if err != nil {

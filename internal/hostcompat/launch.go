@@ -1,7 +1,6 @@
 package hostcompat
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,72 +9,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pyro-mcp/pyro/internal/confine"
 )
 
 // startWithin bounds the shim's way from its start to its first word, and from its kill to its end.
 const startWithin = 20 * time.Second
 
-// nobody is who commands of root run as on the host.
-const nobody = 65534
-
-// identity is who commands run as, in the host's numbers.
-type identity struct {
-	uid, gid int
-	other    bool // than the caller
-}
-
-// identify gives the caller, or nobody where the caller is root and has the means to become that.
-func identify() identity {
-	self := identity{uid: os.Geteuid(), gid: os.Getegid()}
-	header := capabilityHeader()
-	var have [2]unix.CapUserData
-	if self.uid != 0 || unix.Capget(&header, &have[0]) != nil {
-		return self
-	}
-	for _, need := range []int{unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_CHOWN} {
-		if have[0].Effective&(1<<need) == 0 {
-			return self
-		}
-	}
-	if !mapped("/proc/self/uid_map", nobody) || !mapped("/proc/self/gid_map", nobody) {
-		return self
-	}
-	return identity{uid: nobody, gid: nobody, other: true}
-}
-
-func capabilityHeader() unix.CapUserHeader {
-	return unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-}
-
-// mapped tells whether a user namespace knows a number, by its map: lines of first, first outside, count.
-func mapped(path string, number int) bool {
-	file, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer file.Close()
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) != 3 {
-			continue
-		}
-		first, err1 := strconv.Atoi(fields[0])
-		count, err2 := strconv.Atoi(fields[2])
-		if errors.Join(err1, err2) == nil && first <= number && number-first < count {
-			return true
-		}
-	}
-	return false
-}
-
 // launch starts the shim and waits for its first word.
-func launch(ctx context.Context, s settings, who identity, mode string) (*Guest, kept, error) {
+func launch(ctx context.Context, s settings, who confine.Identity, mode string) (*Guest, kept, error) {
 	var files []*os.File // the shim's, from linkFD on
 	defer func() {
 		for _, f := range files {
@@ -94,13 +40,13 @@ func launch(ctx context.Context, s settings, who identity, mode string) (*Guest,
 	}
 	defer status.Close()
 	files = append(files, write)
-	if who.other && s.Layers.has(layerMount) {
+	if who.Other && s.Layers.Has(confine.Mount) {
 		mounts := detached(s.Dir)
 		s.MountFDs = len(mounts)
 		files = append(files, mounts...)
 	}
-	if who.other && !s.Layers.has(layerUser) {
-		s.DropTo = who.uid
+	if who.Other && !s.Layers.Has(confine.User) {
+		s.DropTo = who.UID
 	}
 	told, err := json.Marshal(s)
 	if err != nil {
@@ -120,14 +66,14 @@ func launch(ctx context.Context, s settings, who identity, mode string) (*Guest,
 }
 
 // attributes says what the shim is born with.
-func attributes(l layers, who identity) *syscall.SysProcAttr {
+func attributes(l confine.Namespaces, who confine.Identity) *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Cloneflags: uintptr(l), Setsid: true, Pdeathsig: deathSignal(l)}
-	if !l.has(layerUser) {
+	if !l.Has(confine.User) {
 		return a
 	}
-	a.UidMappings = []syscall.SysProcIDMap{{ContainerID: userID, HostID: who.uid, Size: 1}}
-	a.GidMappings = []syscall.SysProcIDMap{{ContainerID: userID, HostID: who.gid, Size: 1}}
-	if who.other {
+	a.UidMappings = []syscall.SysProcIDMap{{ContainerID: userID, HostID: who.UID, Size: 1}}
+	a.GidMappings = []syscall.SysProcIDMap{{ContainerID: userID, HostID: who.GID, Size: 1}}
+	if who.Other {
 		a.GidMappingsEnableSetgroups = true
 		a.Credential = &syscall.Credential{Uid: userID, Gid: userID}
 	}
@@ -138,8 +84,8 @@ func attributes(l layers, who identity) *syscall.SysProcAttr {
 
 // deathSignal is what the end of the parent means to the shim: its end, and so that of all in its pid namespace, or, without
 // one, the order to end them.
-func deathSignal(l layers) syscall.Signal {
-	if l.has(layerPID) {
+func deathSignal(l confine.Namespaces) syscall.Signal {
+	if l.Has(confine.PID) {
 		return syscall.SIGKILL
 	}
 	return syscall.SIGTERM

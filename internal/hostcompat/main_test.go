@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pyro-mcp/pyro/internal/confine"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/process"
 	"github.com/pyro-mcp/pyro/internal/wire"
@@ -72,7 +73,7 @@ func TestAsOthers(t *testing.T) {
 	}
 	uid, gid := os.Getuid(), os.Getgid()
 	if uid == 0 {
-		uid, gid = nobody, nobody
+		uid, gid = confine.Nobody, confine.Nobody
 	}
 	others := map[string]*syscall.SysProcAttr{
 		roleBare: {Cloneflags: unix.CLONE_NEWUSER,
@@ -81,11 +82,11 @@ func TestAsOthers(t *testing.T) {
 			AmbientCaps: []uintptr{unix.CAP_SYS_RESOURCE}},
 	}
 	if os.Getuid() == 0 {
-		all := []syscall.SysProcIDMap{{Size: nobody + 1}}
+		all := []syscall.SysProcIDMap{{Size: confine.Nobody + 1}}
 		others[roleFenced] = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: all, GidMappings: all,
 			GidMappingsEnableSetgroups: true}
-		others[roleInner] = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-		others[roleBare].Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		others[roleInner] = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: confine.Nobody, Gid: confine.Nobody}}
+		others[roleBare].Credential = &syscall.Credential{Uid: confine.Nobody, Gid: confine.Nobody}
 		others[roleBare].GidMappingsEnableSetgroups = true
 	}
 	for role, attr := range others {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pyro-mcp/pyro/internal/archive"
+	"github.com/pyro-mcp/pyro/internal/confine"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/process"
 	"github.com/pyro-mcp/pyro/internal/wire"
@@ -141,7 +142,7 @@ func (m *machine) place(path string) string {
 func (m *machine) environ(more []string) []string {
 	login := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + m.own.Home, "LANG=C.UTF-8",
 		"SHELL=/bin/sh", "TERM=dumb"}
-	if m.settings.Layers.has(layerMount) {
+	if m.settings.Layers.Has(confine.Mount) {
 		login = append(login, "USER="+userName, "LOGNAME="+userName)
 	} else {
 		login = append(login, "TMPDIR="+m.own.Temp)

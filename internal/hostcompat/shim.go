@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/psx"
 
+	"github.com/pyro-mcp/pyro/internal/confine"
 	"github.com/pyro-mcp/pyro/internal/process"
 )
 
@@ -42,7 +43,7 @@ var ownDirs = []struct{ name, path string }{
 
 // settings is what the shim is told, as JSON in an argument.
 type settings struct {
-	Layers   layers
+	Layers   confine.Namespaces
 	Dir      string
 	Hostname string
 	MountFDs int // how many detached mounts of ownDirs were passed, all or none
@@ -53,7 +54,7 @@ type settings struct {
 type places struct{ Workspace, Home, Temp string }
 
 func (s settings) places() places {
-	if s.Layers.has(layerMount) {
+	if s.Layers.Has(confine.Mount) {
 		return places{workspacePath, homePath, tempPath}
 	}
 	return places{filepath.Join(s.Dir, "workspace"), filepath.Join(s.Dir, "home"), filepath.Join(s.Dir, "tmp")}
@@ -92,7 +93,7 @@ func Main(args []string) int {
 		m := &machine{settings: s, own: s.places(), keepers: k}
 		m.serve()
 	}
-	if !s.Layers.has(layerPID) {
+	if !s.Layers.Has(confine.PID) {
 		process.EndTree(os.Getpid(), endWithin)
 	}
 	return 0
@@ -112,7 +113,7 @@ func (k *keepers) first(s settings) (kept, error) {
 		return kept{}, err
 	}
 	if e := c.wait(); e != (end{}) {
-		return kept{}, fmt.Errorf("cannot run a first command: exit status %d %s", e.code, oneLine(e.line+e.failure))
+		return kept{}, fmt.Errorf("cannot run a first command: exit status %d %s", e.code, confine.OneLine(e.line+e.failure))
 	}
 	return by, nil
 }
@@ -125,21 +126,21 @@ func become(s settings) error {
 	signal.Notify(signals)
 	go heed(signals, s.Layers)
 	unix.Umask(0o022)
-	if err := keepFiles(firstMountFD + s.MountFDs); err != nil {
+	if err := confine.KeepFiles(firstMountFD + s.MountFDs); err != nil {
 		return err
 	}
-	if s.Layers.has(layerUTS) {
+	if s.Layers.Has(confine.UTS) {
 		if err := unix.Sethostname([]byte(s.Hostname)); err != nil {
 			return fmt.Errorf("cannot set the host name: %w", err)
 		}
 	}
-	if s.Layers.has(layerNet) {
+	if s.Layers.Has(confine.Net) {
 		if err := loopbackUp(); err != nil {
 			return err
 		}
 	}
-	if s.Layers.has(layerMount) {
-		if err := makeView(s, s.Layers.has(layerPID)); err != nil {
+	if s.Layers.Has(confine.Mount) {
+		if err := makeView(s, s.Layers.Has(confine.PID)); err != nil {
 			return err
 		}
 	}
@@ -147,34 +148,13 @@ func become(s settings) error {
 }
 
 // heed hears all signals, and obeys the one that tells of the parent's death where that does not kill.
-func heed(signals <-chan os.Signal, l layers) {
+func heed(signals <-chan os.Signal, l confine.Namespaces) {
 	for each := range signals {
-		if each == syscall.SIGTERM && !l.has(layerPID) {
+		if each == syscall.SIGTERM && !l.Has(confine.PID) {
 			process.EndTree(os.Getpid(), endWithin)
 			os.Exit(1)
 		}
 	}
-}
-
-// keepFiles makes sure that no file descriptor from number on, left open by whoever started pyro, reaches a command.
-func keepFiles(number int) error {
-	for fd := linkFD; fd < number; fd++ {
-		unix.CloseOnExec(fd)
-	}
-	if unix.CloseRange(uint(number), ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC) == nil {
-		return nil
-	}
-	open, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return fmt.Errorf("cannot close inherited files: %w", err)
-	}
-	for _, each := range open {
-		var fd int
-		if _, err := fmt.Sscan(each.Name(), &fd); err == nil && fd >= number {
-			unix.CloseOnExec(fd)
-		}
-	}
-	return nil
 }
 
 // loopbackUp starts the one device of a new network namespace, so that commands can talk to each other.
@@ -203,7 +183,7 @@ func dropPrivileges(s settings) error {
 			return fmt.Errorf("cannot become user %d: %w", s.DropTo, err)
 		}
 	}
-	header, none := capabilityHeader(), [2]unix.CapUserData{}
+	header, none := confine.CapabilityHeader(), [2]unix.CapUserData{}
 	steps := []struct {
 		what string
 		call [6]uintptr
@@ -226,8 +206,8 @@ func dropPrivileges(s settings) error {
 
 // dumpable closes a process to commands of the same user in its pid namespace. Without one those may not debug at all, and a
 // /proc that hides what cannot be debugged must not hide keepers from the shim.
-func dumpable(l layers) uintptr {
-	if l.has(layerPID) {
+func dumpable(l confine.Namespaces) uintptr {
+	if l.Has(confine.PID) {
 		return 0
 	}
 	return 1
@@ -236,25 +216,12 @@ func dumpable(l layers) uintptr {
 // maxProcesses bounds a fork bomb; the kernel counts it by user and user namespace.
 const maxProcesses = 4096
 
-func limitResources(l layers) error {
-	if err := lower(unix.RLIMIT_CORE, 0); err != nil {
+func limitResources(l confine.Namespaces) error {
+	if err := confine.Lower(unix.RLIMIT_CORE, 0); err != nil {
 		return err
 	}
-	if l.has(layerUser) {
-		return lower(unix.RLIMIT_NPROC, maxProcesses)
+	if l.Has(confine.User) {
+		return confine.Lower(unix.RLIMIT_NPROC, maxProcesses)
 	}
 	return nil // without a namespace the limit would count the user's other processes as well
-}
-
-func lower(resource int, to uint64) error {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(resource, &limit); err != nil {
-		return fmt.Errorf("cannot read a resource limit: %w", err)
-	}
-	limit.Max = min(limit.Max, to)
-	limit.Cur = min(limit.Cur, limit.Max)
-	if err := unix.Setrlimit(resource, &limit); err != nil {
-		return fmt.Errorf("cannot lower a resource limit: %w", err)
-	}
-	return nil
 }

@@ -1,7 +1,6 @@
 package hostcompat
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +8,8 @@ import (
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/pyro-mcp/pyro/internal/confine"
 )
 
 // Where a command finds its own directories when it has a view of its own.
@@ -56,120 +57,38 @@ func etcFiles(s settings) map[string]string {
 // to be read, the VM's own directories to be written, and nothing else. If proc is true it has a /proc of its
 // own pid namespace, else the host's.
 func makeView(s settings, proc bool) error {
-	const staging, old = "/tmp", ".host"
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("cannot make the mounts private: %w", err)
-	}
-	if err := unix.Mount("tmpfs", staging, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=4m,mode=755"); err != nil {
-		return fmt.Errorf("cannot mount a new root: %w", err)
-	}
-	if err := os.Mkdir(filepath.Join(staging, old), 0o755); err != nil {
+	base, err := confine.NewView()
+	if err != nil {
 		return err
 	}
-	if err := unix.PivotRoot(staging, filepath.Join(staging, old)); err != nil {
-		return fmt.Errorf("cannot change the root: %w", err)
-	}
-	if err := os.Chdir("/"); err != nil {
-		return err
-	}
-	v := view{host: "/" + old}
+	v := view{base}
 	v.programs()
 	v.etc(s)
 	v.own(s)
 	v.dev()
 	v.proc(proc)
-	v.do(unix.Unmount(v.host, unix.MNT_DETACH), "unmount the host's files")
-	v.do(os.Remove(v.host), "remove the mount point of the host's files")
-	v.do(unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, ""), "make the root read-only")
-	return v.err
+	return v.Seal()
 }
 
-// view builds a root file system; the first failure stands, and nothing is done after it.
-type view struct {
-	host string // where the host's root is
-	err  error
-}
-
-func (v *view) do(err error, what string) {
-	if v.err == nil && err != nil {
-		v.err = fmt.Errorf("cannot %s: %w", what, err)
-	}
-}
-
-// show makes the host's path readable under the same name. What the host lacks is left out, and a symbolic
-// link stays one.
-func (v *view) show(path string) {
-	info, err := os.Lstat(v.host + path)
-	if v.err != nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
-		return
-	}
-	if err != nil {
-		v.do(err, "look at "+path)
-		return
-	}
-	if info.Mode()&os.ModeSymlink != 0 {
-		target, err := os.Readlink(v.host + path)
-		v.do(err, "read the link "+path)
-		v.do(os.MkdirAll(filepath.Dir(path), 0o755), "make the directory of "+path)
-		v.do(os.Symlink(target, path), "make the link "+path)
-		return
-	}
-	v.bind(v.host+path, path, info.IsDir(), unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOSUID)
-}
-
-// bind mounts source at path with more attributes.
-func (v *view) bind(source, path string, dir bool, attr uint64) {
-	v.point(path, dir)
-	if v.err != nil {
-		return
-	}
-	v.do(unix.Mount(source, path, "", unix.MS_BIND|unix.MS_REC, ""), "bind "+path)
-	v.attributes(path, attr)
-}
-
-func (v *view) attributes(path string, attr uint64) {
-	if v.err != nil {
-		return
-	}
-	err := unix.MountSetattr(unix.AT_FDCWD, path, unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: attr})
-	v.do(err, "protect "+path)
-}
-
-// point makes something to mount on.
-func (v *view) point(path string, dir bool) {
-	if v.err != nil {
-		return
-	}
-	if dir {
-		v.do(os.MkdirAll(path, 0o755), "make the directory "+path)
-		return
-	}
-	v.do(os.MkdirAll(filepath.Dir(path), 0o755), "make the directory of "+path)
-	v.file(path, "")
-}
-
-func (v *view) file(path, content string) {
-	if v.err == nil {
-		v.do(os.WriteFile(path, []byte(content), 0o644), "write "+path)
-	}
-}
+// view is a root file system with a place for each of the VM's directories.
+type view struct{ *confine.View }
 
 func (v *view) programs() {
 	for _, path := range visible {
-		v.show(path)
+		v.Show(path)
 	}
 }
 
 func (v *view) etc(s settings) {
 	for _, pattern := range visibleEtc {
-		found, _ := filepath.Glob(v.host + "/etc/" + pattern)
+		found, _ := filepath.Glob(v.Host + "/etc/" + pattern)
 		for _, path := range found {
-			v.show(strings.TrimPrefix(path, v.host))
+			v.Show(strings.TrimPrefix(path, v.Host))
 		}
 	}
-	v.point("/etc", true)
+	v.Point("/etc", true)
 	for name, content := range etcFiles(s) {
-		v.file("/etc/"+name, content)
+		v.File("/etc/"+name, content)
 	}
 }
 
@@ -177,54 +96,54 @@ func (v *view) etc(s settings) {
 // the user that this is by now may not reach the path.
 func (v *view) own(s settings) {
 	for i, d := range ownDirs {
-		if v.err != nil {
+		if v.Err() != nil {
 			return
 		}
-		v.point(d.path, true)
+		v.Point(d.path, true)
 		if s.MountFDs > 0 {
 			fd := firstMountFD + i
-			v.do(unix.MoveMount(fd, "", unix.AT_FDCWD, d.path, unix.MOVE_MOUNT_F_EMPTY_PATH), "mount "+d.path)
-			v.attributes(d.path, unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOSUID)
-			v.do(unix.Close(fd), "close the mount of "+d.path)
+			v.Do(unix.MoveMount(fd, "", unix.AT_FDCWD, d.path, unix.MOVE_MOUNT_F_EMPTY_PATH), "mount "+d.path)
+			v.Protect(d.path, unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOSUID)
+			v.Do(unix.Close(fd), "close the mount of "+d.path)
 			continue
 		}
-		v.bind(filepath.Join(v.host, s.Dir, d.name), d.path, true, unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOSUID)
+		v.Bind(filepath.Join(v.Host, s.Dir, d.name), d.path, true, unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOSUID)
 	}
-	v.point("/var", true)
-	v.point("/run", true)
-	if v.err == nil {
-		v.do(os.Symlink(tempPath, "/var/tmp"), "make the link /var/tmp")
+	v.Point("/var", true)
+	v.Point("/run", true)
+	if v.Err() == nil {
+		v.Do(os.Symlink(tempPath, "/var/tmp"), "make the link /var/tmp")
 	}
 }
 
 func (v *view) dev() {
 	for _, name := range devices {
-		if _, err := os.Stat(v.host + "/dev/" + name); err == nil {
-			v.bind(v.host+"/dev/"+name, "/dev/"+name, false, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
+		if _, err := os.Stat(v.Host + "/dev/" + name); err == nil {
+			v.Bind(v.Host+"/dev/"+name, "/dev/"+name, false, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
 		}
 	}
-	v.point("/dev/shm", true)
-	v.point("/dev/pts", true)
-	if v.err != nil {
+	v.Point("/dev/shm", true)
+	v.Point("/dev/pts", true)
+	if v.Err() != nil {
 		return
 	}
-	v.do(unix.Mount("tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=256m,mode=1777"), "mount /dev/shm")
+	v.Do(unix.Mount("tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=256m,mode=1777"), "mount /dev/shm")
 	// A host may refuse terminals; only few commands want one.
 	_ = unix.Mount("devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
 	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
 		"stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"} {
-		v.do(os.Symlink(target, "/dev/"+name), "make the link /dev/"+name)
+		v.Do(os.Symlink(target, "/dev/"+name), "make the link /dev/"+name)
 	}
 }
 
 func (v *view) proc(own bool) {
-	v.point("/proc", true)
-	if v.err != nil {
+	v.Point("/proc", true)
+	if v.Err() != nil {
 		return
 	}
 	if own {
-		v.do(unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""), "mount /proc")
+		v.Do(unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""), "mount /proc")
 		return
 	}
-	v.do(unix.Mount(v.host+"/proc", "/proc", "", unix.MS_BIND|unix.MS_REC, ""), "bind /proc")
+	v.Do(unix.Mount(v.Host+"/proc", "/proc", "", unix.MS_BIND|unix.MS_REC, ""), "bind /proc")
 }

@@ -80,6 +80,7 @@ type VM struct {
 	Warm            bool   `json:"warm"` // the guest was started from a template
 	// Of the host, where it stands in for a guest
 	Confinement     string            `json:"confinement,omitempty"`
+	VMMConfinement  string            `json:"vmm_confinement,omitempty"` // what the VMM is confined by
 	WantAccelerator string            `json:"want_accelerator"`
 	LastError       *string           `json:"last_error"`
 	Metadata        map[string]string `json:"metadata"`

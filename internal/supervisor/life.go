@@ -61,7 +61,8 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 		s.log.Info("the guest was booted: the memory that was kept is of no use here")
 	}
 	s.vm.State, s.vm.ExecutionMode, s.vm.Accelerator = record.StateStarted, facts.Mode, facts.Accelerator
-	s.vm.Warm, s.vm.Resumed, s.vm.Confinement = facts.Warm, facts.Resumed, facts.Confinement
+	s.vm.Warm, s.vm.Confinement, s.vm.VMMConfinement = facts.Warm, facts.Confinement, facts.VMMConfinement
+	s.vm.Resumed = facts.Resumed
 	go s.watch(g)
 	return g, s.save()
 }

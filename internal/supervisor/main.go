@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pyro-mcp/pyro/internal/confine"
 	"github.com/pyro-mcp/pyro/internal/guest"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
@@ -89,6 +90,10 @@ func Main(args []string, drivers guest.Drivers) int {
 	}
 	unix.CloseOnExec(LockFD)
 	unix.CloseOnExec(ConnFD)
+	if err := confine.CloseInherited(ConnFD + 1); err != nil { // What the caller has open is not for a VM.
+		fmt.Fprintln(os.Stderr, "pyro:", err)
+		return 1
+	}
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
 	dir := args[0]
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))

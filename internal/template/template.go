@@ -260,9 +260,10 @@ func seal(tmp string, key Key, d Draft) (int64, error) {
 	if m.StateSHA256, err = digest(d.State); err != nil {
 		return 0, err
 	}
-	// A VMM that cannot open memory for reading alone opens it for writing too, and writes nothing: not root,
-	// it must be let.
-	if err := errors.Join(syncFile(d.Scratch), os.Chmod(d.Memory, 0o600),
+	// A VMM may run as another user, to whom its files are shown by themselves: nobody else gets past the
+	// directories. One that cannot open memory for reading alone opens it for writing too, and writes
+	// nothing.
+	if err := errors.Join(syncFile(d.Scratch), os.Chmod(d.Memory, 0o644),
 		os.Chmod(d.Scratch, 0o400)); err != nil {
 		return 0, err
 	}

@@ -106,6 +106,12 @@ type Mortal interface {
 	Dying() bool
 }
 
+// Confined is the ability of a [Machine] to tell what its VMM is confined by.
+type Confined interface {
+	// Confinement says in one line for people what is confined, then what is not and why.
+	Confinement() string
+}
+
 // Watcher is the ability of a [Machine] to tell what happens in it.
 type Watcher interface {
 	// Events has what happened in the machine, in order. It is closed when Done is. A reader who is slow

@@ -18,7 +18,9 @@ const firstFile = 3
 type command struct {
 	words    []string
 	files    []*os.File
-	incoming string // where to load a state from, once the capabilities are set
+	incoming string   // where to load a state from, once the capabilities are set
+	reads    []string // what is named by its path, to be read
+	lent     bool     // the file of the guest's memory is lent, see package confine
 }
 
 func (c *command) add(words ...string) { c.words = append(c.words, words...) }
@@ -56,6 +58,7 @@ func build(p platform, can abilities, cpu string, spec vmm.Spec, child ends, ker
 	c.add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", c.file(child.qmp)), "-mon", "chardev=qmp,mode=control")
 	if spec.Incoming == nil { // a state has the kernel in its memory
 		c.add("-kernel", spec.Kernel, "-initrd", spec.Initrd, "-append", kernelWords)
+		c.reads = append(c.reads, spec.Kernel, spec.Initrd)
 	}
 	c.memory(spec.Memory, spec.MemMiB, can.ReadOnlyMemory)
 	c.console(spec.Console)
@@ -95,9 +98,12 @@ func (c *command) memory(m *vmm.Memory, mib int, readOnly bool) {
 	share := "off"
 	switch {
 	case m.Shared:
-		share = "on"
+		share, c.lent = "on", true
 	case readOnly:
 		share = "off,readonly=on,rom=off" // the file, not the guest's own memory over it
+		c.reads = append(c.reads, m.Path)
+	default:
+		c.lent = true // It is opened for writing as well.
 	}
 	c.add("-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,share=%s,mem-path=%s", mib, share, escape(m.Path)))
 }

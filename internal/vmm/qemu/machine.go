@@ -73,7 +73,7 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 		noHugePages()
 	}
 	c := build(d.platform, known.release.Abilities, d.cpu(spec.Accelerator, known), spec, child, d.kernelWords(spec))
-	p, err := startProcess(known.release.QEMU.Path, c, spec.Console, spec.Log)
+	p, err := d.confined(ctx, known.release.QEMU.Path, c, spec)
 	if err != nil {
 		parent.close()
 		return nil, fmt.Errorf("cannot run %s: %w", known.release.QEMU.Path, err)
@@ -203,6 +203,9 @@ func (m *machine) Err() error {
 		return nil
 	}
 }
+
+// Confinement says what confines QEMU.
+func (m *machine) Confinement() string { return m.process.confinement.String() }
 
 // Dying tells whether somebody has killed QEMU.
 func (m *machine) Dying() bool { return m.process.dying() }

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pyro-mcp/pyro/internal/confine"
+
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
@@ -26,7 +28,9 @@ type process struct {
 	cmd  *exec.Cmd
 	tail *tail
 	done chan struct{} // closed when it has been reaped
-	err  error         // of Wait; read after done
+
+	confinement confine.Report
+	err         error // of Wait; read after done
 }
 
 // noHugePages keeps this process, and a QEMU that it starts, to ordinary pages. An emulator touches memory here and
@@ -34,8 +38,8 @@ type process struct {
 // gains: a cold start is 7 % shorter without. A kernel that does not know the call has no huge pages either.
 func noHugePages() { _ = unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0) }
 
-// startProcess starts QEMU in a session of its own, with nothing of our environment.
-func startProcess(binary string, c command, console, log *os.File) (*process, error) {
+// start starts a process with nothing of our environment.
+func start(cmd *exec.Cmd, console, log *os.File) (*process, error) {
 	p := &process{tail: &tail{}, done: make(chan struct{})}
 	if log != nil {
 		fd, err := unix.FcntlInt(log.Fd(), unix.F_DUPFD_CLOEXEC, 0) // the caller may close theirs
@@ -44,19 +48,15 @@ func startProcess(binary string, c command, console, log *os.File) (*process, er
 		}
 		p.tail.log = os.NewFile(uintptr(fd), log.Name())
 	}
-	p.cmd = exec.Command(binary, c.words...)
+	p.cmd = cmd
 	p.cmd.Env = []string{}
 	p.cmd.Dir = "/"
-	p.cmd.ExtraFiles = c.files
 	p.cmd.Stderr = p.tail
 	if console != nil {
 		p.cmd.Stdout = console
 	}
 	// Somebody may hold QEMU's standard error open: then Wait gives up on it.
 	p.cmd.WaitDelay = time.Second
-	// After the child has asked for the signal, the runtime lets it see whether its parent is still there.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-
 	started := make(chan error)
 	go p.run(started)
 	if err := <-started; err != nil {

@@ -3,6 +3,7 @@ package qemu
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -11,6 +12,15 @@ import (
 
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
+
+// startProcess starts a program as if it were QEMU, by itself, unconfined.
+func startProcess(binary string, c command, console, log *os.File) (*process, error) {
+	cmd := exec.Command(binary, c.words...)
+	cmd.ExtraFiles = c.files
+	// After the child has asked for the signal, the runtime lets it see whether its parent is still there.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	return start(cmd, console, log)
+}
 
 // run starts a shell script as if it were QEMU, and returns how it failed.
 func run(t *testing.T, script string, log *os.File) error {

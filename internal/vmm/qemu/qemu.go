@@ -38,9 +38,10 @@ type Driver struct {
 	options  Options
 	platform platform
 
-	mu     sync.Mutex
-	known  knowledge // the zero value is not known yet
-	trying string    // the CPU model that a probe is at
+	mu      sync.Mutex
+	known   knowledge // the zero value is not known yet
+	granted granted   // the same
+	trying  string    // the CPU model that a probe is at
 }
 
 // New returns a driver. It touches nothing yet.

@@ -1,12 +1,21 @@
 package qemu
 
 import (
+	"os"
 	"testing"
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/vmm"
 	"github.com/pyro-mcp/pyro/internal/vmm/vmmtest"
 )
+
+// TestMain makes the test program the pyro that becomes QEMU.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == Subcommand {
+		os.Exit(Main(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
 
 func TestContract(t *testing.T) { vmmtest.Run(t, config(t)) }
 

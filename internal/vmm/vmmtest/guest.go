@@ -51,7 +51,7 @@ func NewGuest(t testing.TB) Guest {
 	guest := Guest{Kernel: kernel, Initrd: filepath.Join(t.TempDir(), "initrd")}
 	image, err := packInitrd(t, dir)
 	if err == nil {
-		err = os.WriteFile(guest.Initrd, image, 0o600)
+		err = os.WriteFile(guest.Initrd, image, 0o644)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package hostcompat
+package confine
 
 import "golang.org/x/sys/unix"
 
@@ -9,3 +9,8 @@ const (
 
 // deniedHere are denied on this architecture, which has them.
 var deniedHere []uint32
+
+// opens has the system calls that open by a path, and where in their data the flags are.
+func opens() map[uint32]uint32 {
+	return map[uint32]uint32{unix.SYS_OPENAT: offsetArg0 + 16}
+}

@@ -1,4 +1,4 @@
-package hostcompat
+package confine
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// denied are the system calls that no command may make, whatever the host's namespaces give: those that
+// denied are the system calls that nothing confined may make, whatever the host's namespaces give: those that
 // change the host or the confinement, and those whose only use here would be to attack the kernel.
 var denied = []uint32{
 	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_OPEN_TREE,
@@ -18,8 +18,8 @@ var denied = []uint32{
 	unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR,
 	unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_SETHOSTNAME, unix.SYS_SETDOMAINNAME,
 	unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD, unix.SYS_FANOTIFY_INIT,
-	unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 	// opens files and sockets unseen by this filter
+	unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 	unix.SYS_KEXEC_LOAD, unix.SYS_KEXEC_FILE_LOAD, unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF,
 	unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE,
 	unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, // keys belong to the user, in no namespace
@@ -28,32 +28,28 @@ var denied = []uint32{
 	unix.SYS_NAME_TO_HANDLE_AT, unix.SYS_OPEN_BY_HANDLE_AT, unix.SYS_LOOKUP_DCOOKIE, unix.SYS_NFSSERVCTL,
 }
 
-// deniedWithout are denied where the host refuses a namespace that would make them harmless.
-var deniedWithout = map[layer][]uint32{
-	layerPID: {unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD,
-		unix.SYS_KCMP,
-		unix.SYS_PROCESS_MADVISE},
-	layerIPC: {unix.SYS_SHMGET, unix.SYS_SHMAT, unix.SYS_SEMGET, unix.SYS_MSGGET, unix.SYS_MQ_OPEN},
+// Spies are the system calls that look into other processes, or change them.
+func Spies() []uint32 {
+	return []uint32{unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV,
+		unix.SYS_PIDFD_GETFD, unix.SYS_KCMP,
+		unix.SYS_PROCESS_MADVISE}
+}
+
+// Sharing are the system calls of System V and POSIX that make what other processes find by a key or a name.
+func Sharing() []uint32 {
+	return []uint32{unix.SYS_SHMGET, unix.SYS_SHMAT, unix.SYS_SEMGET, unix.SYS_MSGGET, unix.SYS_MQ_OPEN}
+}
+
+// Calls says which system calls are refused beside those that always are.
+type Calls struct {
+	Denied   []uint32 // by their numbers
+	Families []uint32 // the kinds of socket that may be opened
 }
 
 // newNamespaces are the flags of clone that would make a namespace; clone3 keeps its flags where a filter
 // cannot see them and is therefore absent altogether, which the C libraries take as an old kernel.
-const newNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC |
-	unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
-
-// families gives the kinds of socket that a command may open. A Unix socket is reached through a path, so
-// without a view of their own commands could talk to the user's other programs; vsock and others know no
-// namespaces.
-func families(l layers) []uint32 {
-	var allowed []uint32
-	if l.has(layerMount) {
-		allowed = append(allowed, unix.AF_UNIX)
-	}
-	if l.has(layerNet) {
-		allowed = append(allowed, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK)
-	}
-	return allowed
-}
+const newNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
+	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
 // Offsets in struct seccomp_data, and of the low half of an argument on the little-endian machines that we
 // know.
@@ -64,8 +60,8 @@ const (
 	offsetArg1   = 24
 )
 
-// filter is the program for these namespaces. It is a pure function.
-func filter(l layers) ([]bpf.RawInstruction, error) {
+// filter is the program that refuses them. It is a pure function.
+func (c Calls) filter() ([]bpf.RawInstruction, error) {
 	refuse := func(errno unix.Errno) bpf.Instruction {
 		return bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(errno)}
 	}
@@ -74,19 +70,13 @@ func filter(l layers) ([]bpf.RawInstruction, error) {
 	program := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: offsetArch, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: auditArch, SkipTrue: 1},
-		bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS},
 		// another system call table, where the numbers mean other things
+		bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS},
 		number,
 		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: foreignNumbers, SkipTrue: 1},
 		refuse(unix.ENOSYS),
 	}
-	calls := slices.Concat(denied, deniedHere)
-	for _, each := range allLayers {
-		if !l.has(each.name) {
-			calls = append(calls, deniedWithout[each.name]...)
-		}
-	}
-	for _, call := range calls {
+	for _, call := range slices.Concat(denied, deniedHere, c.Denied) {
 		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: call, SkipFalse: 1},
 			refuse(unix.EPERM))
 	}
@@ -103,11 +93,10 @@ func filter(l layers) ([]bpf.RawInstruction, error) {
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.TIOCSTI, SkipTrue: 1},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: tioclinux, SkipFalse: 1}, refuse(unix.EPERM), allow,
 	)
-	allowed := families(l)
 	program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_SOCKET,
-		SkipFalse: uint8(2*len(allowed) + 2)},
+		SkipFalse: uint8(2*len(c.Families) + 2)},
 		bpf.LoadAbsolute{Off: offsetArg0, Size: 4})
-	for _, family := range allowed {
+	for _, family := range c.Families {
 		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: family, SkipFalse: 1}, allow)
 	}
 	program = append(program, refuse(unix.EAFNOSUPPORT), allow)
@@ -116,13 +105,21 @@ func filter(l layers) ([]bpf.RawInstruction, error) {
 
 const tioclinux = 0x541c
 
-// restrictCalls puts the filter on all threads of this process, for good. It needs no privileges once
-// no_new_privs is set.
-func restrictCalls(l layers) error {
-	raw, err := filter(l)
+// Restrict puts the filter on all threads of this process, for good. It needs no privileges once no_new_privs
+// is set.
+func (c Calls) Restrict() error {
+	raw, err := c.filter()
 	if err != nil {
 		return fmt.Errorf("cannot assemble the system call filter: %w", err)
 	}
+	if _, err := install(raw, unix.SECCOMP_FILTER_FLAG_TSYNC); err != nil {
+		return fmt.Errorf("cannot filter system calls: %w", err)
+	}
+	return nil
+}
+
+// install puts a filter on this thread, or as the flags say, and returns what the kernel does.
+func install(raw []bpf.RawInstruction, flags uintptr) (int, error) {
 	code := make([]unix.SockFilter, len(raw))
 	for i, in := range raw {
 		code[i] = unix.SockFilter{
@@ -133,12 +130,11 @@ func restrictCalls(l layers) error {
 		}
 	}
 	program := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
-		unix.SECCOMP_FILTER_FLAG_TSYNC,
+	got, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags,
 		uintptr(unsafe.Pointer(&program)))
 	runtime.KeepAlive(code)
 	if errno != 0 {
-		return fmt.Errorf("cannot filter system calls: %w", errno)
+		return 0, errno
 	}
-	return nil
+	return int(got), nil
 }
