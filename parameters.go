@@ -7,12 +7,13 @@ import (
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// Parameter says what holds for a parameter of this name in every operation that takes it: what it is if it is left out,
-// and within which bounds the engine takes it. The faces offer no more and no less.
+// Parameter says what holds for a parameter of this name in every operation that takes it: what it is if it
+// is left out, and within which bounds the engine takes it. The faces offer no more and no less.
 type Parameter struct {
 	// Name is the JSON name.
 	Name string
-	// Default is what is taken if the parameter is left out; nil is the type's zero, or that it must be given.
+	// Default is what is taken if the parameter is left out; nil is the type's zero, or that it must be
+	// given.
 	Default any
 	// Min and Max bound a number, both included. A Max of 0 is no bounds.
 	Min, Max int

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Remedy says what to do about a failure of a kind, or of a cause, which is told more closely. Its words are no face's: a
-// [Wording] puts each face's own in place of what stands in braces.
+// Remedy says what to do about a failure of a kind, or of a cause, which is told more closely. Its words
+// are no face's: a [Wording] puts each face's own in place of what stands in braces.
 //
 //	{mem_mib}              a parameter
 //	{do:list_vms}          "do this operation", in the imperative; doctor is one for this purpose
@@ -46,6 +46,7 @@ func Remedies() []Remedy {
 		{Cause: "not_started", Text: "to start it, {do:start_vm}"},
 		{Cause: "deleted", Text: "create another one"},
 		{Cause: "stopped"},
+		{Cause: "paused"},
 		{Cause: "caller_gone"},
 		{Cause: "no_instance", Text: "to see those there are, {do:list_vms}",
 			Model: "use an id that a create tool returned, or create a new one"},

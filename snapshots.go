@@ -15,8 +15,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/template"
 )
 
-// SnapshotTask keeps a task as it is at one moment: processes, memory and disk. The task stands still for a moment and goes
-// on. A paused or stopped one is started first.
+// SnapshotTask keeps a task as it is at one moment: processes, memory and disk. The task stands still for a
+// moment and goes on. A paused or stopped one is started first.
 func (p *Pyro) SnapshotTask(ctx context.Context, r SnapshotTaskRequest) (Snapshot, error) {
 	if r.Name != "" {
 		if err := template.CheckName(r.Name); err != nil {
@@ -49,8 +49,8 @@ func (p *Pyro) takeSnapshot(ctx context.Context, task string, want link.TakeSnap
 // forksAtOnce bounds how many forks are started at a time.
 const forksAtOnce = 16
 
-// ForkTask makes tasks that go on from where another is, or was when a snapshot of it was taken. Each is a machine of its
-// own before anything runs in it. If one of them cannot be made, none is.
+// ForkTask makes tasks that go on from where another is, or was when a snapshot of it was taken. Each is a
+// machine of its own before anything runs in it. If one of them cannot be made, none is.
 func (p *Pyro) ForkTask(ctx context.Context, r ForkTaskRequest) (ForkTaskResult, error) {
 	if (r.TaskID == "") == (r.Snapshot == "") {
 		return ForkTaskResult{}, invalid("name either a task or a snapshot to fork")
@@ -174,8 +174,8 @@ func (p *Pyro) completed(ctx context.Context, s *instances.Session) (Task, error
 	return viewTask(vm), nil
 }
 
-// RollbackTask has a task go on from a snapshot: the newest of its own unless one is named. What it did since is lost;
-// what ran when the snapshot was taken runs on.
+// RollbackTask has a task go on from a snapshot: the newest of its own unless one is named. What it did
+// since is lost; what ran when the snapshot was taken runs on.
 func (p *Pyro) RollbackTask(ctx context.Context, r RollbackTaskRequest) (RollbackTaskResult, error) {
 	s, err := p.reachTask(ctx, r.TaskID)
 	if err != nil {
@@ -192,8 +192,8 @@ func (p *Pyro) RollbackTask(ctx context.Context, r RollbackTaskRequest) (Rollbac
 	return RollbackTaskResult{Task: viewTask(vm), SnapshotID: done.ID, DurationMS: took}, err
 }
 
-// PauseTask keeps a task on disk, with its memory, and ends its guest: it takes none of the host's memory until it is
-// resumed. On a paused task it does nothing.
+// PauseTask keeps a task on disk, with its memory, and ends its guest: it takes none of the host's memory
+// until it is resumed. On a paused task it does nothing.
 func (p *Pyro) PauseTask(ctx context.Context, r TaskRequest) (Task, error) {
 	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
 		return Task{}, err
@@ -204,8 +204,8 @@ func (p *Pyro) PauseTask(ctx context.Context, r TaskRequest) (Task, error) {
 	return p.askTask(ctx, r.TaskID, link.OpPause, "cannot pause")
 }
 
-// ResumeTask has a paused task go on, and a stopped one start; the next command does so by itself. On a task that runs it
-// does nothing.
+// ResumeTask has a paused task go on, and a stopped one start; the next command does so by itself. On a
+// task that runs it does nothing.
 func (p *Pyro) ResumeTask(ctx context.Context, r TaskRequest) (Task, error) {
 	return p.askTask(ctx, r.TaskID, link.OpStart, "cannot resume")
 }

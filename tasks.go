@@ -13,7 +13,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// CreateTask makes a task and starts it, its workspace seeded. What cannot be done whole leaves nothing behind.
+// CreateTask makes a task and starts it, its workspace seeded. What cannot be done whole leaves nothing
+// behind.
 func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error) {
 	if r.SourcePath != "" {
 		if err := archive.Check(r.SourcePath); err != nil {
@@ -78,7 +79,8 @@ func (p *Pyro) seed(ctx context.Context, s *instances.Session, source string) (r
 	r.CloseWithError(io.ErrClosedPipe)
 	cancel()
 	sent := <-done
-	// What went wrong on the reading side is the cause; that the guest then missed its end is the consequence.
+	// What went wrong on the reading side is the cause; that the guest then missed its end is the
+	// consequence.
 	if sent.err != nil && !errors.Is(sent.err, io.ErrClosedPipe) && !(err != nil && errors.Is(sent.err, context.Canceled)) {
 		return record.Seed{}, badSeed(source, sent.err)
 	}
@@ -97,8 +99,8 @@ func badSeed(source string, err error) error {
 	return out
 }
 
-// ExecTask runs one command in a task, which lives on. Several may run at once. A task whose guest has ended is
-// started again first.
+// ExecTask runs one command in a task, which lives on. Several may run at once. A task whose guest has
+// ended is started again first.
 func (p *Pyro) ExecTask(ctx context.Context, r ExecTaskRequest) (ExecTaskResult, error) {
 	if err := r.CommandLine.check(); err != nil {
 		return ExecTaskResult{}, err

@@ -7,8 +7,8 @@ import (
 
 // Shape is what every VM and task is made of. The JSON names are those of every face.
 type Shape struct {
-	// Environment names an installed or known environment, as ListEnvironments gives it, or a container image:
-	// HOST/NAME[:TAG][@DIGEST], oci:DIR, oci-archive:FILE or docker-archive:FILE.
+	// Environment names an installed or known environment, as ListEnvironments gives it, or a container
+	// image: HOST/NAME[:TAG][@DIGEST], oci:DIR, oci-archive:FILE or docker-archive:FILE.
 	Environment string `json:"environment" jsonschema:"the environment's name, for example debian:12, or a container image with its registry, for example docker.io/library/python:3.12-slim"`
 	// VCPUCount is the number of virtual CPUs; 0 is 1.
 	VCPUCount int `json:"vcpu_count,omitempty" jsonschema:"virtual CPUs"`
@@ -18,8 +18,9 @@ type Shape struct {
 	TTLSeconds *int `json:"ttl_seconds,omitempty" jsonschema:"seconds until the VM or task is reaped, from its creation; 0 is no limit"`
 	// Network gives the guest a network that reaches the public internet, or what Allow lists.
 	Network bool `json:"network,omitempty" jsonschema:"give the guest a network"`
-	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies Network. A name opens
-	// TLS, HTTP/1 and SSH; NAME:PORT/tcp opens a port to any protocol, NAME:PORT/udp to datagrams.
+	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies
+	// Network. A name opens TLS, HTTP/1 and SSH; NAME:PORT/tcp opens a port to any protocol, NAME:PORT/udp
+	// to datagrams.
 	Allow []string `json:"allow,omitempty" jsonschema:"allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network"`
 	// AllowHostCompat lets the command run on the host, confined, where no guest can be had.
 	AllowHostCompat bool `json:"allow_host_compat,omitempty" jsonschema:"let the command run on the host, confined, where no guest can be had"`
@@ -31,7 +32,8 @@ type Shape struct {
 	Progress func(PullProgress) `json:"-"`
 }
 
-// Streams are a command's, as it runs. A nil Stdin is an empty one; nil writers leave the output to the result.
+// Streams are a command's, as it runs. A nil Stdin is an empty one; nil writers leave the output to the
+// result.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -49,8 +51,8 @@ type CommandLine struct {
 	Streams Streams `json:"-"`
 }
 
-// Output is how a command ended, and what it wrote. Stdout and Stderr hold at most OutputLimit bytes each: the
-// beginning and the end, with a mark between them that counts what is left out.
+// Output is how a command ended, and what it wrote. Stdout and Stderr hold at most OutputLimit bytes each:
+// the beginning and the end, with a mark between them that counts what is left out.
 type Output struct {
 	ExitCode        int    `json:"exit_code"`
 	Stdout          string `json:"stdout"`
@@ -62,12 +64,14 @@ type Output struct {
 	ExecutionMode   string `json:"execution_mode"`
 	// Notice is pyro's own word on how the command ended (a time-out, guest memory or disk exhausted), or "".
 	Notice string `json:"notice,omitempty"`
-	// Cause is what Notice is about, for programs: timeout, guest_memory, guest_disk, host_disk, and for a command that was
-	// interrupted also caller_gone, guest_ended, guest_stuck, panic, killed, stopped, protocol. Empty is none of them.
+	// Cause is what Notice is about, for programs: timeout, guest_memory, guest_disk, host_disk, and for a
+	// command that was interrupted also caller_gone, guest_ended, guest_stuck, panic, killed, stopped,
+	// protocol. Empty is none of them.
 	Cause string `json:"cause,omitempty"`
 }
 
-// Err is nil for a command that ended with 0, [ErrTimeout] for one that ran out of time, else an [*ExitError].
+// Err is nil for a command that ended with 0, [ErrTimeout] for one that ran out of time, else an
+// [*ExitError].
 func (o Output) Err() error {
 	switch {
 	case o.TimedOut:
@@ -78,9 +82,9 @@ func (o Output) Err() error {
 	return nil
 }
 
-// RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point of an environment
-// that has one, and stands in for the environment's own command, which is run where neither form is given. Command is
-// run by the shell alone.
+// RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point of an
+// environment that has one, and stands in for the environment's own command, which is run where neither
+// form is given. Command is run by the shell alone.
 type RunInVMRequest struct {
 	Shape
 	CommandLine
@@ -151,8 +155,8 @@ type CreateTaskRequest struct {
 	Shape
 	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets.
 	SourcePath string `json:"source_path,omitempty" jsonschema:"a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets"`
-	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It gives the guest a
-	// network that is for these ports alone, unless Network or Allow is set, too.
+	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It
+	// gives the guest a network that is for these ports alone, unless Network or Allow is set, too.
 	Publish []string `json:"publish,omitempty" jsonschema:"guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing outwards"`
 }
 
@@ -227,8 +231,9 @@ type LogsTaskRequest struct {
 	OffsetBytes int `json:"offset_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to pass over"`
 	// MaxBytes bound what is given of each stream; 0 is all that was kept. With Sequence alone.
 	MaxBytes int `json:"max_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to give"`
-	// Follow, where set, is called with what happens after the entries that are returned: output as commands write it, and
-	// their ends. LogsTask then returns when the context ends (without an error) or the task stops.
+	// Follow, where set, is called with what happens after the entries that are returned: output as
+	// commands write it, and their ends. LogsTask then returns when the context ends (without an error) or
+	// the task stops.
 	Follow func(LogEvent) `json:"-"`
 }
 
@@ -251,8 +256,9 @@ type LogEntry struct {
 	Output
 }
 
-// LogEvent is what a follower of a task's history sees. Kind is start, stdout, stderr, end or lost (the follower was
-// too slow, output is missing). Entry is the command as known at that moment: finished at its end.
+// LogEvent is what a follower of a task's history sees. Kind is start, stdout, stderr, end or lost (the
+// follower was too slow, output is missing). Entry is the command as known at that moment: finished at its
+// end.
 type LogEvent struct {
 	Kind  string
 	Entry LogEntry

@@ -5,7 +5,8 @@ import "time"
 // SnapshotTaskRequest asks for a snapshot of a task.
 type SnapshotTaskRequest struct {
 	TaskID string `json:"task_id" jsonschema:"the task's id"`
-	// Name is another name for the snapshot beside its id: lower-case letters, digits, dots, dashes and underscores.
+	// Name is another name for the snapshot beside its id: lower-case letters, digits, dots, dashes and
+	// underscores.
 	Name string `json:"name,omitempty" jsonschema:"a name for the snapshot, beside its id: lower-case letters, digits, dots, dashes, underscores"`
 }
 
@@ -21,13 +22,15 @@ type Snapshot struct {
 	TaskID      string    `json:"task_id"` // that it is of, which may be gone
 	Environment string    `json:"environment"`
 	CreatedAt   time.Time `json:"created_at"`
-	// Memory says that memory and processes were kept, and not the disk alone; if not, WithoutMemory says why.
+	// Memory says that memory and processes were kept, and not the disk alone; if not, WithoutMemory says
+	// why.
 	Memory        bool   `json:"memory"`
 	WithoutMemory string `json:"without_memory,omitempty"`
 	MemMiB        int    `json:"mem_mib"`
 	PauseMS       int64  `json:"pause_ms"` // for which the task stood still
-	// MemoryBytes and DiskBytes are what memory and disk take on the host's disk; SharedBytes is the memory of the
-	// template below, which others may hold, too. Bytes is what deleting the snapshot would free at least.
+	// MemoryBytes and DiskBytes are what memory and disk take on the host's disk; SharedBytes is the memory
+	// of the template below, which others may hold, too. Bytes is what deleting the snapshot would free at
+	// least.
 	MemoryBytes int64 `json:"memory_bytes"`
 	DiskBytes   int64 `json:"disk_bytes"`
 	SharedBytes int64 `json:"shared_bytes"`

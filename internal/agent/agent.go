@@ -1,5 +1,5 @@
-// Package agent is PID 1 of a guest: it mounts, reaps, runs commands, keeps those that outlive their caller, and moves
-// files. It trusts nothing that the host did not send.
+// Package agent is PID 1 of a guest: it mounts, reaps, runs commands, keeps those that outlive their
+// caller, and moves files. It trusts nothing that the host did not send.
 package agent
 
 import (
@@ -59,8 +59,8 @@ func die(err error) {
 	select {}
 }
 
-// Serve answers one connection after the other. A command of one that was replaced goes on, to be attached to. Serve
-// returns only when the port is gone.
+// Serve answers one connection after the other. A command of one that was replaced goes on, to be attached
+// to. Serve returns only when the port is gone.
 func (a *Agent) Serve(port io.ReadWriteCloser) error {
 	listener := wire.Listen(port, wire.Options{})
 	for {
@@ -162,8 +162,8 @@ func (a *Agent) sync() error {
 	return nil
 }
 
-// shutdown ends the guest once its answer has gone out. Its disk is left as a running system leaves it: the journal
-// makes it whole when it is mounted again.
+// shutdown ends the guest once its answer has gone out. Its disk is left as a running system leaves it: the
+// journal makes it whole when it is mounted again.
 func (a *Agent) shutdown(stream *wire.Stream) (any, error) {
 	err := a.quiet()
 	unix.Sync()

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holdLimit bounds how long commands may take to stand still. One that waits for a disk cannot do so before that
-// has answered, and then runs no further.
+// holdLimit bounds how long commands may take to stand still. One that waits for a disk cannot do so before
+// that has answered, and then runs no further.
 const holdLimit = 200 * time.Millisecond
 
 // hold has all commands stand still, or go on. What is held does not notice but by the clock.

@@ -16,8 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sever ends all connections over the network, as a reset by their peers would: their other ends are with the machine
-// that this one was. Programs read ECONNRESET. What listens, and what connects a guest with itself, stays.
+// sever ends all connections over the network, as a reset by their peers would: their other ends are with
+// the machine that this one was. Programs read ECONNRESET. What listens, and what connects a guest with
+// itself, stays.
 func sever() error {
 	gone := map[string]bool{}
 	for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
@@ -47,7 +48,8 @@ func sever() error {
 		parts := strings.Split(path, "/")
 		pid, _ := strconv.Atoi(parts[2])
 		fd, _ := strconv.Atoi(parts[4])
-		if err := disconnect(pid, fd); err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EBADF) {
+		err = disconnect(pid, fd)
+		if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EBADF) {
 			return fmt.Errorf("cannot end a connection of process %d: %w", pid, err)
 		}
 	}
@@ -67,15 +69,16 @@ func disconnect(pid, fd int) error {
 	}
 	defer unix.Close(socket)
 	var nobody unix.RawSockaddrAny // of no family
-	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(socket), uintptr(unsafe.Pointer(&nobody)), unix.SizeofSockaddrAny)
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(socket), uintptr(unsafe.Pointer(&nobody)),
+		unix.SizeofSockaddrAny)
 	if errno != 0 {
 		return errno
 	}
 	return nil
 }
 
-// addOutside adds the sockets of a table of the kernel's (see proc(5)) that are connected with another machine, by the
-// names that they have among open files.
+// addOutside adds the sockets of a table of the kernel's (see proc(5)) that are connected with another
+// machine, by the names that they have among open files.
 func addOutside(sockets map[string]bool, table io.Reader) {
 	const listening, timeWait, closed = "0A", "06", "07"
 	for lines := bufio.NewScanner(table); lines.Scan(); {

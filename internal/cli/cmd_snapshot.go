@@ -11,7 +11,7 @@ import (
 
 func newSnapshot(a *app) *cobra.Command {
 	return parent("snapshot", "List and delete snapshots of tasks",
-		"A snapshot is a task as it was at one moment, with its processes and memory: see 'pyro task snapshot'.",
+		"A snapshot is a task as it was at one moment, with its processes: see 'pyro task snapshot'.",
 		`  pyro snapshot list
   pyro snapshot inspect prepared
   pyro snapshot delete prepared`,

@@ -17,7 +17,8 @@ func newTask(a *app) *cobra.Command {
   pyro task exec "$id" -- make test
   pyro task logs "$id"
   pyro task delete "$id"`,
-		newTaskCreate(a), newTaskExec(a), newTaskList(a), newTaskStatus(a), newTaskLogs(a), newTaskNetwork(a), newTaskSnapshot(a), newTaskFork(a), newTaskRollback(a), newTaskPause(a), newTaskResume(a),
+		newTaskCreate(a), newTaskExec(a), newTaskList(a), newTaskStatus(a), newTaskLogs(a), newTaskNetwork(a),
+		newTaskSnapshot(a), newTaskFork(a), newTaskRollback(a), newTaskPause(a), newTaskResume(a),
 		newTaskDelete(a))
 }
 

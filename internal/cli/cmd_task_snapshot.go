@@ -14,8 +14,9 @@ func newTaskSnapshot(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshot ID",
 		Short: "Keep a task as it is at this moment: processes, memory and disk",
-		Long: `Keep a task as it is at this moment, with its processes and their memory. The task stands still for
-a moment and goes on. Prints the snapshot's id, from which tasks can be forked and to which this one can be rolled back.
+		Long: `Keep a task as it is at this moment, with its processes and their memory. The task stands still
+for a moment and goes on. Prints the snapshot's id: tasks can be forked from it, and this one can be
+rolled back to it.
 
 A snapshot has what the task's memory has, secrets of its programs included.`,
 		Example: `  pyro task snapshot "$id" --name prepared
@@ -36,7 +37,7 @@ A snapshot has what the task's memory has, secrets of its programs included.`,
 			return a.print(s, func(w io.Writer) { fmt.Fprintln(w, s.SnapshotID) })
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "a name for the snapshot, beside its id")
+	cmd.Flags().StringVar(&name, "name", "", "a `NAME` for the snapshot, beside its id")
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -46,10 +47,10 @@ func newTaskFork(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fork ID|SNAPSHOT",
 		Short: "Make tasks that go on from where a task is, or from a snapshot",
-		Long: `Make tasks that go on from where a task is at this moment, or was when a snapshot was taken: its processes
-run on in each of them. Each fork is a machine of its own before anything runs in it, with a name, randomness, clock and
-network of its own; connections over the network are gone in it, and /run/pyro/generation is another. Prints the forks' ids,
-one a line.`,
+		Long: `Make tasks that go on from where a task is at this moment, or was when a snapshot was taken: its
+processes run on in each of them. Before anything runs in a fork it is a machine of its own, with a
+name, randomness, clock and network of its own. Connections over the network are gone in it, and
+/run/pyro/generation is another. Prints the forks' ids, one a line.`,
 		Example: `  pyro task fork "$id"
   pyro task fork prepared -n 20`,
 		Args:              exactly("ID|SNAPSHOT"),
@@ -79,7 +80,7 @@ one a line.`,
 		},
 	}
 	cmd.Flags().VarP(&count, "count", "n", "how many forks to make")
-	cmd.Flags().Var(&ttl, "ttl-seconds", "seconds after which each fork is removed, 0 for never (if left out, those of the task)")
+	cmd.Flags().Var(&ttl, "ttl-seconds", "seconds until each fork is removed, 0 for never")
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -88,8 +89,8 @@ func newTaskRollback(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rollback ID [SNAPSHOT]",
 		Short: "Have a task go on from a snapshot; what it did since is lost",
-		Long: `Have a task go on from a snapshot: the newest one of the task unless another is named. What it did since is
-lost. Commands that run now end; those that ran when the snapshot was taken go on.`,
+		Long: `Have a task go on from a snapshot: the newest one of the task unless another is named. What it did
+since is lost. Commands that run now end; those that ran when the snapshot was taken go on.`,
 		Example: `  pyro task rollback "$id"
   pyro task rollback "$id" prepared`,
 		Args:              oneOrTwo("ID"),
@@ -117,11 +118,12 @@ lost. Commands that run now end; those that ran when the snapshot was taken go o
 
 func newTaskPause(a *app) *cobra.Command {
 	return a.taskCommand("pause ID", "Keep a task on disk, with its memory, until it is resumed",
-		`A paused task takes none of the host's memory. It goes on where it was at 'pyro task resume', or by itself at its
-next command.`, "paused", (*pyro.Pyro).PauseTask)
+		`A paused task takes none of the host's memory. It goes on where it was at 'pyro task resume', or by
+itself at its next command.`, "paused", (*pyro.Pyro).PauseTask)
 }
 
 func newTaskResume(a *app) *cobra.Command {
 	return a.taskCommand("resume ID", "Have a paused task go on, and a stopped one start",
-		"Have a paused task go on where it was. The next command in it does so by itself.", "resumed", (*pyro.Pyro).ResumeTask)
+		"Have a paused task go on where it was. The next command in it does so by itself.",
+		"resumed", (*pyro.Pyro).ResumeTask)
 }

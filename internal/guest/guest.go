@@ -1,5 +1,5 @@
-// Package guest is one running guest, however it came to be (booted, cloned, or stood in for by the host), the link to
-// it, and why it ended.
+// Package guest is one running guest, however it came to be (booted, cloned, or stood in for by the host),
+// the link to it, and why it ended.
 package guest
 
 import (
@@ -18,23 +18,23 @@ import (
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
 
-// How long a guest may take to end by itself before it is ended, and to write its disk before a command's caller is
-// answered.
+// How long a guest may take to end by itself before it is ended, and to write its disk before a command's
+// caller is answered.
 const (
 	shutdownLimit = 3 * time.Second
 	syncLimit     = 20 * time.Second
 )
 
-// Machine is what a guest runs in: a VMM's process, or the host itself, confined. See [vmm.Machine] for what its
-// methods promise.
+// Machine is what a guest runs in: a VMM's process, or the host itself, confined. See [vmm.Machine] for
+// what its methods promise.
 type Machine interface {
 	Done() <-chan struct{}
 	Err() error
 	Kill() error
 }
 
-// Guest is a running guest and all that it needs. Its methods may be called from any goroutine. Kill ends it and
-// releases everything.
+// Guest is a running guest and all that it needs. Its methods may be called from any goroutine. Kill ends
+// it and releases everything.
 type Guest struct {
 	facts   Facts
 	client  *link.Client
@@ -64,8 +64,8 @@ type Guest struct {
 
 func newGuest(facts Facts) *Guest { return &Guest{facts: facts, done: make(chan struct{})} }
 
-// Join makes a guest of a machine that runs already, over the link to its agent: what it is asked first, and who it is.
-// The machine and the link are the guest's from then on, also if Join fails.
+// Join makes a guest of a machine that runs already, over the link to its agent: what it is asked first,
+// and who it is. The machine and the link are the guest's from then on, also if Join fails.
 func (l Launcher) Join(ctx context.Context, spec Spec, m Machine, pipe io.ReadWriteCloser, facts Facts) (*Guest, error) {
 	g := newGuest(facts)
 	g.machine, g.pipe = m, pipe
@@ -130,8 +130,8 @@ func (g *Guest) release() {
 	}
 }
 
-// Shutdown asks the guest to write everything out and to end, and waits for that a little; it may not listen. Kill it
-// afterwards.
+// Shutdown asks the guest to write everything out and to end, and waits for that a little; it may not
+// listen. Kill it afterwards.
 func (g *Guest) Shutdown() {
 	g.ending.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownLimit)
@@ -172,8 +172,8 @@ func (g *Guest) Commands(ctx context.Context) ([]link.CommandInfo, error) {
 	return list.Commands, g.Lost(err)
 }
 
-// Attach becomes the caller of a command that lost its own, and returns when it has ended. It gets what the guest has
-// kept of the command's output.
+// Attach becomes the caller of a command that lost its own, and returns when it has ended. It gets what the
+// guest has kept of the command's output.
 func (g *Guest) Attach(ctx context.Context, id string, stdout, stderr io.Writer) (link.ExecResult, error) {
 	result, err := g.client.AttachTo(ctx, link.Attach{ID: id}, link.Streams{Stdout: stdout, Stderr: stderr}, nil)
 	return result, g.Lost(err)
@@ -196,8 +196,8 @@ func (g *Guest) Lost(err error) error {
 	return g.causeOfDeath()
 }
 
-// causeOfDeath says why the guest is no more. It waits a moment for the machine to have ended, since the link is often
-// the first to know.
+// causeOfDeath says why the guest is no more. It waits a moment for the machine to have ended, since the
+// link is often the first to know.
 func (g *Guest) causeOfDeath() *link.Error {
 	died := func(cause link.Cause, message string) *link.Error {
 		return &link.Error{Code: link.CodeGuestLost, Cause: cause, Message: message}
@@ -240,8 +240,8 @@ func (g *Guest) panicLine() string {
 	return g.console.panicLine()
 }
 
-// endUnreachable ends a machine whose guest can never be spoken to again. Most often the machine has ended already and
-// only the news of it are waited for.
+// endUnreachable ends a machine whose guest can never be spoken to again. Most often the machine has ended
+// already and only the news of it are waited for.
 func (g *Guest) endUnreachable() {
 	<-g.wire.Done()
 	select {

@@ -25,8 +25,8 @@ type SnapshotRequest struct {
 	Brief    bool            // it is to be deleted soon, so that it need not outlive a crash of the host
 }
 
-// Snapshot keeps the guest as it is at one moment, for which it stands still, and goes on. Without its memory if that
-// cannot be had.
+// Snapshot keeps the guest as it is at one moment, for which it stands still, and goes on. Without its
+// memory if that cannot be had.
 func (g *Guest) Snapshot(ctx context.Context, r SnapshotRequest) (link.Snapshot, error) {
 	if g.scratch == "" {
 		return link.Snapshot{}, &link.Error{
@@ -38,10 +38,13 @@ func (g *Guest) Snapshot(ctx context.Context, r SnapshotRequest) (link.Snapshot,
 	if err := errors.Join(g.Sync(), syncFile(g.scratch)); err != nil {
 		return link.Snapshot{}, err
 	}
-	snap := template.Snapshot{Name: r.Name, Source: g.id, VMM: g.fingerprint, VM: r.VM}
-	snap, err := template.OpenSnapshots(r.StateDir).Make(snap, func(dir string, snap *template.Snapshot) error {
-		return g.keepIn(ctx, dir, snap, r.Brief)
-	})
+	fill := func(dir string, snap *template.Snapshot) error { return g.keepIn(ctx, dir, snap, r.Brief) }
+	snap, err := template.OpenSnapshots(r.StateDir).Make(template.Snapshot{
+		Name:   r.Name,
+		Source: g.id,
+		VMM:    g.fingerprint,
+		VM:     r.VM,
+	}, fill)
 	if err != nil {
 		return link.Snapshot{}, snapshotError(err)
 	}
@@ -90,7 +93,10 @@ func (g *Guest) keepIn(ctx context.Context, dir string, snap *template.Snapshot,
 func (g *Guest) Pause(ctx context.Context) error {
 	machine, ok := g.machine.(vmm.Snapshotter)
 	if !ok || g.scratch == "" {
-		return &link.Error{Code: link.CodeUnsupported, Message: "this kind of VM cannot be paused: its memory cannot be kept"}
+		return &link.Error{
+			Code:    link.CodeUnsupported,
+			Message: "this kind of VM cannot be paused: its memory cannot be kept",
+		}
 	}
 	if err := errors.Join(g.Sync(), syncFile(g.scratch)); err != nil {
 		return err
@@ -107,10 +113,11 @@ func (g *Guest) Pause(ctx context.Context) error {
 	return nil
 }
 
-// still has the guest stand still for as long as it takes to keep it: its commands are held, so that none of them runs in
-// a fork before that is a machine of its own, then its memory and devices are kept if machine can, and its disk. With
-// stay the guest is not to go on.
-func (g *Guest) still(ctx context.Context, machine vmm.Snapshotter, parts template.Parts, disk func() error, stay bool,
+// still has the guest stand still for as long as it takes to keep it: its commands are held, so that none
+// of them runs in a fork before that is a machine of its own, then its memory and devices are kept if
+// machine can, and its disk. With stay the guest is not to go on.
+func (g *Guest) still(
+	ctx context.Context, machine vmm.Snapshotter, parts template.Parts, disk func() error, stay bool,
 ) (pause time.Duration, err error) {
 	var begun time.Time
 	hold := func() error {
@@ -147,7 +154,13 @@ func (g *Guest) still(ctx context.Context, machine vmm.Snapshotter, parts templa
 		return 0, err
 	}
 	defer state.Close()
-	return 0, machine.Snapshot(ctx, vmm.Snapshot{Memory: pages, State: state, Settle: hold, Still: disk, Stay: stay})
+	return 0, machine.Snapshot(ctx, vmm.Snapshot{
+		Memory: pages,
+		State:  state,
+		Settle: hold,
+		Still:  disk,
+		Stay:   stay,
+	})
 }
 
 // settle has the agent hold all commands, or let them go on.
@@ -157,9 +170,9 @@ func (g *Guest) settle(ctx context.Context, op link.Op) error {
 	return g.Lost(g.client.Call(ctx, op, link.Empty{}, nil))
 }
 
-// startKept starts a guest that goes on from what its VM's directory keeps: a paused one, a fork, one that is rolled
-// back. It gives nil if there is no such thing, or if only its disk could be had: then that is in its place, and the
-// guest is to boot.
+// startKept starts a guest that goes on from what its VM's directory keeps: a paused one, a fork, one that
+// is rolled back. It gives nil if there is no such thing, or if only its disk could be had: then that is in
+// its place, and the guest is to boot.
 func (l Launcher) startKept(ctx context.Context, p plan) (*Guest, error) {
 	kept, err := template.FindKept(p.Dir)
 	if err != nil || kept == nil {
@@ -170,7 +183,7 @@ func (l Launcher) startKept(ctx context.Context, p plan) (*Guest, error) {
 		return nil, taken()
 	}
 	if kept.VMM != p.fingerprint {
-		l.Log.Warn("the guest boots from its disk alone", "error", "its memory was kept by another version or kind of VMM")
+		l.Log.Warn("the guest boots from its disk alone: its memory is of another VMM")
 		return nil, taken()
 	}
 	g, err := l.goOnFrom(ctx, p, kept, taken)
@@ -184,7 +197,9 @@ func (l Launcher) startKept(ctx context.Context, p plan) (*Guest, error) {
 	return nil, taken()
 }
 
-func (l Launcher) goOnFrom(ctx context.Context, p plan, kept *template.Kept, taken func() error) (*Guest, error) {
+func (l Launcher) goOnFrom(
+	ctx context.Context, p plan, kept *template.Kept, taken func() error,
+) (*Guest, error) {
 	parts := kept.Parts()
 	state, err := os.Open(parts.State)
 	if err != nil {
@@ -225,8 +240,8 @@ func (l Launcher) goOnFrom(ctx context.Context, p plan, kept *template.Kept, tak
 	return g, nil
 }
 
-// KeepSnapshot has the VM in a directory go on from a snapshot when it is started next. An empty word is the newest one of
-// source. It gives the snapshot's id.
+// KeepSnapshot has the VM in a directory go on from a snapshot when it is started next. An empty word is
+// the newest one of source. It gives the snapshot's id.
 func KeepSnapshot(stateDir, word, source, vmDir string) (string, error) {
 	store := template.OpenSnapshots(stateDir)
 	var snap template.Snapshot

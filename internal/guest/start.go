@@ -18,22 +18,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bootLimit bounds a guest's start. It is long because an emulated guest on a busy host is slow, and because one
-// that cannot start is nearly always found out earlier, by the end of its machine.
+// bootLimit bounds a guest's start. It is long because an emulated guest on a busy host is slow, and
+// because one that cannot start is nearly always found out earlier, by the end of its machine.
 const bootLimit = 90 * time.Second
 
 // probeLimit bounds the boot that decides whether KVM is any use.
 const probeLimit = 15 * time.Second
 
-// agentEnv is for the agent's environment, to which the kernel passes what it does not know itself. To interrupt a
-// goroutine takes a signal, which nothing in the agent computes long enough to be worth, and an emulator must translate.
-// With one processor, Go's runtime hands it to another thread at each system call that takes longer than 20 µs, which
-// under emulation is each; with one to spare it waits for 10 ms. Unpacking files is three times as fast.
+// agentEnv is for the agent's environment, to which the kernel passes what it does not know itself. To
+// interrupt a goroutine takes a signal, which nothing in the agent computes long enough to be worth, and an
+// emulator must translate. With one processor, Go's runtime hands it to another thread at each system call
+// that takes longer than 20 µs, which under emulation is each; with one to spare it waits for 10 ms.
+// Unpacking files is three times as fast.
 const agentEnv = "GODEBUG=asyncpreemptoff=1 GOMAXPROCS=2"
 
-// Start starts a guest by whatever way is open: from a template if there is one, else by a boot, else, if that is
-// allowed, with the host standing in. The context bounds the start, not the guest's life. The caller must [Guest.Kill]
-// the guest at the latest when it is of no more use. An error is a *[link.Error].
+// Start starts a guest by whatever way is open: from a template if there is one, else by a boot, else, if
+// that is allowed, with the host standing in. The context bounds the start, not the guest's life. The
+// caller must [Guest.Kill] the guest at the latest when it is of no more use. An error is a *[link.Error].
 func (l Launcher) Start(ctx context.Context, spec Spec) (*Guest, error) {
 	limited, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()

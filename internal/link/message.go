@@ -17,7 +17,8 @@ const (
 	CmdlineWarm    = "pyro.warm=1"    // it is to run its cold code once before it is frozen
 )
 
-// Workspace is the directory in the guest that a seed fills and in which commands run unless they say otherwise.
+// Workspace is the directory in the guest that a seed fills and in which commands run unless they say
+// otherwise.
 const Workspace = "/workspace"
 
 // The execution modes: how commands are executed, in the contract's words.
@@ -93,8 +94,8 @@ type Hello struct {
 	Build   string `json:"build"` // digest or version of the program that answers
 }
 
-// Identify makes a guest a machine of its own. It is sent to each machine after it was booted, cloned, forked or
-// resumed, before anything new runs in it. What a guest was asked before is replaced.
+// Identify makes a guest a machine of its own. It is sent to each machine after it was booted, cloned,
+// forked or resumed, before anything new runs in it. What a guest was asked before is replaced.
 type Identify struct {
 	Hostname  string   `json:"hostname"`
 	MachineID string   `json:"machine_id"` // 32 lower-case hex digits
@@ -102,13 +103,13 @@ type Identify struct {
 	ClockNS   int64    `json:"clock_ns"`   // wall clock, nanoseconds since 1970 UTC, when the message was sent
 	Network   *Network `json:"network,omitempty"`
 
-	// Generation counts the machines that this guest has been. It is written to [GenerationFile] with the machine's
-	// id, so that a program can notice that it has become part of another machine.
+	// Generation counts the machines that this guest has been. It is written to [GenerationFile] with the
+	// machine's id, so that a program can notice that it has become part of another machine.
 	Generation int64 `json:"generation"`
 }
 
-// GenerationFile is a file in the guest with one line: the machine's id and its generation. It is overwritten in place
-// when either changes, which a program can wait for with inotify.
+// GenerationFile is a file in the guest with one line: the machine's id and its generation. It is
+// overwritten in place when either changes, which a program can wait for with inotify.
 const GenerationFile = "/run/pyro/generation"
 
 // Network is the guest's static network configuration.

@@ -102,8 +102,8 @@ type VM struct {
 	HostBootID string `json:"host_boot_id"` // of the host's boot that the supervisor ran in
 }
 
-// Like is the record of another VM that is made of the same things. It has nothing that is this VM's alone: no ports of
-// the host, no metadata, no errors.
+// Like is the record of another VM that is made of the same things. It has nothing that is this VM's alone:
+// no ports of the host, no metadata, no errors.
 func (v *VM) Like() VM {
 	return VM{
 		Kind:            v.Kind,

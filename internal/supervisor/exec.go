@@ -224,7 +224,8 @@ func (s *supervisor) finishRun(r *run, result link.ExecResult, failure error) er
 	if failure != nil {
 		e.Interrupted, e.Notice = true, failure.Error()
 		if known := (*link.Error)(nil); s.pausing {
-			e.Notice, e.Cause = "the task was paused while the command ran; it goes on when the task does", "paused"
+			e.Cause = string(link.CausePaused)
+			e.Notice = "the task was paused while the command ran; it goes on when the task does"
 		} else if errors.As(failure, &known) {
 			e.Cause = string(known.Cause)
 		}

@@ -44,7 +44,8 @@ func (s *supervisor) takeSnapshot(ctx context.Context, req link.Request) (any, e
 	})
 }
 
-// rollback has a task go on from a snapshot. What ran in it ends; what ran when the snapshot was taken goes on.
+// rollback has a task go on from a snapshot. What ran in it ends; what ran when the snapshot was taken goes
+// on.
 func (s *supervisor) rollback(ctx context.Context, req link.Request) (any, error) {
 	want, err := link.Decode[link.Rollback](req)
 	if err != nil {
@@ -76,8 +77,8 @@ func (s *supervisor) rollbackTo(word string) (string, error) {
 	return id, nil
 }
 
-// pause keeps a task in its own directory and ends its guest, and with it this supervisor: nothing of it is left in
-// memory. The next start goes on from there.
+// pause keeps a task in its own directory and ends its guest, and with it this supervisor: nothing of it is
+// left in memory. The next start goes on from there.
 func (s *supervisor) pause(ctx context.Context) (any, error) {
 	s.boot.Lock()
 	defer s.boot.Unlock()
@@ -141,10 +142,17 @@ func (s *supervisor) knownEntries() map[string]record.Entry {
 	return known
 }
 
-// follower is the caller of a command that has lost its own: what it writes goes to the history and to those who follow.
+// follower is the caller of a command that has lost its own: what it writes goes to the history and to
+// those who follow.
 func (s *supervisor) follower(g *running, id string, entry record.Entry) {
 	entry.Running, entry.Interrupted, entry.Notice, entry.Cause = true, false, "", ""
-	r := &run{s: s, g: g, want: link.Exec{Command: entry.Command}, entry: entry, started: entry.StartedAt}
+	r := &run{
+		s:       s,
+		g:       g,
+		want:    link.Exec{Command: entry.Command},
+		entry:   entry,
+		started: entry.StartedAt,
+	}
 	s.enter(r)
 	result, err := g.Attach(context.Background(), id, tapped{r, link.KindStdout}, tapped{r, link.KindStderr})
 	result.ExitCode &= 0xff

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 )
 
-// Kept is what a guest is to go on from, in the directory "kept" of its VM: a paused guest, or a snapshot that it was
-// forked from or rolled back to. It is there whole or not at all, and is gone before the guest's first instruction, so
-// that a disk never meets the memory of another moment.
+// Kept is what a guest is to go on from, in the directory "kept" of its VM: a paused guest, or a snapshot
+// that it was forked from or rolled back to. It is there whole or not at all, and is gone before the
+// guest's first instruction, so that a disk never meets the memory of another moment.
 type Kept struct {
 	Memory bool   `json:"memory"` // the guest's memory and devices are there
 	VMM    string `json:"vmm,omitempty"`
@@ -89,8 +89,8 @@ func link(from, to string) error {
 	return CloneDisk(from, to)
 }
 
-// LinkBase gives the memory that a guest starts from a name in its VM's directory, so that it is there for its
-// snapshots, whatever is pruned meanwhile.
+// LinkBase gives the memory that a guest starts from a name in its VM's directory, so that it is there for
+// its snapshots, whatever is pruned meanwhile.
 func LinkBase(memory, vmDir string) (string, error) {
 	path := filepath.Join(vmDir, baseFile)
 	if memory == path {

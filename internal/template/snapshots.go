@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Snapshot is a guest as it was at one moment, kept in a directory of its own. What it shares with others it holds by
-// hard links, so that each may be deleted at any time without harm to the rest.
+// Snapshot is a guest as it was at one moment, kept in a directory of its own. What it shares with others
+// it holds by hard links, so that each may be deleted at any time without harm to the rest.
 type Snapshot struct {
 	Format    int       `json:"format"`
 	ID        string    `json:"id"`
@@ -26,7 +26,8 @@ type Snapshot struct {
 	Source    string    `json:"source"` // the id of the VM that it is of
 	CreatedAt time.Time `json:"created_at"`
 
-	// Memory says that the guest's memory and devices are there, and not its disk alone; if not, WithoutMemory says why.
+	// Memory says that the guest's memory and devices are there, and not its disk alone; if not,
+	// WithoutMemory says why.
 	Memory        bool   `json:"memory"`
 	WithoutMemory string `json:"without_memory,omitempty"`
 	// VMM is the fingerprint of the VMM that can load the state.
@@ -69,17 +70,18 @@ func OpenSnapshots(stateDir string) *Snapshots {
 	return &Snapshots{filepath.Join(stateDir, "snapshots")}
 }
 
-// CheckName refuses what cannot be a snapshot's name: 1 to 63 lower-case letters, digits, dots, dashes and underscores
-// that begin with a letter or digit, and do not look like an id.
+// CheckName refuses what cannot be a snapshot's name: 1 to 63 lower-case letters, digits, dots, dashes and
+// underscores that begin with a letter or digit, and do not look like an id.
 func CheckName(name string) error {
-	if !snapshotName.MatchString(name) || strings.HasPrefix(name, "snap-") || strings.HasPrefix(name, "task-") {
+	likeID := strings.HasPrefix(name, "snap-") || strings.HasPrefix(name, "task-")
+	if likeID || !snapshotName.MatchString(name) {
 		return fmt.Errorf("%q is %w", name, ErrBadName)
 	}
 	return nil
 }
 
-// Make makes a snapshot: fill puts its parts into a directory, and the snapshot is there only when all of them are
-// on disk. It may be interrupted at any moment.
+// Make makes a snapshot: fill puts its parts into a directory, and the snapshot is there only when all of
+// them are on disk. It may be interrupted at any moment.
 func (s *Snapshots) Make(snap Snapshot, fill func(dir string, snap *Snapshot) error) (_ Snapshot, err error) {
 	if snap.Name != "" {
 		if err := CheckName(snap.Name); err != nil {
@@ -104,7 +106,8 @@ func (s *Snapshots) Make(snap Snapshot, fill func(dir string, snap *Snapshot) er
 			err = errors.Join(err, os.RemoveAll(tmp))
 		}
 	}()
-	// Held until the snapshot is whole: what is found with a lock that is free was left by somebody who is gone.
+	// Held until the snapshot is whole: what is found with a lock that is free was left by somebody who is
+	// gone.
 	lock, err := os.OpenFile(filepath.Join(tmp, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return Snapshot{}, err
@@ -233,8 +236,8 @@ func (s *Snapshots) Newest(source string) (Snapshot, error) {
 	return Snapshot{}, fmt.Errorf("%w of %q", ErrNoSnapshot, source)
 }
 
-// Delete removes a snapshot, and gives the bytes that this freed. Guests that were started from it go on, and so do
-// those that are just starting.
+// Delete removes a snapshot, and gives the bytes that this freed. Guests that were started from it go on,
+// and so do those that are just starting.
 func (s *Snapshots) Delete(word string) (Snapshot, int64, error) {
 	snap, err := s.get(word)
 	if err != nil {
@@ -278,7 +281,8 @@ func (s *Snapshots) Sweep() (swept []string, err error) {
 	return swept, errors.Join(failed...)
 }
 
-// held tells whether somebody holds a lock. A directory without one is so young that its maker has not got to it.
+// held tells whether somebody holds a lock. A directory without one is so young that its maker has not got
+// to it.
 func held(path string) bool {
 	lock, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -307,7 +311,11 @@ func (s Sizes) Own() int64 {
 
 // Sizes looks at what a snapshot takes.
 func (s Snapshot) Sizes() (out Sizes) {
-	for name, to := range map[string]*int64{pagesFile: &out.Memory, scratchFile: &out.Disk, baseFile: &out.Base} {
+	for name, to := range map[string]*int64{
+		pagesFile:   &out.Memory,
+		scratchFile: &out.Disk,
+		baseFile:    &out.Base,
+	} {
 		if _, n, err := sizes(filepath.Join(s.dir, name)); err == nil {
 			*to = n
 		}

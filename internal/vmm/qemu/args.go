@@ -82,7 +82,8 @@ func build(p platform, can abilities, cpu string, spec vmm.Spec, child ends, ker
 	return c
 }
 
-// accel bounds TCG's buffer of translated code, which QEMU would otherwise make as large as an eighth of the host's memory.
+// accel bounds TCG's buffer of translated code, which QEMU would otherwise make as large as an eighth of
+// the host's memory.
 func accel(a vmm.Accelerator) string {
 	if a == vmm.TCG {
 		return "tcg,tb-size=128"

@@ -272,8 +272,8 @@ func diskError(data json.RawMessage) string {
 	return fmt.Sprintf("disk %s: %s failed: %s", e.Node, e.Operation, sentence(e.Reason))
 }
 
-// Freeze writes the state of the guest's devices; QEMU stops the guest for it. It is not stopped beforehand, since
-// the state would then say so, and a clone would have to be told to go on.
+// Freeze writes the state of the guest's devices; QEMU stops the guest for it. It is not stopped
+// beforehand, since the state would then say so, and a clone would have to be told to go on.
 func (m *machine) Freeze(ctx context.Context, state *os.File) error {
 	if err := m.freeze(ctx, state); err != nil {
 		return fmt.Errorf("cannot freeze the virtual machine: %w", err)

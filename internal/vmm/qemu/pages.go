@@ -98,8 +98,8 @@ func (m memory) written() ([]extent, error) {
 	return runs, nil
 }
 
-// save writes the pages that the guest has written into out, each in its place, and gives the number of bytes that it
-// wrote. Called again it writes those that are new or have changed.
+// save writes the pages that the guest has written into out, each in its place, and gives the number of
+// bytes that it wrote. Called again it writes those that are new or have changed.
 func (m *memory) save(out *os.File) (int64, error) {
 	runs, err := m.written()
 	if err != nil {
@@ -119,8 +119,8 @@ func (m *memory) save(out *os.File) (int64, error) {
 	})
 }
 
-// saveChanged writes those pages of one extent that out does not have as they are. A page that was never saved reads as
-// zeros there, and is none: in its place is the base's.
+// saveChanged writes those pages of one extent that out does not have as they are. A page that was never
+// saved reads as zeros there, and is none: in its place is the base's.
 func (m *memory) saveChanged(out *os.File, buf, old []byte, at int64) (n int64, err error) {
 	for i := 0; i < len(buf); {
 		end := i

@@ -30,7 +30,12 @@ func own(t *testing.T, pages int, based bool) ([]byte, memory) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Munmap(b) })
-	return b, memory{pid: os.Getpid(), start: uint64(uintptr(unsafe.Pointer(&b[0]))), size: int64(len(b)), based: based}
+	return b, memory{
+		pid:   os.Getpid(),
+		start: uint64(uintptr(unsafe.Pointer(&b[0]))),
+		size:  int64(len(b)),
+		based: based,
+	}
 }
 
 // TestSavedPages saves twice, as a snapshot does, and loads what was saved over a fresh base.
@@ -80,11 +85,13 @@ func TestSavedPages(t *testing.T) {
 
 // TestParseMapping reads lines of the kernel's.
 func TestParseMapping(t *testing.T) {
-	start, end, inode, ok := parseMapping("7f0000000000-7f0040000000 rw-p 00000000 fe:00 131 /templates/memory")
+	start, end, inode, ok := parseMapping("7f0000000000-7f0040000000 rw-p 0 fe:00 131 /templates/memory")
 	if !ok || start != 0x7f0000000000 || end-start != 1<<30 || inode != 131 {
 		t.Errorf("got %x %x %d %t", start, end, inode, ok)
 	}
-	for _, line := range []string{"", "7f0000000000-7f0040000000 rw-s 0 fe:00 131 /x", "7f00-7e00 rw-p 0 fe:00 131", "zz-1 rw-p 0 0 0 /x"} {
+	for _, line := range []string{
+		"", "7f0000000000-7f0040000000 rw-s 0 fe:00 131 /x", "7f00-7e00 rw-p 0 fe:00 131", "zz-1 rw-p 0 0 0",
+	} {
 		if _, _, _, ok := parseMapping(line); ok {
 			t.Errorf("%q is taken for memory that can be kept", line)
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
-// Snapshot keeps a guest as it is at one moment. Most of its memory is written while it still runs, so that it stands
-// still only for what has changed since.
+// Snapshot keeps a guest as it is at one moment. Most of its memory is written while it still runs, so that
+// it stands still only for what has changed since.
 func (m *machine) Snapshot(ctx context.Context, to vmm.Snapshot) (err error) {
 	defer func() {
 		if err != nil {
@@ -72,8 +72,8 @@ func (m *machine) saveDevices(ctx context.Context, state *os.File) error {
 	return errors.Join(err, remove)
 }
 
-// loadMemory notes which file the memory is in, and gives the guest, which does not run yet, the pages that a snapshot
-// has kept.
+// loadMemory notes which file the memory is in, and gives the guest, which does not run yet, the pages that
+// a snapshot has kept.
 func (m *machine) loadMemory(spec *vmm.Memory) error {
 	if spec == nil {
 		return nil

@@ -13,14 +13,19 @@ from ._calls import Calls, Command, Input, OnEvent, OnOutput, OnProgress, _comma
 from .types import (
     VM,
     DeleteResult,
+    DeleteSnapshotResult,
     EnvironmentManifest,
     Environments,
     Everything,
+    ForkTaskResult,
+    ListSnapshotsResult,
     NetworkInfo,
     PruneResult,
     PullResult,
     ReapResult,
+    RollbackTaskResult,
     RunResult,
+    Snapshot,
     Task,
     TaskCommand,
     TaskLogs,
@@ -333,6 +338,71 @@ class Operations(Calls):
             follow=True if on_event else None,
         ))
 
+    def snapshot_task(
+        self,
+        task_id: str,
+        *,
+        name: str | None = None,
+    ) -> Snapshot:
+        """Keep a task as it is at one moment: processes, memory and disk; it goes on."""
+        return cast(Snapshot, self._call(
+            "snapshot_task",
+            task_id=task_id,
+            name=name,
+        ))
+
+    def fork_task(
+        self,
+        *,
+        task_id: str | None = None,
+        snapshot: str | None = None,
+        count: int = 1,
+        ttl_seconds: int = 600,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ForkTaskResult:
+        """Make tasks that go on from where another is, or from a snapshot."""
+        return cast(ForkTaskResult, self._call(
+            "fork_task",
+            task_id=task_id,
+            snapshot=snapshot,
+            count=count,
+            ttl_seconds=ttl_seconds,
+            metadata=metadata,
+        ))
+
+    def rollback_task(
+        self,
+        task_id: str,
+        *,
+        snapshot: str | None = None,
+    ) -> RollbackTaskResult:
+        """Have a task go on from a snapshot; what it did since is lost."""
+        return cast(RollbackTaskResult, self._call(
+            "rollback_task",
+            task_id=task_id,
+            snapshot=snapshot,
+        ))
+
+    def pause_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host."""
+        return cast(Task, self._call(
+            "pause_task",
+            task_id=task_id,
+        ))
+
+    def resume_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Have a paused task go on, and a stopped one start."""
+        return cast(Task, self._call(
+            "resume_task",
+            task_id=task_id,
+        ))
+
     def delete_task(
         self,
         task_id: str,
@@ -341,4 +411,32 @@ class Operations(Calls):
         return cast(DeleteResult, self._call(
             "delete_task",
             task_id=task_id,
+        ))
+
+    def list_snapshots(
+        self,
+    ) -> ListSnapshotsResult:
+        """List the snapshots of tasks, with what they take on disk."""
+        return cast(ListSnapshotsResult, self._call(
+            "list_snapshots",
+        ))
+
+    def inspect_snapshot(
+        self,
+        snapshot: str,
+    ) -> Snapshot:
+        """Tell what a snapshot is of, and what it takes."""
+        return cast(Snapshot, self._call(
+            "inspect_snapshot",
+            snapshot=snapshot,
+        ))
+
+    def delete_snapshot(
+        self,
+        snapshot: str,
+    ) -> DeleteSnapshotResult:
+        """Remove a snapshot; tasks that were made from it go on."""
+        return cast(DeleteSnapshotResult, self._call(
+            "delete_snapshot",
+            snapshot=snapshot,
         ))

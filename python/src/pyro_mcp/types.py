@@ -26,7 +26,7 @@ else:
 
 ExecutionMode = Literal["guest", "host_compat"]
 Accelerator = Literal["kvm", "tcg"]
-State = Literal["created", "started", "stopped"]
+State = Literal["created", "started", "stopped", "paused"]
 SeedMode = Literal["empty", "directory", "tar_archive"]
 
 
@@ -186,6 +186,7 @@ class VM(TypedDict):
     metadata: dict[str, str]
     accelerator: Accelerator
     confinement: NotRequired[str]
+    vmm_confinement: NotRequired[str]
 
 
 class DeleteResult(TypedDict):
@@ -293,6 +294,8 @@ class Task(TypedDict):
     metadata: dict[str, str]
     accelerator: Accelerator
     confinement: NotRequired[str]
+    vmm_confinement: NotRequired[str]
+    forked_from: NotRequired[str]
 
 
 class Everything(TypedDict):
@@ -336,3 +339,50 @@ class TaskLogs(TypedDict):
     task_id: str
     count: int
     entries: list[LogEntry]
+
+
+class Snapshot(TypedDict):
+    """A task as it was at one moment."""
+
+    snapshot_id: str
+    name: NotRequired[str]
+    task_id: str
+    environment: str
+    created_at: str
+    memory: bool
+    without_memory: NotRequired[str]
+    mem_mib: int
+    pause_ms: int
+    memory_bytes: int
+    disk_bytes: int
+    shared_bytes: int
+    bytes: int
+    commands: list[str]
+
+
+class ForkTaskResult(TypedDict):
+    """ForkTaskResult has the forks."""
+
+    tasks: list[Task]
+
+
+class RollbackTaskResult(Task):
+    """The task after it was rolled back."""
+
+    snapshot_id: str
+    duration_ms: int
+
+
+class ListSnapshotsResult(TypedDict):
+    """ListSnapshotsResult has all snapshots, oldest first."""
+
+    snapshots: list[Snapshot]
+    total_bytes: int
+
+
+class DeleteSnapshotResult(TypedDict):
+    """What a deletion did."""
+
+    snapshot_id: str
+    deleted: bool
+    freed_bytes: int
