@@ -114,7 +114,15 @@ func TestContractGoMethods(t *testing.T) {
 	for m := range reflect.TypeFor[*pyro.Pyro]().Methods() {
 		have[strings.ToLower(m.Name)] = true
 	}
+	for _, o := range pyro.Operations() {
+		if !slices.Contains(c.Methods, o.Name) {
+			t.Errorf("the contract does not name the operation %s", o.Name)
+		}
+	}
 	for _, name := range c.Methods {
+		if _, ok := pyro.OperationNamed(name); !ok && name != "create_server" {
+			t.Errorf("%s of the contract is no operation", name)
+		}
 		if !have[strings.ReplaceAll(name, "_", "")] {
 			t.Errorf("Go has no method for %s", name)
 		}

@@ -1,7 +1,9 @@
 package pyro
 
 import (
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
@@ -23,6 +25,29 @@ type Parameter struct {
 	Examples []string
 	// Names says whose names the parameter takes, if any: a face may complete or look them up.
 	Names Names
+
+	// Type and Optional are an operation's own: see [Operation.Parameters].
+	Type     reflect.Type
+	Optional bool
+}
+
+// Parameters are those of an operation, in the order of its struct. A field with the tag default:"none" has no default,
+// whatever the table says of its name.
+func (o Operation) Parameters() []Parameter {
+	var out []Parameter
+	for _, f := range reflect.VisibleFields(o.Params) {
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if !f.IsExported() || f.Anonymous || name == "" || name == "-" {
+			continue
+		}
+		p := ParameterNamed(name)
+		p.Type, p.Optional = f.Type, strings.Contains(options, "omit")
+		if f.Tag.Get("default") == "none" {
+			p.Default = nil
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 // Names is a set of names that the engine or its host knows.
@@ -60,7 +85,7 @@ func Parameters() []Parameter {
 		{Name: "mem_mib", Default: DefaultMemMiB, Min: 128, Max: 1 << 20},
 		{Name: "disk_mib", Default: DefaultDiskMiB, Min: 256, Max: 1 << 22},
 		{Name: "ttl_seconds", Default: DefaultTTLSeconds, Min: 0, Max: maxSeconds},
-		{Name: "timeout_seconds", Default: DefaultTimeoutSeconds, Min: 1, Max: maxSeconds},
+		{Name: "timeout_seconds", Default: DefaultTimeoutSeconds, Min: 0, Max: maxSeconds},
 		{Name: "network", Default: false},
 		{Name: "allow_host_compat", Default: false},
 		{Name: "command", Examples: []string{"git --version", "cd /workspace && make test"}},

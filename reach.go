@@ -2,8 +2,10 @@ package pyro
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/pyro-mcp/pyro/internal/instances"
+	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
@@ -30,4 +32,22 @@ func (p *Pyro) destroy(ctx context.Context, id string) (DeleteResult, error) {
 		return DeleteResult{}, fromLink("", err)
 	}
 	return DeleteResult{Deleted: true}, nil
+}
+
+// ask has the supervisor of a VM or a task do something that it answers with the record.
+func (p *Pyro) ask(ctx context.Context, id string, kind record.Kind, op link.Op, params any,
+	failing string) (record.VM, error) {
+	if err := p.mustBe(id, kind); err != nil {
+		return record.VM{}, err
+	}
+	s, err := p.reach(ctx, id)
+	if err != nil {
+		return record.VM{}, err
+	}
+	defer s.Close()
+	var vm record.VM
+	if err := s.Client.Call(ctx, op, params, &vm); err != nil {
+		return record.VM{}, fromLink(fmt.Sprintf("%s %q", failing, id), err)
+	}
+	return vm, nil
 }

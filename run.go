@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// RunInVM runs one command in a fresh VM, which is gone afterwards. A command's failure or time-out is in the
-// result, not an error. Where the context ends, so does the VM.
+// RunInVM runs one command in a fresh VM, which is gone afterwards. A command's failure or timeout is in the
+// result, not an error. If the context ends, so does the VM.
 func (p *Pyro) RunInVM(ctx context.Context, r RunInVMRequest) (RunInVMResult, error) {
 	if err := p.checkRun(r); err != nil {
 		return RunInVMResult{}, err
@@ -26,11 +25,6 @@ func (p *Pyro) RunInVM(ctx context.Context, r RunInVMRequest) (RunInVMResult, er
 		return RunInVMResult{}, err
 	}
 	if ready, ok := p.pool.Take(vm); ok {
-		if vm.TTLSeconds > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, time.Duration(vm.TTLSeconds)*time.Second)
-			defer cancel()
-		}
 		defer p.pool.Fill(vm)
 		return p.runAndRemove(ctx, ready.Session, ready.VM, r.CommandLine)
 	}
@@ -61,7 +55,8 @@ func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record
 	}
 	p.warmLater(vm)
 	return RunInVMResult{VMID: s.ID, Environment: vm.Environment, Command: commandText(c), Output: output,
-		VCPUCount: vm.VCPUCount, MemMiB: vm.MemMiB, Accelerator: vm.Accelerator, Confinement: vm.Confinement}, nil
+		VCPUCount: vm.VCPUCount, MemMiB: vm.MemMiB, Accelerator: vm.Accelerator, Confinement: vm.Confinement,
+		Warnings: vm.Warnings}, nil
 }
 
 func commandText(c CommandLine) string { return link.Exec{Command: c.Command, Argv: c.Argv}.Line() }
@@ -73,9 +68,18 @@ func (p *Pyro) exec(ctx context.Context, s *instances.Session, c CommandLine, la
 		return Output{}, link.ExecResult{}, err
 	}
 	var stdout, stderr record.Capture
-	streams := link.Streams{Stdin: c.Streams.Stdin, Stdout: tee(c.Streams.Stdout, &stdout), Stderr: tee(c.Streams.Stderr, &stderr)}
-	result, err := s.Client.Exec(ctx, link.Exec{Command: c.Command, Argv: c.Argv, TimeoutMS: limit,
-		Stdin: c.Streams.Stdin != nil, Last: last}, streams)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	streams := c.Streams.link(ctx)
+	streams.Stdout, streams.Stderr = tee(c.Streams.Stdout, &stdout), tee(c.Streams.Stderr, &stderr)
+	result, err := s.Client.Exec(ctx, link.Exec{
+		Command:   c.Command,
+		Argv:      c.Argv,
+		TimeoutMS: limit,
+		Terminal:  c.Terminal.link(),
+		Stdin:     c.Streams.Stdin != nil,
+		Last:      last,
+	}, streams)
 	if ctx.Err() != nil {
 		return Output{}, result, context.Cause(ctx)
 	}

@@ -62,6 +62,11 @@ func (p *Pyro) ForkTask(ctx context.Context, r ForkTaskRequest) (ForkTaskResult,
 	if err := ParameterNamed("count").check(count); err != nil {
 		return ForkTaskResult{}, err
 	}
+	if r.TTLSeconds != nil {
+		if err := ParameterNamed("ttl_seconds").check(*r.TTLSeconds); err != nil {
+			return ForkTaskResult{}, err
+		}
+	}
 	word := r.Snapshot
 	if r.TaskID != "" {
 		if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
@@ -79,7 +84,7 @@ func (p *Pyro) ForkTask(ctx context.Context, r ForkTaskRequest) (ForkTaskResult,
 	if err != nil {
 		return ForkTaskResult{}, snapshotError("cannot fork", err)
 	}
-	vm, err := p.forkOf(snap, r)
+	vm, err := forkOf(snap, r)
 	if err != nil {
 		return ForkTaskResult{}, err
 	}
@@ -91,16 +96,13 @@ func (p *Pyro) ForkTask(ctx context.Context, r ForkTaskRequest) (ForkTaskResult,
 }
 
 // forkOf is the record of a fork that is to be.
-func (p *Pyro) forkOf(snap template.Snapshot, r ForkTaskRequest) (record.VM, error) {
+func forkOf(snap template.Snapshot, r ForkTaskRequest) (record.VM, error) {
 	var vm record.VM
 	if err := json.Unmarshal(snap.VM, &vm); err != nil {
 		return vm, &Error{Message: fmt.Sprintf("cannot read the snapshot %q: %v", snap.ID, err), cause: err}
 	}
 	vm.From, vm.Metadata = snap.ID, maps.Clone(r.Metadata)
 	if r.TTLSeconds != nil {
-		if err := ParameterNamed("ttl_seconds").check(*r.TTLSeconds); err != nil {
-			return vm, err
-		}
 		vm.TTLSeconds = *r.TTLSeconds
 	}
 	return vm, nil

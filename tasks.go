@@ -130,6 +130,30 @@ func (p *Pyro) StatusTask(_ context.Context, r TaskRequest) (Task, error) {
 	return viewTask(vm), err
 }
 
+// StartTask starts a stopped task. On a started one it does nothing.
+func (p *Pyro) StartTask(ctx context.Context, r TaskRequest) (Task, error) {
+	vm, err := p.ask(ctx, r.TaskID, record.KindTask, link.OpStart, link.Empty{}, "cannot start")
+	return viewTask(vm), err
+}
+
+// StopTask ends a task's guest and keeps its files. The next command starts it again. On a task that is not started it
+// does nothing.
+func (p *Pyro) StopTask(ctx context.Context, r TaskRequest) (Task, error) {
+	vm, err := p.ask(ctx, r.TaskID, record.KindTask, link.OpStop, link.Empty{}, "cannot stop")
+	return viewTask(vm), err
+}
+
+// ExtendTask begins a task's idle TTL anew, with another length if one is given.
+func (p *Pyro) ExtendTask(ctx context.Context, r ExtendTaskRequest) (Task, error) {
+	if r.TTLSeconds != nil {
+		if err := ParameterNamed("ttl_seconds").check(*r.TTLSeconds); err != nil {
+			return Task{}, err
+		}
+	}
+	vm, err := p.ask(ctx, r.TaskID, record.KindTask, link.OpExtend, link.Extend{TTLSeconds: r.TTLSeconds}, "cannot extend")
+	return viewTask(vm), err
+}
+
 // DeleteTask ends a task and removes all of it, in whatever state it is.
 func (p *Pyro) DeleteTask(ctx context.Context, r TaskRequest) (DeleteResult, error) {
 	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
@@ -144,7 +168,7 @@ func viewTask(v record.VM) Task {
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
 		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
 		Accelerator: v.Accelerator, Confinement: v.Confinement,
-		VMMConfinement: v.VMMConfinement, ForkedFrom: v.From}
+		VMMConfinement: v.VMMConfinement, Warnings: v.Warnings, ForkedFrom: v.From}
 	if v.LastCommand != nil {
 		t.LastCommand = (*LastCommand)(v.LastCommand)
 	}

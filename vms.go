@@ -23,28 +23,14 @@ func (p *Pyro) CreateVM(ctx context.Context, r CreateVMRequest) (VM, error) {
 
 // StartVM starts a created or stopped VM. On a started one it does nothing.
 func (p *Pyro) StartVM(ctx context.Context, r VMRequest) (VM, error) {
-	return p.ask(ctx, r.VMID, link.OpStart, "cannot start")
+	vm, err := p.ask(ctx, r.VMID, record.KindVM, link.OpStart, link.Empty{}, "cannot start")
+	return viewVM(vm), err
 }
 
 // StopVM ends the guest and keeps the VM. On a VM that is not started it does nothing.
 func (p *Pyro) StopVM(ctx context.Context, r VMRequest) (VM, error) {
-	return p.ask(ctx, r.VMID, link.OpStop, "cannot stop")
-}
-
-func (p *Pyro) ask(ctx context.Context, id string, op link.Op, failing string) (VM, error) {
-	if err := p.mustBe(id, record.KindVM); err != nil {
-		return VM{}, err
-	}
-	s, err := p.reach(ctx, id)
-	if err != nil {
-		return VM{}, err
-	}
-	defer s.Close()
-	var vm record.VM
-	if err := s.Client.Call(ctx, op, link.Empty{}, &vm); err != nil {
-		return VM{}, fromLink(fmt.Sprintf("%s %q", failing, id), err)
-	}
-	return viewVM(vm), nil
+	vm, err := p.ask(ctx, r.VMID, record.KindVM, link.OpStop, link.Empty{}, "cannot stop")
+	return viewVM(vm), err
 }
 
 // ExecVM runs one command in a started VM and then removes that VM.
@@ -95,5 +81,5 @@ func viewVM(v record.VM) VM {
 		TTLSeconds: v.TTLSeconds, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, NetworkEnabled: v.NetworkEnabled,
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, LastError: v.LastError, Metadata: v.Metadata,
 		Accelerator: v.Accelerator, Confinement: v.Confinement,
-		VMMConfinement: v.VMMConfinement}
+		VMMConfinement: v.VMMConfinement, Warnings: v.Warnings}
 }

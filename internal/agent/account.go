@@ -71,7 +71,13 @@ func findUser(user string, passwd [][]string) (account, error) {
 		uid, ok1 := parseID(p[2])
 		gid, ok2 := parseID(p[3])
 		if ok1 && ok2 {
-			return account{name: p[0], uid: uid, gid: gid, home: p[5], shell: p[6]}, nil
+			return account{
+				name:  p[0],
+				uid:   uid,
+				gid:   gid,
+				home:  p[5],
+				shell: p[6],
+			}, nil
 		}
 	}
 	if !numeric {
@@ -103,10 +109,10 @@ func parseID(s string) (uint32, bool) {
 	return uint32(n), err == nil
 }
 
-// readTable reads a file of lines with colons. A guest need not have one.
+// readTable reads a file of lines with colons. A guest need not have one; what is no file is none.
 func readTable(path string) ([][]string, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	f, err := openRegular(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular) {
 		return nil, nil
 	}
 	if err != nil {

@@ -1,11 +1,14 @@
 package agent
 
 import (
+	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 const passwd = `root:x:0:0:root:/root:/bin/bash
@@ -18,14 +21,68 @@ broken:x:no:1:::
 
 const groupFile = "root:x:0:\nstaff:x:50:app,root\ndocker:x:999:nobody,app\nshort:x\n"
 
+// What is no file is no table, and is not waited for.
+func TestATableThatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	fifo, socket := filepath.Join(dir, "fifo"), filepath.Join(dir, "socket")
+	if err := unix.Mkfifo(fifo, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, path := range []string{fifo, socket, dir, "/dev/zero", filepath.Join(dir, "missing")} {
+		if rows, err := readTable(path); err != nil || rows != nil {
+			t.Errorf("%s: %v, %v", path, rows, err)
+		}
+		if holds(path, "x") {
+			t.Errorf("%s has a content", path)
+		}
+	}
+}
+
 func TestFind(t *testing.T) {
 	for spec, want := range map[string]account{
-		"":           {name: "root", home: "/root", shell: "/bin/bash", groups: []uint32{50}},
-		"app":        {name: "app", home: "/home/app", shell: "/bin/sh", uid: 1000, gid: 1001, groups: []uint32{50, 999}},
-		"1000:staff": {name: "app", home: "/home/app", shell: "/bin/sh", uid: 1000, gid: 50, groups: []uint32{50, 999}},
-		"app:7":      {name: "app", home: "/home/app", shell: "/bin/sh", uid: 1000, gid: 7, groups: []uint32{50, 999}},
-		"4321":       {uid: 4321, home: "/"},
-		"1234":       {name: "1234", uid: 77, gid: 77, home: "/odd", shell: "/bin/odd"},
+		"": {
+			name:   "root",
+			home:   "/root",
+			shell:  "/bin/bash",
+			groups: []uint32{50},
+		},
+		"app": {
+			name:   "app",
+			home:   "/home/app",
+			shell:  "/bin/sh",
+			uid:    1000,
+			gid:    1001,
+			groups: []uint32{50, 999},
+		},
+		"1000:staff": {
+			name:   "app",
+			home:   "/home/app",
+			shell:  "/bin/sh",
+			uid:    1000,
+			gid:    50,
+			groups: []uint32{50, 999},
+		},
+		"app:7": {
+			name:   "app",
+			home:   "/home/app",
+			shell:  "/bin/sh",
+			uid:    1000,
+			gid:    7,
+			groups: []uint32{50, 999},
+		},
+		"4321": {uid: 4321, home: "/"},
+		"1234": {
+			name:  "1234",
+			uid:   77,
+			gid:   77,
+			home:  "/odd",
+			shell: "/bin/odd",
+		},
 	} {
 		got, err := find(spec, parseTable(passwd), parseTable(groupFile))
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(account{})); err != nil || diff != "" {
@@ -46,7 +103,8 @@ func TestEnviron(t *testing.T) {
 	got := account{name: "root", home: "/root"}.environ([]string{"LANG=de_DE.UTF-8", "X=1"}, []string{"X=2"})
 	slices.Sort(got)
 	want := []string{"HOME=/root", "LANG=de_DE.UTF-8", "LOGNAME=root",
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "SHELL=/bin/sh", "TERM=dumb", "USER=root", "X=2"}
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "SHELL=/bin/sh", "TERM=dumb",
+		"USER=root", "X=2"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

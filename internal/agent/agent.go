@@ -51,7 +51,7 @@ func Main() {
 
 // die tells the console why the guest cannot go on, and ends it.
 func die(err error) {
-	if console, openErr := os.OpenFile("/dev/console", os.O_WRONLY, 0); openErr == nil {
+	if console, openErr := os.OpenFile("/dev/console", os.O_WRONLY|unix.O_NONBLOCK, 0); openErr == nil {
 		fmt.Fprintf(console, "pyro-agent: fatal: %v\n", err)
 	}
 	unix.Sync()
@@ -84,6 +84,8 @@ func (a *Agent) handle(ctx context.Context, req link.Request, stream *wire.Strea
 		return answer(req, func(e link.Exec) (any, error) { return a.exec(ctx, e, stream) })
 	case link.OpAttach, link.OpCommands, link.OpSignal, link.OpResize:
 		return a.commands.Handle(ctx, req, stream)
+	case link.OpDial:
+		return answer(req, func(d link.Dial) (any, error) { return a.dial(ctx, d, stream) })
 	case link.OpImport:
 		return answer(req, func(i link.Import) (any, error) { return a.unpack(ctx, i, stream) })
 	case link.OpExport:

@@ -118,9 +118,34 @@ func haveDir(path string) error {
 	return nil
 }
 
+// leadsToKernel removes a link that leads into the kernel's own file systems, where nothing can be made, and tells whether
+// it did.
+func leadsToKernel(path string) bool {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil || !strings.HasPrefix(real+"/", "/proc/") && !strings.HasPrefix(real+"/", "/sys/") {
+		return false
+	}
+	return os.Remove(path) == nil
+}
+
+// ownDir makes a directory at the root in place of whatever else an image has there, be it a link to a directory: what
+// is mounted over it would cover where the link leads.
+func ownDir(path string) error {
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return haveDir(path)
+}
+
 func mountAll(mounts []mount) error {
 	for _, m := range mounts {
-		if err := haveDir(m.where); err != nil {
+		have := haveDir
+		if strings.LastIndexByte(m.where, '/') == 0 {
+			have = ownDir
+		}
+		if err := have(m.where); err != nil {
 			return fmt.Errorf("cannot make %q: %w", m.where, err)
 		}
 		if err := unix.Mount(m.what, m.where, m.kind, m.flags, m.options); err != nil {
@@ -331,7 +356,7 @@ func enterRoot() error {
 		}
 	}
 	for dir, mode := range map[string]os.FileMode{"/tmp": 0o1777, "/var/tmp": 0o1777, "/run/lock": 0o1777, "/etc": 0o755, "/root": 0o700} {
-		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() && !leadsToKernel(dir) {
 			continue
 		}
 		if err := haveDir(dir); err != nil {

@@ -111,7 +111,11 @@ func (e *exporter) add(name string) error {
 	if h.Typeflag != tar.TypeReg {
 		return nil
 	}
-	f, err := e.root.Open(name)
+	// It may have become a FIFO since it was looked at.
+	f, err := e.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err == nil {
+		f, err = onlyRegular(f)
+	}
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -97,10 +98,11 @@ func (g *realMachine) open() (_ *identity, err error) {
 	return id, nil
 }
 
-// openOver opens a file for writing in the place of what an image may have there: nothing, a link, which
-// may lead nowhere, or a directory.
+// openOver opens a file for writing in the place of what an image may have there: nothing, a link, which may lead
+// nowhere, a directory, or what would not be written to at once.
 func openOver(path string) (*os.File, error) {
-	if info, err := os.Lstat(path); err == nil && info.Mode()&(os.ModeSymlink|os.ModeDir|os.ModeNamedPipe) != 0 {
+	const notWritten = os.ModeSymlink | os.ModeDir | os.ModeNamedPipe | os.ModeSocket
+	if info, err := os.Lstat(path); err == nil && info.Mode()&notWritten != 0 {
 		if err := os.RemoveAll(path); err != nil {
 			return nil, err
 		}
@@ -207,7 +209,7 @@ func reseed(random *os.File, entropy []byte) error {
 
 // writeFile replaces a file, which may be a link that leads nowhere.
 func writeFile(path, content string) error {
-	if old, err := os.ReadFile(path); err == nil && string(old) == content {
+	if holds(path, content) {
 		return nil
 	}
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
@@ -216,4 +218,15 @@ func writeFile(path, content string) error {
 		}
 	}
 	return os.WriteFile(path, []byte(content), 0o644)
+}
+
+// holds tells whether a file has this content.
+func holds(path, content string) bool {
+	f, err := openRegular(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	old, err := io.ReadAll(io.LimitReader(f, int64(len(content))+1))
+	return err == nil && string(old) == content
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func newEnvWarm(a *app) *cobra.Command {
-	vcpus, memory := number{pyro.DefaultVCPUCount, 1}, number{pyro.DefaultMemMiB, 1}
+	vcpus, memory := number{pyro.DefaultVCPUCount, 1}, mebibytes{pyro.DefaultMemMiB, 1}
 	var network bool
 	cmd := &cobra.Command{
 		Use:               "warm NAME",

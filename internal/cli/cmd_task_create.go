@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"time"
 
 	"github.com/pyro-mcp/pyro"
 	"github.com/spf13/cobra"
@@ -39,8 +40,14 @@ func newTaskCreate(a *app) *cobra.Command {
 				return err
 			}
 			a.confined(task.Confinement)
+			a.warn(task.Warnings)
 			if task.LastError != nil && *task.LastError != "" {
 				a.remark("%s", oneLine(*task.LastError))
+			}
+			if task.TTLSeconds > 0 {
+				a.remark("%s is removed when it is idle for %s (--ttl-seconds, pyro task extend)",
+					task.TaskID,
+					time.Duration(task.TTLSeconds)*time.Second)
 			}
 			return a.print(task, func(w io.Writer) { fmt.Fprintln(w, task.TaskID) })
 		},

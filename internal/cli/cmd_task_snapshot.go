@@ -115,15 +115,3 @@ since is lost. Commands that run now end; those that ran when the snapshot was t
 	a.jsonFlag(cmd)
 	return cmd
 }
-
-func newTaskPause(a *app) *cobra.Command {
-	return a.taskCommand("pause ID", "Keep a task on disk, with its memory, until it is resumed",
-		`A paused task takes none of the host's memory. It goes on where it was at 'pyro task resume', or by
-itself at its next command.`, "paused", (*pyro.Pyro).PauseTask)
-}
-
-func newTaskResume(a *app) *cobra.Command {
-	return a.taskCommand("resume ID", "Have a paused task go on, and a stopped one start",
-		"Have a paused task go on where it was. The next command in it does so by itself.",
-		"resumed", (*pyro.Pyro).ResumeTask)
-}

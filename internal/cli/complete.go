@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pyro-mcp/pyro"
@@ -60,6 +62,19 @@ func (a *app) completeSnapshot() completion {
 		}
 		return words
 	})
+}
+
+// completeTasks offers the ids of tasks again and again.
+func (a *app) completeTasks() completion {
+	one := a.completeTask(false)
+	return func(cmd *cobra.Command, given []string, word string) ([]cobra.Completion,
+		cobra.ShellCompDirective) {
+		offered, directive := one(cmd, nil, word)
+		return slices.DeleteFunc(offered, func(c cobra.Completion) bool {
+			id, _, _ := strings.Cut(c, "\t")
+			return slices.Contains(given, id)
+		}), directive
+	}
 }
 
 func (a *app) complete(command bool, offer func(context.Context, *pyro.Pyro) []cobra.Completion) completion {

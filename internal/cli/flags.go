@@ -13,19 +13,23 @@ import (
 
 // shapeFlags are the flags of everything that makes a VM.
 type shapeFlags struct {
-	vcpus, memory, ttl, disk number
-	network, hostCompat      bool
-	allow                    []string
+	vcpus               number
+	memory, disk        mebibytes
+	ttl                 duration
+	network, hostCompat bool
+	allow               []string
 }
 
 func (s *shapeFlags) add(cmd *cobra.Command) {
-	s.vcpus, s.memory = number{pyro.DefaultVCPUCount, 1}, number{pyro.DefaultMemMiB, 1}
-	s.ttl, s.disk = number{pyro.DefaultTTLSeconds, 0}, number{pyro.DefaultDiskMiB, 1}
+	s.vcpus = number{pyro.DefaultVCPUCount, 1}
+	s.memory, s.disk = mebibytes{pyro.DefaultMemMiB, 1}, mebibytes{pyro.DefaultDiskMiB, 1}
+	s.ttl = duration{pyro.DefaultTTLSeconds, 0}
 	flags := cmd.Flags()
 	flags.Var(&s.vcpus, "vcpu-count", "virtual CPUs")
-	flags.Var(&s.memory, "mem-mib", "memory in MiB")
-	flags.Var(&s.ttl, "ttl-seconds", "seconds until the VM is reaped, from its creation; 0 is no limit")
-	flags.Var(&s.disk, "disk-mib", "size of the writable disk in MiB; it is sparse")
+	flags.Var(&s.memory, "mem-mib", "memory in MiB, or with a unit: 512m, 2g")
+	flags.Var(&s.ttl, "ttl-seconds",
+		"seconds without a command after which it is removed, or 10m, 2h; 0 is no limit")
+	flags.Var(&s.disk, "disk-mib", "size of the writable disk in MiB, or with a unit; it is sparse")
 	flags.BoolVar(&s.network, "network", false, "give the guest a network")
 	flags.StringArrayVar(&s.allow, "allow", nil,
 		"let the network reach only `HOST[:PORT]`: a name, *.domain, an address or a CIDR; implies "+
@@ -48,10 +52,11 @@ func (s *shapeFlags) shape(environment string) pyro.Shape {
 	}
 }
 
-func timeoutFlag(cmd *cobra.Command) *number {
-	n := &number{pyro.DefaultTimeoutSeconds, 0}
-	cmd.Flags().Var(n, "timeout-seconds", "seconds after which the command and all that it started is killed")
-	return n
+func timeoutFlag(cmd *cobra.Command) *duration {
+	d := &duration{pyro.DefaultTimeoutSeconds, 0}
+	cmd.Flags().Var(d, "timeout-seconds",
+		"seconds after which the command and all that it started is ended, or 10m, 2h; 0 is no limit")
+	return d
 }
 
 func (a *app) jsonFlag(cmd *cobra.Command) {

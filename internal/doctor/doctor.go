@@ -112,6 +112,9 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	if r.monitor(ctx, driver) {
 		r.confinement(ctx, driver)
+		if err := driver.Reconsider(ctx); err != nil {
+			r.addError("KVM cannot be tried again", err)
+		}
 		r.try(ctx, o)
 		r.verdict(ctx, o, driver)
 	}

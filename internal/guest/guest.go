@@ -38,6 +38,7 @@ type Machine interface {
 type Guest struct {
 	facts   Facts
 	client  *link.Client
+	talker  atomic.Pointer[link.Client] // the same for who does not know when there is one
 	machine Machine
 	wire    *wire.Conn
 	pipe    io.ReadWriteCloser // under wire
@@ -303,6 +304,7 @@ func (g *Guest) greet(ctx context.Context) error {
 	if hello.Version != link.Version {
 		return fmt.Errorf("the guest's agent speaks version %d of the protocol, not %d", hello.Version, link.Version)
 	}
+	g.talker.Store(g.client)
 	return nil
 }
 

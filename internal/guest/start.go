@@ -7,8 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
+	"runtime"
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
@@ -100,7 +99,7 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	if err := roomFor(spec.MemMiB); err != nil {
+	if err := roomFor(spec.MemMiB, spec.PromisedMiB); err != nil {
 		return plan{}, err
 	}
 	driver, err := l.Drivers.Driver(spec.VMM, spec.CacheDir)
@@ -133,6 +132,13 @@ func fits(driver vmm.Driver, spec Spec) error {
 	}
 	if spec.Network && !can.Network {
 		return refuse("cannot give a guest a network")
+	}
+	if have := runtime.NumCPU(); spec.VCPUs > have {
+		return &link.Error{
+			Code: link.CodeInvalid,
+			Message: fmt.Sprintf("vcpu_count is %d, and this host has %d processors: a guest with more than "+
+				"those is slower, not faster", spec.VCPUs, have),
+		}
 	}
 	if can.VCPUs > 0 && spec.VCPUs > can.VCPUs {
 		return refuse(fmt.Sprintf("cannot give a guest %d processors: %d is the most", spec.VCPUs, can.VCPUs))
@@ -225,7 +231,7 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 			return err
 		}
 		child = append(child, vmmFrames)
-		if g.network, err = newNetwork(p.Spec); err != nil {
+		if g.network, err = g.newNetwork(p.Spec); err != nil {
 			frames.Close()
 			return err
 		}
@@ -273,29 +279,4 @@ func (l Launcher) tryBoot(ctx context.Context, p plan, a vmm.Accelerator) error 
 	defer g.Kill()
 	_, err = g.client.Exec(ctx, link.Exec{Argv: []string{"/bin/true"}}, link.Streams{})
 	return err
-}
-
-// roomFor refuses a guest that the host has no memory for, before it is found out in the middle of something.
-func roomFor(mib int) error {
-	data, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return nil
-	}
-	var free int64
-	for line := range strings.Lines(string(data)) {
-		fields := strings.Fields(line)
-		if len(fields) >= 2 && (fields[0] == "MemAvailable:" || fields[0] == "SwapFree:") {
-			kib, _ := strconv.ParseInt(fields[1], 10, 64)
-			free += kib
-		}
-	}
-	if int64(mib) > free>>10 {
-		return &link.Error{
-			Code:    link.CodeUnavailable,
-			Cause:   link.CauseHostMemory,
-			Message: fmt.Sprintf("the host has %d MiB of memory left, not the %d MiB that the guest is to have", free>>10, mib),
-			Facts:   link.Facts{HaveMiB: free >> 10, WantMiB: int64(mib)},
-		}
-	}
-	return nil
 }

@@ -15,11 +15,14 @@ const (
 	bufferSize = 1 << 20
 	// copyAlone is from which length on content is copied by the kernel rather than through the buffer.
 	copyAlone = 256 << 10
+	// holeSize is from which length on zeros are left out of the file rather than written.
+	holeSize = 4 * blockSize
 	// copyAtOnce bounds one such copy, so that a cancelled context is noticed.
 	copyAtOnce = 64 << 20
 )
 
-// output writes a file from front to back: small parts through a buffer, large ones by the kernel, zeros not at all.
+// output writes a file from front to back: small parts through a buffer, large ones by the kernel, zeros not
+// at all.
 type output struct {
 	alive func() error // why to stop, if so
 	w     *os.File
@@ -38,6 +41,9 @@ func newOutput(ctx context.Context, w *os.File) (*output, error) {
 func (o *output) flush() error {
 	if err := o.alive(); err != nil {
 		return err
+	}
+	if len(o.buf) == 0 {
+		return nil
 	}
 	_, err := o.w.WriteAt(o.buf, o.pos-int64(len(o.buf)))
 	o.buf = o.buf[:0]
@@ -65,7 +71,7 @@ func (o *output) zero(to int64) error {
 	if gap < 0 {
 		return fmt.Errorf("the layout goes back from byte %d to %d", o.pos, to)
 	}
-	if gap <= int64(cap(o.buf)-len(o.buf)) {
+	if gap < holeSize && gap <= int64(cap(o.buf)-len(o.buf)) {
 		n := len(o.buf)
 		o.buf = o.buf[:n+int(gap)]
 		clear(o.buf[n:])
@@ -127,11 +133,13 @@ func (o *output) kernelCopy(f *os.File, off, length int64) (int64, error) {
 			return done, err
 		}
 		from, to := off+done, o.pos
-		n, err := unix.CopyFileRange(int(f.Fd()), &from, int(o.w.Fd()), &to, int(min(length-done, copyAtOnce)), 0)
+		n, err := unix.CopyFileRange(int(f.Fd()), &from, int(o.w.Fd()), &to,
+			int(min(length-done, copyAtOnce)), 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
-		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EIO) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EIO) || errors.Is(err, unix.EDQUOT) ||
+			errors.Is(err, unix.EFBIG) {
 			return done, os.NewSyscallError("copy_file_range", err)
 		}
 		if err != nil || n == 0 {
@@ -146,7 +154,7 @@ func (o *output) kernelCopy(f *os.File, off, length int64) (int64, error) {
 
 // stream writes length bytes of r, blocks of zeros as holes.
 func (o *output) stream(r io.Reader, length int64) error {
-	var block, zeros [16 * blockSize]byte
+	var block, zeros [holeSize]byte
 	for length > 0 {
 		part := block[:min(length, int64(len(block)))]
 		if _, err := io.ReadFull(r, part); err != nil {

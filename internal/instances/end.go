@@ -19,7 +19,7 @@ import (
 // else without it.
 func (i *Instances) Destroy(ctx context.Context, id string) error {
 	if !i.root.Exists(id) {
-		return notFound(id)
+		return i.notFound(id)
 	}
 	polite, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

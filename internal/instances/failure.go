@@ -3,6 +3,7 @@ package instances
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
@@ -14,20 +15,46 @@ const (
 	CauseMaxActive  link.Cause = "max_active"  // as many VMs live as may
 	CauseNoProgram  link.Cause = "no_program"  // the pyro executable that supervises cannot be had
 	CauseSupervisor link.Cause = "supervisor"  // the supervisor does not answer
+	CauseExpired    link.Cause = "expired"     // the VM has expired
 	CauseBadRecord  link.Cause = "bad_record"  // the VM's record cannot be read
 )
 
 // Causes lists every cause of this package.
 func Causes() []link.Cause {
-	return []link.Cause{CauseNoInstance, CauseMaxActive, CauseNoProgram, CauseSupervisor, CauseBadRecord}
+	return []link.Cause{CauseNoInstance, CauseMaxActive, CauseNoProgram, CauseSupervisor, CauseBadRecord,
+		CauseExpired}
 }
 
-func notFound(id string) error {
+// notFound says that there is no such VM, and of one that has expired, when and why it went.
+func (i *Instances) notFound(ref string) error {
+	graves, err := i.root.Graves()
+	if err != nil {
+		i.options.Log.Warn("cannot read what has expired", "error", err)
+	}
+	for _, g := range graves {
+		if g.ID == ref || g.Name != "" && g.Name == ref {
+			return &link.Error{
+				Code:  link.CodeNotFound,
+				Cause: CauseExpired,
+				Message: fmt.Sprintf("%s expired at %s, its idle TTL was %d s", ref, moment(g.ExpiredAt),
+					g.TTLSeconds),
+			}
+		}
+	}
 	return &link.Error{
 		Code:    link.CodeNotFound,
 		Cause:   CauseNoInstance,
-		Message: fmt.Sprintf("there is no VM or task %q", id),
+		Message: fmt.Sprintf("there is no VM or task %q", ref),
 	}
+}
+
+// moment words a time of the last day: the day is said if it is another one.
+func moment(t time.Time) string {
+	t, now := t.Local(), time.Now()
+	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return t.Format("15:04")
+	}
+	return t.Format("2006-01-02 15:04")
 }
 
 // limitReached words the limit on living VMs.
@@ -37,9 +64,10 @@ func limitReached(err error) error {
 		return err
 	}
 	return &link.Error{
-		Code:    link.CodeLimit,
-		Cause:   CauseMaxActive,
-		Message: fmt.Sprintf("cannot create another VM: %d VMs and tasks are alive, as many as max_active_vms allows", limit.Limit),
+		Code:  link.CodeLimit,
+		Cause: CauseMaxActive,
+		Message: fmt.Sprintf("cannot create another VM: %d VMs and tasks are alive, as many as "+
+			"max_active_vms allows", limit.Limit),
 	}
 }
 

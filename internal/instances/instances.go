@@ -71,12 +71,12 @@ func (i *Instances) Create(ctx context.Context, vm record.VM) (*Session, error) 
 // while nobody supervises it is given as what it is: stopped.
 func (i *Instances) Status(id string) (vm record.VM, alive bool, err error) {
 	if !i.root.Exists(id) {
-		return vm, false, notFound(id)
+		return vm, false, i.notFound(id)
 	}
 	alive = i.Alive(id)
 	vm, err = record.Load(i.Dir(id))
 	if errors.Is(err, fs.ErrNotExist) {
-		return vm, false, notFound(id)
+		return vm, false, i.notFound(id)
 	}
 	if err != nil {
 		return vm, false, &link.Error{
@@ -95,7 +95,7 @@ func (i *Instances) Status(id string) (vm record.VM, alive bool, err error) {
 // MustBe refuses an id of another kind.
 func (i *Instances) MustBe(id string, kind record.Kind) error {
 	if !i.root.Exists(id) {
-		return notFound(id)
+		return i.notFound(id)
 	}
 	if !isOf(id, kind) {
 		return &link.Error{Code: link.CodeNotFound, Message: fmt.Sprintf("%q is not a %s", id, kind)}

@@ -49,7 +49,7 @@ func (i *Instances) Connect(ctx context.Context, id string) (*Session, error) {
 	deadline := time.Now().Add(startLimit)
 	for {
 		if !i.root.Exists(id) {
-			return nil, notFound(id)
+			return nil, i.notFound(id)
 		}
 		conn, _, err := link.DialDir(i.Dir(id), record.SocketFile)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
@@ -23,9 +24,10 @@ func (i *Instances) Reap(ctx context.Context) ([]string, error) {
 	}
 	reaped := append([]string{}, swept...)
 	for _, id := range ids {
-		if !i.overdue(id) {
+		if !i.overdue(ctx, id) {
 			continue
 		}
+		failed = append(failed, i.bury(id))
 		if err := i.Destroy(ctx, id); err != nil && !IsNotFound(err) {
 			failed = append(failed, err)
 			continue
@@ -35,17 +37,54 @@ func (i *Instances) Reap(ctx context.Context) ([]string, error) {
 	return reaped, errors.Join(failed...)
 }
 
-// overdue tells whether a VM lives past its time, which is its supervisor's to end.
-func (i *Instances) overdue(id string) bool {
+// overdue tells whether a VM lives past its time, which is its supervisor's to end. A supervisor that
+// answers knows better than the record: a host that slept may have let the time go by under a command.
+func (i *Instances) overdue(ctx context.Context, id string) bool {
 	vm, err := record.Load(i.Dir(id))
-	return err == nil && vm.Expired(time.Now().Add(-overdueBy))
+	if err != nil || !vm.Expired(time.Now().Add(-overdueBy)) {
+		return false
+	}
+	if !i.Alive(id) {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, overdueBy)
+	defer cancel()
+	s, err := i.Connect(ctx, id)
+	if err != nil {
+		return ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)
+	}
+	defer s.Close()
+	if err := s.Client.Call(ctx, link.OpStatus, link.Empty{}, &vm); err != nil {
+		return true
+	}
+	return vm.Expired(time.Now())
 }
 
 // Sweep removes what is orphaned and of no more use, and names it.
 func (i *Instances) Sweep() ([]string, error) {
 	return i.root.Sweep(func(id string) bool {
 		vm, err := record.Load(i.Dir(id))
-		return useless(id, vm, err)
+		if !useless(id, vm, err) {
+			return false
+		}
+		if err := i.bury(id); err != nil {
+			i.options.Log.Warn("cannot note what has expired", "error", err)
+		}
+		return true
+	})
+}
+
+// bury remembers a VM that is removed because it has expired; others are not remembered.
+func (i *Instances) bury(id string) error {
+	vm, err := record.Load(i.Dir(id))
+	if err != nil || !vm.Complete || !vm.Expired(time.Now()) || isOf(id, record.KindRun) || !counts(id) {
+		return nil
+	}
+	return i.root.Bury(record.Grave{
+		ID:         id,
+		Name:       vm.Name,
+		ExpiredAt:  *vm.ExpiresAt,
+		TTLSeconds: vm.TTLSeconds,
 	})
 }
 

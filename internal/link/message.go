@@ -41,6 +41,7 @@ const (
 	OpCommands Op = "commands" // Empty -> CommandList
 	OpSignal   Op = "signal"   // Signal -> Empty
 	OpResize   Op = "resize"   // Resize -> Empty
+	OpDial     Op = "dial"     // Dial, data <-> data, Empty
 	OpImport   Op = "import"   // Import, data of package archive -> ImportResult
 	OpExport   Op = "export"   // Empty -> tar data, Empty: what differs from the base image, OCI whiteouts
 	OpSync     Op = "sync"     // Empty -> Empty: all file systems written out
@@ -53,13 +54,14 @@ const (
 	OpStatus   Op = "status"   // Empty -> the VM's record
 	OpStart    Op = "start"    // Empty -> the VM's record
 	OpStop     Op = "stop"     // Empty -> the VM's record
+	OpExtend   Op = "extend"   // Extend -> the VM's record: its TTL begins anew
 	OpDelete   Op = "delete"   // Empty -> Empty
 	OpSeeded   Op = "seeded"   // Seeded -> the VM's record: creation is complete
 	OpFollow   Op = "follow"   // Empty -> Event in each data message, until the VM ends
 	OpSnapshot Op = "snapshot" // TakeSnapshot -> Snapshot
 	OpRollback Op = "rollback" // Rollback -> Snapshot
 	OpPause    Op = "pause"    // Empty -> the VM's record
-	OpWarm     Op = "warm"     // Empty -> Warmed: make a template of this VM's shape
+	OpWarm     Op = "warm"     // Warm -> Warmed: make a template of this VM's shape
 	OpNetwork  Op = "network"  // Empty -> the network's state
 )
 
@@ -71,6 +73,7 @@ const (
 	KindStderr  = 4
 	KindData    = 5 // a tree
 	KindNote    = 6 // JSON: an Attached
+	KindResize  = 7 // a terminal's size: rows and columns, 16 bits each, little-endian
 )
 
 // Request opens a conversation.
@@ -148,6 +151,11 @@ type ImportResult struct {
 	Bytes   int64 `json:"bytes"`
 }
 
+// Extend asks for the TTL to begin anew, with another length if one is given.
+type Extend struct {
+	TTLSeconds *int `json:"ttl_seconds,omitempty"`
+}
+
 // Event is something that happened to a command, for those who follow.
 type Event struct {
 	Kind     EventKind       `json:"kind"`
@@ -183,6 +191,12 @@ type Snapshot struct {
 // Rollback asks for a VM to go on from a snapshot. Empty is the newest one of that VM.
 type Rollback struct {
 	Snapshot string `json:"snapshot,omitempty"`
+}
+
+// Warm asks for a template.
+type Warm struct {
+	// Background is that nobody waits for it: it yields to all that runs, and is not made while another is.
+	Background bool `json:"background"`
 }
 
 // Warmed answers OpWarm.

@@ -10,6 +10,7 @@ const (
 	smallBuffer      = 64 << 10 // a connection's buffer for each direction
 	largeConnections = 32       // so many may grow their buffers,
 	largeBuffer      = 1 << 20  // up to this
+	maxInside        = 64       // connections to the guest's loopback, which go over the link to its agent
 	maxFlows         = 512      // UDP and echo; beyond it the longest idle one is forgotten
 	maxLookups       = 64       // name questions in progress; beyond it they fail
 	maxAnswers       = 4096     // pairs of address and name that are remembered
@@ -22,6 +23,7 @@ const (
 // How long something may last.
 const (
 	dialTimeout   = 30 * time.Second
+	insideTimeout = 15 * time.Second // the same by way of the guest's loopback
 	guestTimeout  = 10 * time.Second // for the guest to take a published connection
 	lookupTimeout = 8 * time.Second
 	answerTTL     = 60 * time.Second // what the guest is told

@@ -17,6 +17,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -39,13 +40,22 @@ const MTU = 65520
 
 // Config is what [New] needs. The zero value is a guest that reaches the public internet.
 type Config struct {
-	Allow   []string       // HOST[:PORT], *.DOMAIN[:PORT], ADDRESS[:PORT] or CIDR[:PORT], each with /tcp or /udp or without; see [Policy]
-	Publish []string       // [HOST_IP:]HOST_PORT:GUEST_PORT; the default address is 127.0.0.1, host port 0 is any free one
-	Inbound bool           // without rules the guest reaches nothing: the network is for the published ports alone
-	MAC     string         // the guest's; empty is a random one
-	Log     func(Decision) // told of every decision, one at a time; it must not block for long
+	Allow   []string // HOST[:PORT], *.DOMAIN[:PORT], ADDRESS[:PORT] or CIDR[:PORT], each with /tcp or /udp or without; see [Policy]
+	Publish []string // [HOST_IP:]HOST_PORT:GUEST_PORT; the default address is 127.0.0.1, host port 0 is any free one
+	Inbound bool     // without rules the guest reaches nothing: the network is for the published ports alone
+	// Inside connects to a server on the guest's own loopback, where published ports lead if nobody listens at the guest's
+	// address. nil is not to.
+	Inside func(ctx context.Context, port int) (Conn, error)
+	MAC    string         // the guest's; empty is a random one
+	Log    func(Decision) // told of every decision, one at a time; it must not block for long
 
 	hooks hooks
+}
+
+// Conn is a connection, each direction of which ends by itself.
+type Conn interface {
+	io.ReadWriteCloser
+	CloseWrite() error
 }
 
 // hooks are for tests, which have no internet.
@@ -71,6 +81,8 @@ type GuestConfig struct {
 type Network struct {
 	policy   *Policy
 	hooks    hooks
+	inside   func(ctx context.Context, port int) (Conn, error)
+	insides  chan struct{} // one element for each connection through it
 	mac      net.HardwareAddr
 	guest    netip.Addr
 	gateway  netip.Addr
@@ -128,6 +140,8 @@ func New(ctx context.Context, cfg Config) (*Network, error) {
 	n := &Network{
 		policy:   policy,
 		hooks:    cfg.hooks,
+		inside:   cfg.Inside,
+		insides:  make(chan struct{}, maxInside),
 		mac:      mac,
 		guest:    netip.MustParseAddr(guestAddress),
 		gateway:  netip.MustParseAddr(gatewayAddress),

@@ -58,20 +58,22 @@ const (
 
 // VM is the record of one VM. It outlives the supervisor that wrote it.
 type VM struct {
-	Format         int        `json:"format"`
-	ID             string     `json:"id"`
-	Kind           Kind       `json:"kind"`
-	State          State      `json:"state"`
-	Environment    string     `json:"environment"`
-	VCPUCount      int        `json:"vcpu_count"`
-	MemMiB         int        `json:"mem_mib"`
-	DiskMiB        int        `json:"disk_mib"`
-	TTLSeconds     int        `json:"ttl_seconds"` // 0 is no limit
-	CreatedAt      time.Time  `json:"created_at"`
-	ExpiresAt      *time.Time `json:"expires_at"`
-	NetworkEnabled bool       `json:"network_enabled"`
-	Allow          []string   `json:"allow,omitempty"`
-	Publish        []string   `json:"publish,omitempty"`
+	Format         int               `json:"format"`
+	ID             string            `json:"id"`
+	Kind           Kind              `json:"kind"`
+	Name           string            `json:"name,omitempty"` // by which it may be called
+	Labels         map[string]string `json:"labels,omitempty"`
+	State          State             `json:"state"`
+	Environment    string            `json:"environment"`
+	VCPUCount      int               `json:"vcpu_count"`
+	MemMiB         int               `json:"mem_mib"`
+	DiskMiB        int               `json:"disk_mib"`
+	TTLSeconds     int               `json:"ttl_seconds"` // of idleness; 0 is no limit
+	CreatedAt      time.Time         `json:"created_at"`
+	ExpiresAt      *time.Time        `json:"expires_at"`
+	NetworkEnabled bool              `json:"network_enabled"`
+	Allow          []string          `json:"allow,omitempty"`
+	Publish        []string          `json:"publish,omitempty"`
 	// The network is for published ports alone
 	InboundOnly     bool   `json:"inbound_only,omitempty"`
 	AllowHostCompat bool   `json:"allow_host_compat"`
@@ -80,6 +82,7 @@ type VM struct {
 	Warm            bool   `json:"warm"` // the guest was started from a template
 	// Of the host, where it stands in for a guest
 	Confinement     string            `json:"confinement,omitempty"`
+	Warnings        []string          `json:"warnings,omitempty"`        // what the host may not be able to keep
 	VMMConfinement  string            `json:"vmm_confinement,omitempty"` // what the VMM is confined by
 	WantAccelerator string            `json:"want_accelerator"`
 	LastError       *string           `json:"last_error"`

@@ -17,6 +17,11 @@ func (s *supervisor) handle(
 	ctx context.Context, req link.Request, stream *wire.Stream, c *session,
 ) (any, error) {
 	switch req.Op {
+	case link.OpStart, link.OpStop, link.OpSeeded, link.OpExec, link.OpAttach, link.OpImport, link.OpExport,
+		link.OpSync, link.OpWarm:
+		defer s.hold()()
+	}
+	switch req.Op {
 	case link.OpHello:
 		return link.Hello{Version: link.Version}, nil
 	case link.OpCreate:
@@ -24,7 +29,9 @@ func (s *supervisor) handle(
 	case link.OpResume:
 		return s.resume(c)
 	case link.OpStatus:
-		return s.snapshot(), nil
+		return s.status(), nil
+	case link.OpExtend:
+		return s.extend(req)
 	case link.OpStart:
 		_, err := s.started(ctx)
 		return s.snapshot(), err
@@ -32,7 +39,7 @@ func (s *supervisor) handle(
 		err := s.stop()
 		return s.snapshot(), err
 	case link.OpDelete:
-		err := s.finish(true)
+		err := s.finish(true, false)
 		c.bound.Store(false)
 		s.end(errDeleted)
 		return link.Empty{}, err
@@ -45,7 +52,7 @@ func (s *supervisor) handle(
 			return g.Import(ctx, req, stream)
 		}
 		return nil, s.notStarted()
-	case link.OpExport, link.OpSync:
+	case link.OpExport, link.OpSync, link.OpSignal, link.OpResize, link.OpCommands:
 		if g := s.current(); g != nil {
 			return g.Pass(ctx, req, stream)
 		}
@@ -61,10 +68,14 @@ func (s *supervisor) handle(
 	case link.OpPause:
 		return s.pause(ctx)
 	case link.OpWarm:
+		how, err := link.Decode[link.Warm](req)
+		if err != nil {
+			return nil, err
+		}
 		c.bound.Store(false)
 		defer s.end(errDeleted)
 		// It goes on without its client, who need not wait.
-		return s.guests.Warm(context.WithoutCancel(ctx), s.spec(s.snapshot()))
+		return s.guests.Warm(context.WithoutCancel(ctx), s.spec(s.snapshot()), how.Background)
 	}
 	return nil, &link.Error{Code: link.CodeUnsupported,
 		Message: fmt.Sprintf("the supervisor does not know %q", req.Op)}
@@ -99,10 +110,7 @@ func (s *supervisor) create(req link.Request) (any, error) {
 	}
 	vm.ID, vm.State, vm.CreatedAt = s.id, record.StateCreated, time.Now().UTC().Truncate(time.Millisecond)
 	vm.HostBootID = record.HostBootID()
-	if vm.TTLSeconds > 0 {
-		expires := vm.CreatedAt.Add(time.Duration(vm.TTLSeconds) * time.Second)
-		vm.ExpiresAt = &expires
-	}
+	vm.ExpiresAt = expiry(vm, vm.CreatedAt)
 	s.vm = vm
 	close(s.owned)
 	s.expiry.Reset(0)

@@ -145,6 +145,7 @@ func (s *supervisor) knownEntries() map[string]record.Entry {
 // follower is the caller of a command that has lost its own: what it writes goes to the history and to
 // those who follow.
 func (s *supervisor) follower(g *running, id string, entry record.Entry) {
+	defer s.hold()()
 	entry.Running, entry.Interrupted, entry.Notice, entry.Cause = true, false, "", ""
 	r := &run{
 		s:       s,

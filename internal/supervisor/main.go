@@ -35,7 +35,7 @@ const (
 // Why a supervisor ends.
 var (
 	errDeleted     = errors.New("the VM was deleted")
-	errExpired     = errors.New("the VM's time to live is over")
+	errExpired     = errors.New("the VM was idle for its time to live")
 	errCreatorGone = errors.New("the VM's client went away")
 	errPaused      = errors.New("the task was paused")
 	errTerminated  = errors.New("the supervisor was terminated")
@@ -65,6 +65,7 @@ type supervisor struct {
 	runs     map[*run]struct{} // the commands that run
 	pausing  bool              // the guest ends because it is paused
 	sequence int
+	busy     int // things under way that keep the VM from expiring
 	removed  bool
 	orphaned bool // its supervisor died, and it is not taken over yet: it is not ours to remove unasked
 
@@ -78,8 +79,8 @@ type supervisor struct {
 type Guests interface {
 	// Start starts the guest. Its error is a *[link.Error].
 	Start(ctx context.Context, spec guest.Spec) (*guest.Guest, error)
-	// Warm makes a template of the guest's shape.
-	Warm(ctx context.Context, spec guest.Spec) (link.Warmed, error)
+	// Warm makes a template of the guest's shape, in the background if nobody waits for it.
+	Warm(ctx context.Context, spec guest.Spec, background bool) (link.Warmed, error)
 }
 
 // Main is the supervisor process, whose guests run in the VMMs of drivers. It returns its exit status.
@@ -152,7 +153,8 @@ func supervise(dir string, log *slog.Logger, guests Guests) error {
 	s.mu.Lock()
 	orphaned := s.orphaned
 	s.mu.Unlock()
-	s.finish(!errors.Is(cause, errTerminated) && !errors.Is(cause, errPaused) && !orphaned)
+	keep := errors.Is(cause, errTerminated) || errors.Is(cause, errPaused) || orphaned
+	s.finish(!keep, errors.Is(cause, errExpired))
 	s.drain()
 	return nil
 }
@@ -229,25 +231,9 @@ func (s *supervisor) drain() {
 	}
 }
 
-// checkExpiry ends the VM past its TTL. It runs on the wall clock, because a host that slept has let time go
-// by.
-func (s *supervisor) checkExpiry() {
-	s.mu.Lock()
-	expires := s.vm.ExpiresAt
-	s.mu.Unlock()
-	if expires == nil {
-		return
-	}
-	left := time.Until(*expires)
-	if left <= 0 {
-		s.end(errExpired)
-		return
-	}
-	s.expiry.Reset(min(left, 30*time.Second))
-}
-
-// finish ends the guest and, if remove is set, all that is left of the VM. It is safe to call again.
-func (s *supervisor) finish(remove bool) error {
+// finish ends the guest and, if remove is set, all that is left of the VM, of which a note stays if it has
+// expired. It is safe to call again.
+func (s *supervisor) finish(remove, expired bool) error {
 	s.boot.Lock()
 	defer s.boot.Unlock()
 	s.mu.Lock()
@@ -271,7 +257,7 @@ func (s *supervisor) finish(remove bool) error {
 		}
 		return s.save()
 	}
-	if err := s.root.Remove(s.id); err != nil {
+	if err := s.remove(expired); err != nil {
 		return fmt.Errorf("cannot remove %q: %w", s.dir, err)
 	}
 	s.removed = true

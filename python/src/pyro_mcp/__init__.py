@@ -6,7 +6,8 @@
 'git version 2.39.5\\n'
 """
 
-from ._client import Pyro
+from ._async_client import AsyncPyro, AsyncTask
+from ._client import Pyro, TaskHandle
 from ._server import Server, create_server
 from ._version import __version__
 from .errors import (
@@ -28,6 +29,8 @@ from .errors import (
 )
 
 __all__ = [
+    "AsyncPyro",
+    "AsyncTask",
     "BadSeedError",
     "BinaryNotFoundError",
     "BinaryTooOldError",
@@ -45,6 +48,7 @@ __all__ = [
     "PyroError",
     "PyroTimeoutError",
     "Server",
+    "TaskHandle",
     "__version__",
     "create_server",
 ]

@@ -27,9 +27,29 @@ class Calls(ABC):
 
     def _call(self, method: str, handlers: Handlers | None = None, /, **params: Any) -> Any:
         """Ask for an operation. What is None is left out."""
-        given = {name: value for name, value in params.items() if value is not None}
-        feed = _feed(given)
-        return self._send(method, {name: _plain(value) for name, value in given.items()}, handlers, feed)
+        given, feed = _given(params)
+        return self._send(method, given, handlers, feed)
+
+
+class AsyncCalls(ABC):
+    """Asks for operations, from asyncio."""
+
+    @abstractmethod
+    async def _send(
+        self, method: str, params: dict[str, Any], handlers: Handlers | None, feed: Feed | None
+    ) -> Any: ...
+
+    async def _call(self, method: str, handlers: Handlers | None = None, /, **params: Any) -> Any:
+        """Ask for an operation. What is None is left out."""
+        given, feed = _given(params)
+        return await self._send(method, given, handlers, feed)
+
+
+def _given(params: Mapping[str, Any]) -> tuple[dict[str, Any], Feed | None]:
+    """Take arguments apart: what goes into the request, and the input that goes beside it."""
+    given = {name: value for name, value in params.items() if value is not None}
+    feed = _feed(given)
+    return {name: _plain(value) for name, value in given.items()}, feed
 
 
 def _plain(value: Any) -> Any:

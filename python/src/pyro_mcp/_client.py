@@ -10,6 +10,25 @@ from ._binary import find_binary
 from ._bridge import Bridge, Feed, Handlers
 from ._operations import Operations
 from ._server import Profile, Server, create_server
+from .types import Task, TaskCommand
+
+
+def settings(
+    cache_dir: str | os.PathLike[str] | None,
+    state_dir: str | os.PathLike[str] | None,
+    accelerator: str | None,
+    max_active_vms: int | None,
+    mirror: str | None,
+) -> dict[str, str]:
+    """Give a client's arguments as the environment of the pyro that it starts."""
+    given = {
+        "PYRO_CACHE_DIR": cache_dir,
+        "PYRO_STATE_DIR": state_dir,
+        "PYRO_ACCELERATOR": accelerator,
+        "PYRO_MAX_ACTIVE_VMS": max_active_vms,
+        "PYRO_DEBIAN_MIRROR": mirror,
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 class Pyro(Operations):
@@ -31,14 +50,7 @@ class Pyro(Operations):
         mirror: str | None = None,
     ) -> None:
         self._binary = binary
-        self._environment = {
-            name: os.fspath(value) if not isinstance(value, int) else str(value)
-            for name, value in (
-                ("PYRO_CACHE_DIR", cache_dir), ("PYRO_STATE_DIR", state_dir), ("PYRO_ACCELERATOR", accelerator),
-                ("PYRO_MAX_ACTIVE_VMS", max_active_vms), ("PYRO_DEBIAN_MIRROR", mirror),
-            )
-            if value is not None
-        }
+        self._environment = settings(cache_dir, state_dir, accelerator, max_active_vms, mirror)
         self._bridge = Bridge(lambda: find_binary(binary), self._environment)
 
     def close(self) -> None:
@@ -55,5 +67,35 @@ class Pyro(Operations):
         """Make an MCP server with the options of this Pyro. Start it with run()."""
         return create_server(profile=profile, binary=self._binary, environment=self._environment)
 
+    def task(self, environment: str, **options: Any) -> TaskHandle:
+        """Make a task that lasts as long as its with block. options are those of create_task."""
+        return TaskHandle(self, environment, options)
+
     def _send(self, method: str, params: dict[str, Any], handlers: Handlers | None, feed: Feed | None) -> Any:
         return self._bridge.call(method, params, handlers, feed)
+
+
+class TaskHandle:
+    """A task. It is created when its with block is entered, and deleted when that is left."""
+
+    def __init__(self, pyro: Pyro, environment: str, options: dict[str, Any]) -> None:
+        self._pyro = pyro
+        self._environment = environment
+        self._options = options
+        self.record: Task
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        return self.record["task_id"]
+
+    def __enter__(self) -> TaskHandle:
+        self.record = self._pyro.create_task(self._environment, **self._options)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._pyro.delete_task(self.id)
+
+    def exec(self, command: str | list[str], **options: Any) -> TaskCommand:
+        """Run one command in the task. options are those of exec_task."""
+        return self._pyro.exec_task(self.id, command=command, **options)

@@ -1,6 +1,6 @@
 """The operations, one method each, as the engine declares them.
 
-This file is generated: go run ./tools/pyclient.
+This file is generated: go run ./tools/clients.
 """
 
 from __future__ import annotations
@@ -336,6 +336,39 @@ class Operations(Calls):
             offset_bytes=offset_bytes,
             max_bytes=max_bytes,
             follow=True if on_event else None,
+        ))
+
+    def extend_task(
+        self,
+        task_id: str,
+        *,
+        ttl_seconds: int | None = None,
+    ) -> Task:
+        """Begin a task's idle TTL anew, with another length if one is given."""
+        return cast(Task, self._call(
+            "extend_task",
+            task_id=task_id,
+            ttl_seconds=ttl_seconds,
+        ))
+
+    def stop_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """End a task's guest and keep its files; the next command starts it again."""
+        return cast(Task, self._call(
+            "stop_task",
+            task_id=task_id,
+        ))
+
+    def start_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Start a stopped task."""
+        return cast(Task, self._call(
+            "start_task",
+            task_id=task_id,
         ))
 
     def snapshot_task(

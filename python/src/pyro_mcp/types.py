@@ -1,6 +1,6 @@
 """The results of the calls, as typed dictionaries. Moments are texts in RFC 3339, byte strings are in base64.
 
-This file is generated from the engine's own types: go run ./tools/pyclient.
+This file is generated from the engine's own types: go run ./tools/clients.
 """
 
 from __future__ import annotations
@@ -166,6 +166,7 @@ class RunResult(Output):
     mem_mib: int
     accelerator: Accelerator
     confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class VM(TypedDict):
@@ -187,6 +188,7 @@ class VM(TypedDict):
     accelerator: Accelerator
     confinement: NotRequired[str]
     vmm_confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class DeleteResult(TypedDict):
@@ -295,6 +297,7 @@ class Task(TypedDict):
     accelerator: Accelerator
     confinement: NotRequired[str]
     vmm_confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
     forked_from: NotRequired[str]
 
 

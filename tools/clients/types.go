@@ -179,7 +179,7 @@ func (g *generator) python(t reflect.Type) string {
 
 const typesHead = `"""The results of the calls, as typed dictionaries. Moments are texts in RFC 3339, byte strings are in base64.
 
-This file is generated from the engine's own types: go run ./tools/pyclient.
+This file is generated from the engine's own types: go run ./tools/clients.
 """
 
 from __future__ import annotations

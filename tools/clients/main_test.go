@@ -17,7 +17,7 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if string(have) != want {
-			t.Errorf("%s is not what the engine declares: go run ./tools/pyclient", name)
+			t.Errorf("%s is not what the engine declares: go run ./tools/clients", name)
 		}
 	}
 }

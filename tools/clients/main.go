@@ -1,6 +1,6 @@
-// Command pyclient writes what the Python package has of the operations, from their one table: the results as
-// typed dictionaries, and a method for each operation. Run it at the repository's root: go run
-// ./tools/pyclient.
+// Command clients writes what the clients in Python and TypeScript have of the operations, from their one
+// table: the types of parameters and results, and a method for each. Run it at the repository's root:
+// go run ./tools/clients.
 package main
 
 import (
@@ -12,11 +12,13 @@ import (
 const (
 	typesFile      = "python/src/pyro_mcp/types.py"
 	operationsFile = "python/src/pyro_mcp/_operations.py"
+	asyncFile      = "python/src/pyro_mcp/_async_operations.py"
+	typescriptFile = "typescript/src/operations.ts"
 )
 
 func main() {
 	if err := write("."); err != nil {
-		fmt.Fprintln(os.Stderr, "pyclient:", err)
+		fmt.Fprintln(os.Stderr, "clients:", err)
 		os.Exit(1)
 	}
 }
@@ -42,5 +44,11 @@ func generate(root string) (map[string]string, error) {
 	}
 	g := &generator{docs: docs, names: map[string]string{}}
 	operations := g.operations()
-	return map[string]string{typesFile: g.types(), operationsFile: operations}, nil
+	ts := &typescript{docs: docs, written: map[string]bool{}}
+	return map[string]string{
+		typesFile:      g.types(),
+		operationsFile: operations,
+		asyncFile:      asynchronous(operations),
+		typescriptFile: ts.operations(),
+	}, nil
 }

@@ -112,19 +112,15 @@ func handlersOf(o pyro.Operation) string {
 // arguments are an operation's parameters, and what its hooks add.
 func (g *generator) arguments(o pyro.Operation) []argument {
 	var out []argument
-	fields := reflect.VisibleFields(o.Params)
-	vector := slices.ContainsFunc(fields, func(f reflect.StructField) bool { return f.Name == "Argv" })
-	for _, f := range fields {
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if !f.IsExported() || f.Anonymous || name == "" || name == "-" {
-			continue
-		}
+	parameters := o.Parameters()
+	vector := slices.ContainsFunc(parameters, func(p pyro.Parameter) bool { return p.Name == "argv" })
+	for _, p := range parameters {
 		switch {
-		case name == "argv":
-		case name == "command" && vector:
-			out = append(out, argument{name: name, typ: "Command", pass: "**_command(command)"})
+		case p.Name == "argv":
+		case p.Name == "command" && vector:
+			out = append(out, argument{name: p.Name, typ: "Command", pass: "**_command(command)"})
 		default:
-			out = append(out, g.argument(name, f.Type, strings.Contains(options, "omit")))
+			out = append(out, g.argument(p))
 		}
 	}
 	if o.Takes(pyro.HookStreams) {
@@ -157,8 +153,8 @@ func (g *generator) arguments(o pyro.Operation) []argument {
 	return out
 }
 
-func (g *generator) argument(name string, t reflect.Type, optional bool) argument {
-	known := pyro.ParameterNamed(name)
+func (g *generator) argument(known pyro.Parameter) argument {
+	name, t := known.Name, known.Type
 	a := argument{name: name, typ: g.parameter(known, t), pass: name + "=" + name}
 	if known.Names == pyro.NamesHostPaths {
 		a.pass = name + "=_path(" + name + ")"
@@ -166,7 +162,7 @@ func (g *generator) argument(name string, t reflect.Type, optional bool) argumen
 	switch {
 	case known.Default != nil:
 		a.standard = literal(known.Default)
-	case !optional:
+	case !known.Optional:
 	case t.Kind() == reflect.Bool:
 		a.standard = "False"
 	default:
@@ -205,7 +201,7 @@ func literal(v any) string {
 
 const operationsHead = `"""The operations, one method each, as the engine declares them.
 
-This file is generated: go run ./tools/pyclient.
+This file is generated: go run ./tools/clients.
 """
 
 from __future__ import annotations

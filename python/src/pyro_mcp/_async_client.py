@@ -1,0 +1,81 @@
+"""The client for asyncio: each method is a request over the bridge, and cancelling it cancels what it runs."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any
+
+from ._async_bridge import AsyncBridge
+from ._async_operations import AsyncOperations
+from ._binary import find_binary
+from ._bridge import Feed, Handlers
+from ._client import settings
+from .types import Task, TaskCommand
+
+
+class AsyncPyro(AsyncOperations):
+    """Runs commands in microVMs, from asyncio. It belongs to one event loop; use it in an async with statement.
+
+    The arguments are those of Pyro. A task that is cancelled while it waits for a command has the command killed.
+    """
+
+    def __init__(
+        self,
+        *,
+        binary: str | os.PathLike[str] | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        state_dir: str | os.PathLike[str] | None = None,
+        accelerator: str | None = None,
+        max_active_vms: int | None = None,
+        mirror: str | None = None,
+    ) -> None:
+        self._bridge = AsyncBridge(
+            lambda: find_binary(binary), settings(cache_dir, state_dir, accelerator, max_active_vms, mirror))
+
+    async def close(self) -> None:
+        """End the calls under way. VMs and tasks live on."""
+        await self._bridge.close()
+
+    async def __aenter__(self) -> AsyncPyro:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def task(self, environment: str, **options: Any) -> AsyncTask:
+        """Make a task that lasts as long as its async with block. options are those of create_task."""
+        return AsyncTask(self, environment, options)
+
+    async def _send(self, method: str, params: dict[str, Any], handlers: Handlers | None, feed: Feed | None) -> Any:
+        return await self._bridge.call(method, params, handlers, feed)
+
+
+class AsyncTask:
+    """A task. It is created when its block is entered, and deleted when that is left."""
+
+    def __init__(self, pyro: AsyncPyro, environment: str, options: dict[str, Any]) -> None:
+        self._pyro = pyro
+        self._environment = environment
+        self._options = options
+        self.record: Task
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        return self.record["task_id"]
+
+    async def __aenter__(self) -> AsyncTask:
+        self.record = await self._pyro.create_task(self._environment, **self._options)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._pyro.delete_task(self.id)
+
+    async def exec(self, command: str | list[str], **options: Any) -> TaskCommand:
+        """Run one command in the task. options are those of exec_task."""
+        return await self._pyro.exec_task(self.id, command=command, **options)

@@ -1,0 +1,475 @@
+"""The operations for asyncio, one method each, as the engine declares them.
+
+This file is generated: go run ./tools/clients.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from ._calls import AsyncCalls, Command, Input, OnEvent, OnOutput, OnProgress, _command, _handlers, _path
+from .types import (
+    VM,
+    DeleteResult,
+    DeleteSnapshotResult,
+    EnvironmentManifest,
+    Environments,
+    Everything,
+    ForkTaskResult,
+    ListSnapshotsResult,
+    NetworkInfo,
+    PruneResult,
+    PullResult,
+    ReapResult,
+    RollbackTaskResult,
+    RunResult,
+    Snapshot,
+    Task,
+    TaskCommand,
+    TaskLogs,
+    WarmResult,
+)
+
+
+class AsyncOperations(AsyncCalls):
+    """What may be asked of pyro."""
+
+    async def list_environments(
+        self,
+    ) -> Environments:
+        """List the environments: the catalog, and what else is installed."""
+        return cast(Environments, await self._call(
+            "list_environments",
+        ))
+
+    async def pull_environment(
+        self,
+        environment: str,
+        *,
+        mirror: str | None = None,
+        force: bool = False,
+        insecure_registries: Iterable[str] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> PullResult:
+        """Fetch, verify, build and install an environment."""
+        return cast(PullResult, await self._call(
+            "pull_environment",
+            _handlers(on_progress=on_progress),
+            environment=environment,
+            mirror=mirror,
+            force=force,
+            insecure_registries=insecure_registries,
+        ))
+
+    async def inspect_environment(
+        self,
+        environment: str,
+    ) -> EnvironmentManifest:
+        """Tell what an installed environment is made of."""
+        return cast(EnvironmentManifest, await self._call(
+            "inspect_environment",
+            environment=environment,
+        ))
+
+    async def prune_environments(
+        self,
+    ) -> PruneResult:
+        """Remove cached environments, downloads and templates that nothing uses."""
+        return cast(PruneResult, await self._call(
+            "prune_environments",
+        ))
+
+    async def warm_environment(
+        self,
+        environment: str,
+        *,
+        vcpu_count: int = 1,
+        mem_mib: int = 1024,
+        network: bool = False,
+    ) -> WarmResult:
+        """Boot an environment once and keep it frozen, so that VMs of this shape start warm."""
+        return cast(WarmResult, await self._call(
+            "warm_environment",
+            environment=environment,
+            vcpu_count=vcpu_count,
+            mem_mib=mem_mib,
+            network=network,
+        ))
+
+    async def run_in_vm(
+        self,
+        environment: str,
+        *,
+        command: Command,
+        vcpu_count: int = 1,
+        mem_mib: int = 1024,
+        ttl_seconds: int = 600,
+        network: bool = False,
+        allow: Iterable[str] | None = None,
+        allow_host_compat: bool = False,
+        disk_mib: int = 8192,
+        metadata: Mapping[str, str] | None = None,
+        timeout_seconds: int = 30,
+        entrypoint: str | None = None,
+        stdin: Input | None = None,
+        on_stdout: OnOutput | None = None,
+        on_stderr: OnOutput | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> RunResult:
+        """Run one command in a fresh VM, which is gone afterwards."""
+        return cast(RunResult, await self._call(
+            "run_in_vm",
+            _handlers(on_stdout=on_stdout, on_stderr=on_stderr, on_progress=on_progress),
+            environment=environment,
+            **_command(command),
+            vcpu_count=vcpu_count,
+            mem_mib=mem_mib,
+            ttl_seconds=ttl_seconds,
+            network=network,
+            allow=allow,
+            allow_host_compat=allow_host_compat,
+            disk_mib=disk_mib,
+            metadata=metadata,
+            timeout_seconds=timeout_seconds,
+            entrypoint=entrypoint,
+            stdin=stdin,
+            stream=True if on_stdout or on_stderr else None,
+        ))
+
+    async def create_vm(
+        self,
+        environment: str,
+        *,
+        vcpu_count: int = 1,
+        mem_mib: int = 1024,
+        ttl_seconds: int = 600,
+        network: bool = False,
+        allow: Iterable[str] | None = None,
+        allow_host_compat: bool = False,
+        disk_mib: int = 8192,
+        metadata: Mapping[str, str] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> VM:
+        """Create a VM that is not started yet."""
+        return cast(VM, await self._call(
+            "create_vm",
+            _handlers(on_progress=on_progress),
+            environment=environment,
+            vcpu_count=vcpu_count,
+            mem_mib=mem_mib,
+            ttl_seconds=ttl_seconds,
+            network=network,
+            allow=allow,
+            allow_host_compat=allow_host_compat,
+            disk_mib=disk_mib,
+            metadata=metadata,
+        ))
+
+    async def start_vm(
+        self,
+        vm_id: str,
+    ) -> VM:
+        """Start a VM; it is ready for exec_vm when this returns."""
+        return cast(VM, await self._call(
+            "start_vm",
+            vm_id=vm_id,
+        ))
+
+    async def exec_vm(
+        self,
+        vm_id: str,
+        *,
+        command: Command,
+        timeout_seconds: int = 30,
+        stdin: Input | None = None,
+        on_stdout: OnOutput | None = None,
+        on_stderr: OnOutput | None = None,
+    ) -> RunResult:
+        """Run one command in a started VM, which is removed afterwards."""
+        return cast(RunResult, await self._call(
+            "exec_vm",
+            _handlers(on_stdout=on_stdout, on_stderr=on_stderr),
+            vm_id=vm_id,
+            **_command(command),
+            timeout_seconds=timeout_seconds,
+            stdin=stdin,
+            stream=True if on_stdout or on_stderr else None,
+        ))
+
+    async def stop_vm(
+        self,
+        vm_id: str,
+    ) -> VM:
+        """Stop a VM. What runs in it ends."""
+        return cast(VM, await self._call(
+            "stop_vm",
+            vm_id=vm_id,
+        ))
+
+    async def delete_vm(
+        self,
+        vm_id: str,
+    ) -> DeleteResult:
+        """Delete a VM in any state."""
+        return cast(DeleteResult, await self._call(
+            "delete_vm",
+            vm_id=vm_id,
+        ))
+
+    async def status_vm(
+        self,
+        vm_id: str,
+    ) -> VM:
+        """Give a VM's record."""
+        return cast(VM, await self._call(
+            "status_vm",
+            vm_id=vm_id,
+        ))
+
+    async def network_info_vm(
+        self,
+        vm_id: str,
+    ) -> NetworkInfo:
+        """Give the state of the network of a VM, or of a task."""
+        return cast(NetworkInfo, await self._call(
+            "network_info_vm",
+            vm_id=vm_id,
+        ))
+
+    async def list_vms(
+        self,
+    ) -> Everything:
+        """List all VMs and tasks that there are."""
+        return cast(Everything, await self._call(
+            "list_vms",
+        ))
+
+    async def reap_expired(
+        self,
+    ) -> ReapResult:
+        """Remove the VMs and tasks that are past their TTL."""
+        return cast(ReapResult, await self._call(
+            "reap_expired",
+        ))
+
+    async def create_task(
+        self,
+        environment: str,
+        *,
+        vcpu_count: int = 1,
+        mem_mib: int = 1024,
+        ttl_seconds: int = 600,
+        network: bool = False,
+        allow: Iterable[str] | None = None,
+        allow_host_compat: bool = False,
+        disk_mib: int = 8192,
+        metadata: Mapping[str, str] | None = None,
+        source_path: str | os.PathLike[str] | None = None,
+        publish: Iterable[str] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Task:
+        """Create and start a task, its workspace seeded from a directory or a tar archive."""
+        return cast(Task, await self._call(
+            "create_task",
+            _handlers(on_progress=on_progress),
+            environment=environment,
+            vcpu_count=vcpu_count,
+            mem_mib=mem_mib,
+            ttl_seconds=ttl_seconds,
+            network=network,
+            allow=allow,
+            allow_host_compat=allow_host_compat,
+            disk_mib=disk_mib,
+            metadata=metadata,
+            source_path=_path(source_path),
+            publish=publish,
+        ))
+
+    async def exec_task(
+        self,
+        task_id: str,
+        *,
+        command: Command,
+        timeout_seconds: int = 30,
+        stdin: Input | None = None,
+        on_stdout: OnOutput | None = None,
+        on_stderr: OnOutput | None = None,
+    ) -> TaskCommand:
+        """Run one command in a task, in /workspace; the task lives on."""
+        return cast(TaskCommand, await self._call(
+            "exec_task",
+            _handlers(on_stdout=on_stdout, on_stderr=on_stderr),
+            task_id=task_id,
+            **_command(command),
+            timeout_seconds=timeout_seconds,
+            stdin=stdin,
+            stream=True if on_stdout or on_stderr else None,
+        ))
+
+    async def status_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Give a task's record."""
+        return cast(Task, await self._call(
+            "status_task",
+            task_id=task_id,
+        ))
+
+    async def logs_task(
+        self,
+        task_id: str,
+        *,
+        sequence: int | None = None,
+        offset_bytes: int | None = None,
+        max_bytes: int | None = None,
+        on_event: OnEvent | None = None,
+    ) -> TaskLogs:
+        """Give a task's history."""
+        return cast(TaskLogs, await self._call(
+            "logs_task",
+            _handlers(on_event=on_event),
+            task_id=task_id,
+            sequence=sequence,
+            offset_bytes=offset_bytes,
+            max_bytes=max_bytes,
+            follow=True if on_event else None,
+        ))
+
+    async def extend_task(
+        self,
+        task_id: str,
+        *,
+        ttl_seconds: int | None = None,
+    ) -> Task:
+        """Begin a task's idle TTL anew, with another length if one is given."""
+        return cast(Task, await self._call(
+            "extend_task",
+            task_id=task_id,
+            ttl_seconds=ttl_seconds,
+        ))
+
+    async def stop_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """End a task's guest and keep its files; the next command starts it again."""
+        return cast(Task, await self._call(
+            "stop_task",
+            task_id=task_id,
+        ))
+
+    async def start_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Start a stopped task."""
+        return cast(Task, await self._call(
+            "start_task",
+            task_id=task_id,
+        ))
+
+    async def snapshot_task(
+        self,
+        task_id: str,
+        *,
+        name: str | None = None,
+    ) -> Snapshot:
+        """Keep a task as it is at one moment: processes, memory and disk; it goes on."""
+        return cast(Snapshot, await self._call(
+            "snapshot_task",
+            task_id=task_id,
+            name=name,
+        ))
+
+    async def fork_task(
+        self,
+        *,
+        task_id: str | None = None,
+        snapshot: str | None = None,
+        count: int = 1,
+        ttl_seconds: int = 600,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ForkTaskResult:
+        """Make tasks that go on from where another is, or from a snapshot."""
+        return cast(ForkTaskResult, await self._call(
+            "fork_task",
+            task_id=task_id,
+            snapshot=snapshot,
+            count=count,
+            ttl_seconds=ttl_seconds,
+            metadata=metadata,
+        ))
+
+    async def rollback_task(
+        self,
+        task_id: str,
+        *,
+        snapshot: str | None = None,
+    ) -> RollbackTaskResult:
+        """Have a task go on from a snapshot; what it did since is lost."""
+        return cast(RollbackTaskResult, await self._call(
+            "rollback_task",
+            task_id=task_id,
+            snapshot=snapshot,
+        ))
+
+    async def pause_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host."""
+        return cast(Task, await self._call(
+            "pause_task",
+            task_id=task_id,
+        ))
+
+    async def resume_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Have a paused task go on, and a stopped one start."""
+        return cast(Task, await self._call(
+            "resume_task",
+            task_id=task_id,
+        ))
+
+    async def delete_task(
+        self,
+        task_id: str,
+    ) -> DeleteResult:
+        """End a task and remove all that it kept."""
+        return cast(DeleteResult, await self._call(
+            "delete_task",
+            task_id=task_id,
+        ))
+
+    async def list_snapshots(
+        self,
+    ) -> ListSnapshotsResult:
+        """List the snapshots of tasks, with what they take on disk."""
+        return cast(ListSnapshotsResult, await self._call(
+            "list_snapshots",
+        ))
+
+    async def inspect_snapshot(
+        self,
+        snapshot: str,
+    ) -> Snapshot:
+        """Tell what a snapshot is of, and what it takes."""
+        return cast(Snapshot, await self._call(
+            "inspect_snapshot",
+            snapshot=snapshot,
+        ))
+
+    async def delete_snapshot(
+        self,
+        snapshot: str,
+    ) -> DeleteSnapshotResult:
+        """Remove a snapshot; tasks that were made from it go on."""
+        return cast(DeleteSnapshotResult, await self._call(
+            "delete_snapshot",
+            snapshot=snapshot,
+        ))

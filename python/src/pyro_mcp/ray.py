@@ -1,0 +1,120 @@
+"""Jobs on a Ray cluster, each in a microVM of its own.
+
+    import pyro_mcp.ray as cluster
+
+    for result in cluster.map(jobs, environment="debian:12", command="python3 check.py", output="runs/1"):
+        print(result.key, result.failure or "ok")
+
+Ray places the jobs: each asks for its guest's processors and memory, so that nodes are filled and never overfilled;
+it tries jobs again whose node is lost. Install with the extra: pip install 'pyro-mcp[ray]'.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import ray
+
+from ._jobs import (
+    RETRIED,
+    Command,
+    Function,
+    Plan,
+    Result,
+    Tally,
+    Work,
+    earlier,
+    in_order,
+    perform,
+    plan_of,
+    storage,
+    work_of,
+)
+
+__all__ = ["Result", "map"]
+
+
+def map(
+    jobs: Iterable[Any],
+    *,
+    environment: str,
+    output: str | os.PathLike[str],
+    command: Command | None = None,
+    function: Function | None = None,
+    timeout_seconds: int = 30,
+    ordered: bool = False,
+    key: Callable[[Any], str] | None = None,
+    files: Sequence[str] = (),
+    retries: int = 3,
+    in_flight: int | None = None,
+    progress: bool = True,
+    on_summary: Callable[[str], object] | None = None,
+    **options: Any,
+) -> Iterator[Result]:
+    """Do each job in a guest, and give results as they come.
+
+    A job is anything that is plain JSON (else key= names it). command is a shell command, or makes one of the job; the
+    job also stands on its standard input, as JSON. function(pyro, task_id, job) is called with a started task instead,
+    and its value is the result's. options are those of run_in_vm or create_task.
+
+    output is a directory that all nodes see, or an fsspec URL: a second run of the same list with the same output does
+    what is missing. files are paths in the guest that are kept there for each job. A failure of pyro's own (a lost
+    guest, a full host) is tried again up to retries times, as is a job whose node is lost. in_flight bounds the jobs
+    that are handed to Ray at once, 4 for each processor of the cluster by default.
+    """
+    plan = plan_of(environment, command, function, output, files, timeout_seconds, options)
+    work = work_of(jobs, key)
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    done, left = earlier(storage(plan.output), work)
+    tally = Tally(len(work), progress)
+
+    def results() -> Iterator[Result]:
+        yield from done
+        yield from _spread(plan, left, retries, in_flight or 4 * max(1, int(ray.cluster_resources().get("CPU", 1))))
+
+    def counted() -> Iterator[Result]:
+        for result in results():
+            tally.add(result)
+            yield result
+        if on_summary is not None:
+            on_summary(tally.summary())
+
+    return in_order(counted()) if ordered else counted()
+
+
+_job: Any = ray.remote(perform)
+
+
+def _spread(plan: Plan, work: Sequence[Work], retries: int, in_flight: int) -> Iterator[Result]:
+    """Keep Ray busy, with no more than in_flight jobs in its hands."""
+    submit = _job.options(num_cpus=plan.cpus, memory=plan.memory_mib << 20, max_retries=retries).remote
+    queue = list(reversed(work))
+    tries = {w.key: 0 for w in work}
+    pending: dict[Any, Work] = {}
+    while queue or pending:
+        while queue and len(pending) < in_flight:
+            w = queue.pop()
+            tries[w.key] += 1
+            pending[submit(plan, w)] = w
+        ready, _ = ray.wait(list(pending), num_returns=1)
+        for ref in ready:
+            w = pending.pop(ref)
+            result = _result(ref, w)
+            if result.failure in RETRIED and tries[w.key] <= retries:
+                queue.append(w)
+            else:
+                yield result
+
+
+def _result(ref: Any, w: Work) -> Result:
+    try:
+        result = ray.get(ref)
+        assert isinstance(result, Result)
+        return result
+    except ray.exceptions.RayTaskError as e:  # a fault of the job's function, or of ours: not of the node
+        return Result(w.key, w.index, w.job, failure="exception", message=str(e.cause or e).splitlines()[-1])
+    except ray.exceptions.RayError as e:
+        return Result(w.key, w.index, w.job, failure="guest_lost", message=f"its worker is lost: {str(e).splitlines()[0]}")

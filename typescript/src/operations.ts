@@ -1,0 +1,666 @@
+// The operations, one method each, as the engine declares them. Names of fields are those of every face of pyro;
+// moments are texts in RFC 3339, byte strings are in base64.
+//
+// This file is generated: go run ./tools/clients.
+
+import type { CallOptions, FollowOptions, ProgressOptions, StreamOptions } from "./options.js";
+
+/** The parameters that are paths on this host. */
+export const hostPaths = ["source_path"];
+
+/** PullProgress is a moment of a pull. Totals are 0 while unknown. Packages are layers where the
+ * environment is an image. */
+export interface PullProgress {
+  phase: string;
+  detail?: string | undefined;
+  bytes_done: number;
+  bytes_total: number;
+  packages_done: number;
+  packages_total: number;
+}
+
+/** Output is how a command ended, and what it wrote. Stdout and Stderr hold at most OutputLimit bytes
+ * each: the beginning and the end, with a mark between them that counts what is left out. */
+export interface Output {
+  exit_code: number;
+  stdout: string;
+  stderr: string;
+  stdout_truncated?: boolean | undefined;
+  stderr_truncated?: boolean | undefined;
+  timed_out?: boolean | undefined;
+  duration_ms: number;
+  execution_mode: "guest" | "host_compat";
+  notice?: string | undefined;
+  cause?: string | undefined;
+}
+
+/** LogEntry is one command of a task's history. Interrupted says that the guest, or the caller, went
+ * before the command had ended; Cause says which. */
+export interface LogEntry extends Output {
+  sequence: number;
+  cwd: string;
+  command: string;
+  started_at: string;
+  running?: boolean | undefined;
+  interrupted?: boolean | undefined;
+}
+
+/** EnvironmentListing is one row of the catalog. */
+export interface EnvironmentListing {
+  name: string;
+  version: string;
+  description: string;
+  installed: boolean;
+}
+
+/** ListEnvironmentsResult is the catalog, and what else is installed. */
+export interface ListEnvironmentsResult {
+  environments: Array<EnvironmentListing>;
+}
+
+/** PullPhase is one phase of a finished pull. */
+export interface PullPhase {
+  name: string;
+  duration_ms: number;
+}
+
+/** EnvironmentPackage is one package of an environment. */
+export interface EnvironmentPackage {
+  name: string;
+  version: string;
+  architecture: string;
+  sha256: string;
+  size: number;
+}
+
+/** EnvironmentLayer is one layer of the image that an environment was made of. */
+export interface EnvironmentLayer {
+  media_type: string;
+  sha256: string;
+  size: number;
+}
+
+/** EnvironmentConfig is what an image says about how to run commands in it. */
+export interface EnvironmentConfig {
+  env?: Array<string> | undefined;
+  user?: string | undefined;
+  work_dir?: string | undefined;
+  entrypoint?: Array<string> | undefined;
+  cmd?: Array<string> | undefined;
+}
+
+/** EnvironmentManifest says what an installed environment is made of. Sizes are in bytes. */
+export interface EnvironmentManifest {
+  name: string;
+  version: string;
+  description: string;
+  source: string;
+  origin: string;
+  architecture: string;
+  created_at: string;
+  image_path: string;
+  image_sha256: string;
+  image_bytes: number;
+  kernel_version: string;
+  kernel_path: string;
+  kernel_sha256: string;
+  downloaded_bytes: number;
+  disk_bytes: number;
+  packages: Array<EnvironmentPackage>;
+  layers?: Array<EnvironmentLayer> | undefined;
+  config?: EnvironmentConfig | undefined;
+}
+
+/** PullEnvironmentResult is the installed environment. Changed is false where it was already current.
+ * PreviousOrigin is the origin of the one that was installed before, if any: where a tag moved, it
+ * differs from the new one's. */
+export interface PullEnvironmentResult {
+  changed: boolean;
+  previous_origin?: string | undefined;
+  phases: Array<PullPhase>;
+  environment: EnvironmentManifest;
+}
+
+/** PullEnvironmentRequest asks for an environment to be fetched, built and installed. */
+export interface PullEnvironmentRequest {
+  /** The environment's name. */
+  environment: string;
+  /** Debian mirror to build from. */
+  mirror?: string | undefined;
+  /** Build anew though the installed one is current. */
+  force?: boolean | undefined;
+  /** Hosts of registries that may be asked without TLS. */
+  insecure_registries?: Array<string> | undefined;
+}
+
+/** EnvironmentRequest names an environment. */
+export interface EnvironmentRequest {
+  /** The environment's name. */
+  environment: string;
+}
+
+/** PruneEnvironmentsResult says what a prune removed. */
+export interface PruneEnvironmentsResult {
+  removed: Array<string>;
+  freed_bytes: number;
+}
+
+/** WarmEnvironmentResult is the template made. */
+export interface WarmEnvironmentResult {
+  environment: string;
+  template: string;
+  bytes: number;
+  duration_ms: number;
+}
+
+/** WarmEnvironmentRequest asks for a template, so that VMs of this shape start warm. */
+export interface WarmEnvironmentRequest {
+  /** The environment's name. */
+  environment: string;
+  /** Virtual CPUs. */
+  vcpu_count?: number | undefined;
+  /** Memory in MiB. */
+  mem_mib?: number | undefined;
+  /** With a network device. */
+  network?: boolean | undefined;
+}
+
+/** RunInVMResult is the command's end. The VM is gone. */
+export interface RunInVMResult extends Output {
+  vm_id: string;
+  environment: string;
+  command: string;
+  vcpu_count: number;
+  mem_mib: number;
+  accelerator: "kvm" | "tcg";
+  confinement?: string | undefined;
+  warnings?: Array<string> | undefined;
+}
+
+/** Shape is what every VM and task is made of. The JSON names are those of every face. */
+export interface Shape {
+  /** The environment's name, for example debian:12, or a container image with its registry, for
+   * example docker.io/library/python:3.12-slim. */
+  environment: string;
+  /** Virtual CPUs. */
+  vcpu_count?: number | undefined;
+  /** Memory in MiB. */
+  mem_mib?: number | undefined;
+  /** Seconds without a command after which the VM or task is removed; 0 is no limit. */
+  ttl_seconds?: number | undefined;
+  /** Give the guest a network. */
+  network?: boolean | undefined;
+  /** Allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network. */
+  allow?: Array<string> | undefined;
+  /** Let the command run on the host, confined, where no guest can be had. */
+  allow_host_compat?: boolean | undefined;
+  /** Size of the writable disk in MiB; it is sparse. */
+  disk_mib?: number | undefined;
+  /** Kept with the VM and given back by its status. */
+  metadata?: Record<string, string> | undefined;
+}
+
+/** CommandLine is one command: exactly one of its two forms. */
+export interface CommandLine {
+  /** A shell command line, run by /bin/sh -lc in the guest. */
+  command?: string | undefined;
+  /** An argument vector, run as it is, in place of command. */
+  argv?: Array<string> | undefined;
+  /** Seconds after which the command and all that it started is ended; 0 is no limit. */
+  timeout_seconds?: number | undefined;
+}
+
+/** RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point
+ * of an environment that has one, and stands in for the environment's own command, which is run where
+ * neither form is given. Command is run by the shell alone. */
+export interface RunInVMRequest extends Shape, CommandLine {
+  /** A program that replaces the environment's entry point before argv. */
+  entrypoint?: string | undefined;
+}
+
+/** VM is a VM's record. State is created, started or stopped. */
+export interface VM {
+  vm_id: string;
+  environment: string;
+  state: "created" | "started" | "stopped" | "paused";
+  vcpu_count: number;
+  mem_mib: number;
+  ttl_seconds: number;
+  created_at: string;
+  expires_at: string | null;
+  network_enabled: boolean;
+  allow_host_compat: boolean;
+  execution_mode: "guest" | "host_compat";
+  last_error: string | null;
+  metadata: Record<string, string>;
+  accelerator: "kvm" | "tcg";
+  confinement?: string | undefined;
+  vmm_confinement?: string | undefined;
+  warnings?: Array<string> | undefined;
+}
+
+/** CreateVMRequest asks for a VM that is not started yet. */
+export interface CreateVMRequest extends Shape {
+}
+
+/** VMRequest names a VM. */
+export interface VMRequest {
+  /** The VM's id. */
+  vm_id: string;
+}
+
+/** ExecVMRequest asks for one command in a started VM, which is removed afterwards. */
+export interface ExecVMRequest extends CommandLine {
+  /** The VM's id. */
+  vm_id: string;
+}
+
+/** DeleteResult says what a deletion did. */
+export interface DeleteResult {
+  deleted: boolean;
+}
+
+/** NetworkPolicy says how far the guest reaches. Mode is public or allow-list. */
+export interface NetworkPolicy {
+  mode: "empty" | "directory" | "tar_archive";
+  allow: Array<string>;
+}
+
+/** NetworkCounters count since the guest's start. */
+export interface NetworkCounters {
+  bytes_in: number;
+  bytes_out: number;
+  connections_allowed: number;
+  connections_refused: number;
+  connections_failed: number;
+  dns_answered: number;
+  dns_refused: number;
+  frames_dropped: number;
+}
+
+/** PublishedPort is a guest port opened on the host. */
+export interface PublishedPort {
+  host_ip: string;
+  host_port: number;
+  guest_port: number;
+}
+
+/** NetworkDecision is something that the guest tried, and what became of it. */
+export interface NetworkDecision {
+  time: string;
+  allowed: boolean;
+  protocol: string;
+  destination: string;
+  name?: string | undefined;
+  reason: string;
+  skipped?: number | undefined;
+}
+
+/** NetworkDetails is what NetworkInfo says of a network that is there. */
+export interface NetworkDetails {
+  guest_address?: string | undefined;
+  gateway?: string | undefined;
+  dns?: string | undefined;
+  mac?: string | undefined;
+  policy?: NetworkPolicy | undefined;
+  counters: NetworkCounters;
+  published?: Array<PublishedPort> | undefined;
+  decisions?: Array<NetworkDecision> | undefined;
+}
+
+/** NetworkInfo is the state of a guest's network. Fields beyond Enabled are empty without one. */
+export interface NetworkInfo extends NetworkDetails {
+  vm_id: string;
+  enabled: boolean;
+}
+
+/** LastCommand is the newest command of a task. */
+export interface LastCommand {
+  command: string;
+  exit_code: number;
+}
+
+/** WorkspaceSeed says what /workspace was filled with. Mode is empty, directory or tar_archive. */
+export interface WorkspaceSeed {
+  mode: "empty" | "directory" | "tar_archive";
+  source_path: string | null;
+  destination: string;
+  entry_count: number;
+  bytes_written: number;
+}
+
+/** Task is a task's record. */
+export interface Task {
+  task_id: string;
+  environment: string;
+  state: "created" | "started" | "stopped" | "paused";
+  workspace_path: string;
+  vcpu_count: number;
+  mem_mib: number;
+  ttl_seconds: number;
+  created_at: string;
+  expires_at: string | null;
+  network_enabled: boolean;
+  allow_host_compat: boolean;
+  execution_mode: "guest" | "host_compat";
+  command_count: number;
+  last_command: LastCommand | null;
+  workspace_seed: WorkspaceSeed;
+  last_error: string | null;
+  metadata: Record<string, string>;
+  accelerator: "kvm" | "tcg";
+  confinement?: string | undefined;
+  vmm_confinement?: string | undefined;
+  warnings?: Array<string> | undefined;
+  forked_from?: string | undefined;
+}
+
+/** ListVMsResult is all that lives or is kept in the state directory. */
+export interface ListVMsResult {
+  vms: Array<VM>;
+  tasks: Array<Task>;
+}
+
+/** ReapResult names what was reaped: VMs and tasks past their TTL, and what dead supervisors left. */
+export interface ReapResult {
+  count: number;
+  reaped: Array<string>;
+}
+
+/** CreateTaskRequest asks for a started task. */
+export interface CreateTaskRequest extends Shape {
+  /** A directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets. */
+  source_path?: string | undefined;
+  /** Guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing
+   * outwards. */
+  publish?: Array<string> | undefined;
+}
+
+/** ExecTaskResult is the command's end, as the task's history keeps it. */
+export interface ExecTaskResult extends Output {
+  task_id: string;
+  sequence: number;
+  cwd: string;
+  command: string;
+}
+
+/** ExecTaskRequest asks for one command in a task, which lives on. */
+export interface ExecTaskRequest extends CommandLine {
+  /** The task's id. */
+  task_id: string;
+}
+
+/** TaskRequest names a task. */
+export interface TaskRequest {
+  /** The task's id. */
+  task_id: string;
+}
+
+/** LogsTaskResult is a task's history, oldest first. */
+export interface LogsTaskResult {
+  task_id: string;
+  count: number;
+  entries: Array<LogEntry>;
+}
+
+/** LogsTaskRequest asks for a task's history. */
+export interface LogsTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Only this command, by its number; left out: all. */
+  sequence?: number | undefined;
+  /** With sequence: how many bytes of each stream to pass over. */
+  offset_bytes?: number | undefined;
+  /** With sequence: how many bytes of each stream to give. */
+  max_bytes?: number | undefined;
+}
+
+/** ExtendTaskRequest asks for a task to be kept for longer. */
+export interface ExtendTaskRequest {
+  /** The task's id or name. */
+  task_id: string;
+  /** Idle TTL from now on, in seconds; left out: as long as before. */
+  ttl_seconds?: number | undefined;
+}
+
+/** Snapshot is a task as it was at one moment. */
+export interface Snapshot {
+  snapshot_id: string;
+  name?: string | undefined;
+  task_id: string;
+  environment: string;
+  created_at: string;
+  memory: boolean;
+  without_memory?: string | undefined;
+  mem_mib: number;
+  pause_ms: number;
+  memory_bytes: number;
+  disk_bytes: number;
+  shared_bytes: number;
+  bytes: number;
+  commands: Array<string>;
+}
+
+/** SnapshotTaskRequest asks for a snapshot of a task. */
+export interface SnapshotTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A name for the snapshot, beside its id: lower-case letters, digits, dots, dashes, underscores. */
+  name?: string | undefined;
+}
+
+/** ForkTaskResult has the forks. */
+export interface ForkTaskResult {
+  tasks: Array<Task>;
+}
+
+/** ForkTaskRequest asks for tasks that go on from where another is. One of TaskID and Snapshot is set. */
+export interface ForkTaskRequest {
+  /** The task to fork as it is now. */
+  task_id?: string | undefined;
+  /** The id or name of a snapshot to fork, in place of task_id. */
+  snapshot?: string | undefined;
+  /** How many forks to make. */
+  count?: number | undefined;
+  /** Seconds after which each fork is removed; 0 is no limit. */
+  ttl_seconds?: number | undefined;
+  /** Names and values to keep with each fork. */
+  metadata?: Record<string, string> | undefined;
+}
+
+/** RollbackTaskResult is the task after it was rolled back. */
+export interface RollbackTaskResult extends Task {
+  snapshot_id: string;
+  duration_ms: number;
+}
+
+/** RollbackTaskRequest asks for a task to go on from a snapshot. */
+export interface RollbackTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The snapshot's id or name; the newest one of the task if left out. */
+  snapshot?: string | undefined;
+}
+
+/** ListSnapshotsResult has all snapshots, oldest first. */
+export interface ListSnapshotsResult {
+  snapshots: Array<Snapshot>;
+  total_bytes: number;
+}
+
+/** SnapshotRequest names a snapshot. */
+export interface SnapshotRequest {
+  /** The snapshot's id or name. */
+  snapshot: string;
+}
+
+/** DeleteSnapshotResult says what a deletion did. */
+export interface DeleteSnapshotResult {
+  snapshot_id: string;
+  deleted: boolean;
+  freed_bytes: number;
+}
+
+/** What may be asked of pyro. */
+export abstract class Operations {
+  protected abstract call(
+    method: string,
+    params: object,
+    options: CallOptions & StreamOptions & ProgressOptions & FollowOptions,
+  ): Promise<unknown>;
+
+  /** List the environments: the catalog, and what else is installed. */
+  async listEnvironments(options: CallOptions = {}): Promise<ListEnvironmentsResult> {
+    return (await this.call("list_environments", {}, options)) as ListEnvironmentsResult;
+  }
+
+  /** Fetch, verify, build and install an environment. */
+  async pullEnvironment(params: PullEnvironmentRequest, options: CallOptions & ProgressOptions = {}): Promise<PullEnvironmentResult> {
+    return (await this.call("pull_environment", params, options)) as PullEnvironmentResult;
+  }
+
+  /** Tell what an installed environment is made of. */
+  async inspectEnvironment(params: EnvironmentRequest, options: CallOptions = {}): Promise<EnvironmentManifest> {
+    return (await this.call("inspect_environment", params, options)) as EnvironmentManifest;
+  }
+
+  /** Remove cached environments, downloads and templates that nothing uses. */
+  async pruneEnvironments(options: CallOptions = {}): Promise<PruneEnvironmentsResult> {
+    return (await this.call("prune_environments", {}, options)) as PruneEnvironmentsResult;
+  }
+
+  /** Boot an environment once and keep it frozen, so that VMs of this shape start warm. */
+  async warmEnvironment(params: WarmEnvironmentRequest, options: CallOptions = {}): Promise<WarmEnvironmentResult> {
+    return (await this.call("warm_environment", params, options)) as WarmEnvironmentResult;
+  }
+
+  /** Run one command in a fresh VM, which is gone afterwards. */
+  async runInVM(params: RunInVMRequest, options: CallOptions & StreamOptions & ProgressOptions = {}): Promise<RunInVMResult> {
+    return (await this.call("run_in_vm", params, options)) as RunInVMResult;
+  }
+
+  /** Create a VM that is not started yet. */
+  async createVM(params: CreateVMRequest, options: CallOptions & ProgressOptions = {}): Promise<VM> {
+    return (await this.call("create_vm", params, options)) as VM;
+  }
+
+  /** Start a VM; it is ready for exec_vm when this returns. */
+  async startVM(params: VMRequest, options: CallOptions = {}): Promise<VM> {
+    return (await this.call("start_vm", params, options)) as VM;
+  }
+
+  /** Run one command in a started VM, which is removed afterwards. */
+  async execVM(params: ExecVMRequest, options: CallOptions & StreamOptions = {}): Promise<RunInVMResult> {
+    return (await this.call("exec_vm", params, options)) as RunInVMResult;
+  }
+
+  /** Stop a VM. What runs in it ends. */
+  async stopVM(params: VMRequest, options: CallOptions = {}): Promise<VM> {
+    return (await this.call("stop_vm", params, options)) as VM;
+  }
+
+  /** Delete a VM in any state. */
+  async deleteVM(params: VMRequest, options: CallOptions = {}): Promise<DeleteResult> {
+    return (await this.call("delete_vm", params, options)) as DeleteResult;
+  }
+
+  /** Give a VM's record. */
+  async statusVM(params: VMRequest, options: CallOptions = {}): Promise<VM> {
+    return (await this.call("status_vm", params, options)) as VM;
+  }
+
+  /** Give the state of the network of a VM, or of a task. */
+  async networkInfoVM(params: VMRequest, options: CallOptions = {}): Promise<NetworkInfo> {
+    return (await this.call("network_info_vm", params, options)) as NetworkInfo;
+  }
+
+  /** List all VMs and tasks that there are. */
+  async listVMs(options: CallOptions = {}): Promise<ListVMsResult> {
+    return (await this.call("list_vms", {}, options)) as ListVMsResult;
+  }
+
+  /** Remove the VMs and tasks that are past their TTL. */
+  async reapExpired(options: CallOptions = {}): Promise<ReapResult> {
+    return (await this.call("reap_expired", {}, options)) as ReapResult;
+  }
+
+  /** Create and start a task, its workspace seeded from a directory or a tar archive. */
+  async createTask(params: CreateTaskRequest, options: CallOptions & ProgressOptions = {}): Promise<Task> {
+    return (await this.call("create_task", params, options)) as Task;
+  }
+
+  /** Run one command in a task, in /workspace; the task lives on. */
+  async execTask(params: ExecTaskRequest, options: CallOptions & StreamOptions = {}): Promise<ExecTaskResult> {
+    return (await this.call("exec_task", params, options)) as ExecTaskResult;
+  }
+
+  /** Give a task's record. */
+  async statusTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("status_task", params, options)) as Task;
+  }
+
+  /** Give a task's history. */
+  async logsTask(params: LogsTaskRequest, options: CallOptions & FollowOptions = {}): Promise<LogsTaskResult> {
+    return (await this.call("logs_task", params, options)) as LogsTaskResult;
+  }
+
+  /** Begin a task's idle TTL anew, with another length if one is given. */
+  async extendTask(params: ExtendTaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("extend_task", params, options)) as Task;
+  }
+
+  /** End a task's guest and keep its files; the next command starts it again. */
+  async stopTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("stop_task", params, options)) as Task;
+  }
+
+  /** Start a stopped task. */
+  async startTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("start_task", params, options)) as Task;
+  }
+
+  /** Keep a task as it is at one moment: processes, memory and disk; it goes on. */
+  async snapshotTask(params: SnapshotTaskRequest, options: CallOptions = {}): Promise<Snapshot> {
+    return (await this.call("snapshot_task", params, options)) as Snapshot;
+  }
+
+  /** Make tasks that go on from where another is, or from a snapshot. */
+  async forkTask(params: ForkTaskRequest, options: CallOptions = {}): Promise<ForkTaskResult> {
+    return (await this.call("fork_task", params, options)) as ForkTaskResult;
+  }
+
+  /** Have a task go on from a snapshot; what it did since is lost. */
+  async rollbackTask(params: RollbackTaskRequest, options: CallOptions = {}): Promise<RollbackTaskResult> {
+    return (await this.call("rollback_task", params, options)) as RollbackTaskResult;
+  }
+
+  /** Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host. */
+  async pauseTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("pause_task", params, options)) as Task;
+  }
+
+  /** Have a paused task go on, and a stopped one start. */
+  async resumeTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("resume_task", params, options)) as Task;
+  }
+
+  /** End a task and remove all that it kept. */
+  async deleteTask(params: TaskRequest, options: CallOptions = {}): Promise<DeleteResult> {
+    return (await this.call("delete_task", params, options)) as DeleteResult;
+  }
+
+  /** List the snapshots of tasks, with what they take on disk. */
+  async listSnapshots(options: CallOptions = {}): Promise<ListSnapshotsResult> {
+    return (await this.call("list_snapshots", {}, options)) as ListSnapshotsResult;
+  }
+
+  /** Tell what a snapshot is of, and what it takes. */
+  async inspectSnapshot(params: SnapshotRequest, options: CallOptions = {}): Promise<Snapshot> {
+    return (await this.call("inspect_snapshot", params, options)) as Snapshot;
+  }
+
+  /** Remove a snapshot; tasks that were made from it go on. */
+  async deleteSnapshot(params: SnapshotRequest, options: CallOptions = {}): Promise<DeleteSnapshotResult> {
+    return (await this.call("delete_snapshot", params, options)) as DeleteSnapshotResult;
+  }
+}
