@@ -1,6 +1,7 @@
 package pyro
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 			len(s.Allow)+len(publish) > 0,
 		Allow: s.Allow, Publish: publish, InboundOnly: !s.Network && len(s.Allow) == 0 && len(publish) > 0,
 		AllowHostCompat: s.AllowHostCompat, ExecutionMode: link.ModeGuest, Metadata: s.Metadata,
-		Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
+		Isolation: cmp.Or(s.Isolation, p.options.Isolation), Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
 	}
 	if vm.Metadata == nil {
 		vm.Metadata = map[string]string{}
@@ -86,6 +87,9 @@ func checkShape(vm record.VM) error {
 		if err := ParameterNamed(given.name).check(given.value); err != nil {
 			return err
 		}
+	}
+	if err := checkIsolation(vm.Isolation); err != nil {
+		return err
 	}
 	if len(vm.Metadata) > maxMetadata {
 		return invalid("metadata has %d entries, more than %d", len(vm.Metadata), maxMetadata)
@@ -194,5 +198,12 @@ func (p *Pyro) createHeld(ctx context.Context, vm record.VM) (*instances.Session
 	}
 	defer release()
 	s, err := p.instances.Create(ctx, vm)
-	return s, fromLink("", err)
+	if err != nil {
+		return nil, fromLink("", err)
+	}
+	if err := p.store.Use(vm.Boot.ImageSHA256, vm.Boot.Kernel.Path, p.instances.Dir(s.ID)); err != nil {
+		s.Close()
+		return nil, errors.Join(environmentError("", err), p.instances.Discard(s.ID))
+	}
+	return s, nil
 }

@@ -42,7 +42,11 @@ func Main() {
 		fmt.Fprintln(os.Stderr, "pyro-agent is the first process of a guest and of no other use")
 		os.Exit(2)
 	}
-	a, port, err := boot()
+	start := boot
+	if len(os.Args) > 1 && os.Args[1] == link.Boxed {
+		start = func() (*Agent, io.ReadWriteCloser, error) { return bootBoxed(os.Args[2:]) }
+	}
+	a, port, err := start()
 	if err == nil {
 		err = a.Serve(port)
 	}
@@ -53,10 +57,12 @@ func Main() {
 func die(err error) {
 	if console, openErr := os.OpenFile("/dev/console", os.O_WRONLY|unix.O_NONBLOCK, 0); openErr == nil {
 		fmt.Fprintf(console, "pyro-agent: fatal: %v\n", err)
+	} else {
+		fmt.Fprintf(os.Stderr, "pyro-agent: fatal: %v\n", err)
 	}
 	unix.Sync()
 	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
-	select {}
+	os.Exit(1) // There is no such call in a guest without a virtual machine.
 }
 
 // Serve answers one connection after the other. A command of one that was replaced goes on, to be attached
@@ -140,7 +146,14 @@ func (a *Agent) unpack(ctx context.Context, i link.Import, stream *wire.Stream) 
 		in = link.SpoolReader(stream, spool.read)
 	}
 	summary, err := archive.Extract(ctx, in, archive.ExtractOptions{
-		Root: i.Destination, MaxEntries: i.MaxEntries, MaxBytes: i.MaxBytes, UID: int(who.uid), GID: int(who.gid)})
+		Root:       i.Destination,
+		MaxEntries: i.MaxEntries,
+		MaxBytes:   i.MaxBytes,
+		UID:        int(who.uid),
+		GID:        int(who.gid),
+		Owners:     i.Owners,
+		Links:      archive.Links(i.Links),
+	})
 	if err != nil {
 		code := link.CodeBadSeed
 		if isNoSpace(err) {

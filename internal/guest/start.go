@@ -41,11 +41,32 @@ func (l Launcher) Start(ctx context.Context, spec Spec) (*Guest, error) {
 	if err == nil {
 		return g, nil
 	}
+	if damage := damageOf(ctx, spec, err); damage != nil {
+		return nil, &link.Error{
+			Code:    link.CodeUnavailable,
+			Cause:   link.CauseDamaged,
+			Message: fmt.Sprintf("%v (so it is no wonder that %v)", damage, err),
+		}
+	}
 	if !spec.AllowHost || ctx.Err() != nil {
 		return nil, unavailable(err)
 	}
 	l.Log.Warn("no guest can be had, the host stands in", "error", err)
 	return l.startHost(ctx, spec)
+}
+
+// damageOf tells what is damaged of that which a guest that did not start was to be made of.
+func damageOf(ctx context.Context, spec Spec, err error) error {
+	var known *link.Error
+	if spec.ImageSHA256 == "" || errors.As(err, &known) && known.Cause != "" || ctx.Err() != nil {
+		return nil
+	}
+	image := environment.File{Path: spec.Image, SHA256: spec.ImageSHA256}
+	var damaged *environment.DamagedError
+	if errors.As(environment.Open(spec.CacheDir).VerifyFiles(ctx, image, spec.Kernel), &damaged) {
+		return damaged
+	}
+	return nil
 }
 
 // unavailable words the failure to start a guest.
@@ -102,15 +123,19 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	if err := roomFor(spec.MemMiB, spec.PromisedMiB); err != nil {
 		return plan{}, err
 	}
-	driver, err := l.Drivers.Driver(spec.VMM, spec.CacheDir)
+	driver, err := l.Drivers.Driver(spec.driver(), spec.CacheDir)
 	if err != nil {
 		return plan{}, err
 	}
 	if err := fits(driver, spec); err != nil {
 		return plan{}, err
 	}
-	p := plan{Spec: spec, driver: driver, scratch: filepath.Join(spec.Dir, spec.ScratchFile), cmdline: agentEnv}
-	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program); err != nil {
+	p := plan{Spec: spec, driver: driver}
+	if driver.Abilities().Boxed {
+		return p, p.box(ctx, program)
+	}
+	p.scratch, p.cmdline = filepath.Join(spec.Dir, spec.ScratchFile), agentEnv
+	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program, spec.Dir); err != nil {
 		return plan{}, err
 	}
 	choice, err := driver.Accelerator(ctx, vmm.Accelerator(spec.Accelerator), func(ctx context.Context, a vmm.Accelerator) error {
@@ -122,6 +147,22 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	p.accelerator = choice.Accelerator
 	p.fingerprint, err = driver.Fingerprint(ctx, p.accelerator)
 	return p, err
+}
+
+// box plans a guest whose kernel is a program of the host's.
+func (p *plan) box(ctx context.Context, program environment.Agent) (err error) {
+	store := environment.Open(p.CacheDir)
+	if _, err = p.driver.Accelerator(ctx, "", nil); err != nil {
+		return err
+	}
+	if p.initrd, err = store.BoxedRoot(ctx, program); err != nil {
+		return err
+	}
+	if p.Image, err = store.Boxed(ctx, p.Image); err != nil {
+		return err
+	}
+	p.cmdline = fmt.Sprintf("%s%d %s%d", link.CmdlineDiskSize, p.DiskMiB, link.CmdlineMemory, p.MemMiB)
+	return nil
 }
 
 // fits refuses what a VMM cannot do, before anything is made.
@@ -180,12 +221,12 @@ func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
 	if p.disk == "" {
 		p.disk = p.scratch
 	}
-	if _, err := os.Lstat(p.disk); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(p.disk); p.disk != "" && errors.Is(err, fs.ErrNotExist) {
 		if err := image.WriteScratch(p.scratch, int64(p.DiskMiB)<<20+link.SpoolSize); err != nil {
 			return nil, fmt.Errorf("cannot make the VM's disk: %w", err)
 		}
 	}
-	g := newGuest(Facts{Mode: ModeGuest, Accelerator: string(p.accelerator), MemMiB: p.MemMiB})
+	g := newGuest(Facts{Mode: ModeGuest, Isolation: p.isolation(), Accelerator: string(p.accelerator), MemMiB: p.MemMiB})
 	g.scratch, g.spoolAt = p.scratch, int64(p.DiskMiB)<<20
 	g.id, g.dir, g.base, g.fingerprint = p.ID, p.Dir, p.base, p.fingerprint
 	if err := g.power(ctx, p); err != nil {
@@ -211,10 +252,11 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		Memory:      p.memory,
 		Incoming:    p.incoming,
 		Ready:       p.ready,
-		Disks: []vmm.Disk{
-			{Path: p.Image, ID: "base", ReadOnly: true},
-			{Path: p.disk, ID: "scratch", Durable: p.Durable},
-		},
+		Disks:       []vmm.Disk{{Path: p.Image, ID: "base", ReadOnly: true}},
+		Dir:         p.Dir,
+	}
+	if p.disk != "" {
+		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.disk, ID: "scratch", Durable: p.Durable})
 	}
 	var child []*os.File
 	defer func() {

@@ -2,8 +2,8 @@
 // (face to supervisor, supervisor to agent).
 //
 // A conversation is one wire stream. The asking side sends a [Request] as a control message, then raw data
-// messages where the operation takes input. The answering side sends data messages and ends with exactly one
-// [Reply]. A stream that ends without a Reply means that the other side died.
+// messages where the operation takes input. The answering side sends data messages and ends with exactly
+// one [Reply]. A stream that ends without a Reply means that the other side died.
 package link
 
 import "encoding/json"
@@ -15,6 +15,17 @@ const Version = 2
 const (
 	CmdlineNetwork = "pyro.network=1" // there is a network device
 	CmdlineWarm    = "pyro.warm=1"    // it is to run its cold code once before it is frozen
+)
+
+// Boxed is the agent's first argument in a guest whose kernel is a program of the host's. Words as on a
+// kernel command line follow. The agent then finds the link to its host and, if it has a network, that
+// network's frames open.
+const (
+	Boxed           = "boxed"
+	BoxedLink       = 3
+	BoxedNetwork    = 4
+	CmdlineDiskSize = "pyro.disk_mib=" // a number: how much may be written
+	CmdlineMemory   = "pyro.mem_mib="  // a number: how much commands and the agent may use
 )
 
 // Workspace is the directory in the guest that a seed fills and in which commands run unless they say
@@ -30,8 +41,9 @@ const (
 // Op names an operation.
 type Op string
 
-// The operations. The agent answers those up to OpShutdown; the supervisor answers what concerns the VM as a
-// whole and passes the rest on. An operation that the answering side does not know gets [CodeUnsupported].
+// The operations. The agent answers those up to OpShutdown; the supervisor answers what concerns the VM as
+// a whole and passes the rest on. An operation that the answering side does not know gets
+// [CodeUnsupported].
 const (
 	OpHello    Op = "hello"    // Empty -> Hello
 	OpIdentify Op = "identify" // Identify -> Identified: whenever a guest becomes a machine of its own
@@ -142,6 +154,8 @@ type Import struct {
 	Destination string `json:"destination"` // absolute; made if missing
 	MaxEntries  int64  `json:"max_entries"`
 	MaxBytes    int64  `json:"max_bytes"`
+	Links       int    `json:"links,omitempty"`   // as package archive has them
+	Owners      bool   `json:"owners,omitempty"`  // the tree says who owns what
 	Spooled     bool   `json:"spooled,omitempty"` // the data are places in the spool: the supervisor's to set
 }
 

@@ -64,6 +64,7 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 	s.vm.Warm, s.vm.Confinement, s.vm.VMMConfinement = facts.Warm, facts.Confinement, facts.VMMConfinement
 	s.vm.Resumed = facts.Resumed
 	go s.watch(g)
+	go s.reviveServices(g)
 	return g, s.save()
 }
 
@@ -134,6 +135,7 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		Publish:     vm.Publish,
 		Inbound:     vm.InboundOnly,
 		Accelerator: vm.WantAccelerator,
+		Isolation:   vm.Isolation,
 		AllowHost:   vm.AllowHostCompat,
 		ScratchFile: record.ScratchFile,
 		ConsoleFile: record.ConsoleFile,
