@@ -19,6 +19,7 @@ import (
 type Agent struct {
 	upper    *os.Root // what differs from the base image
 	null     *os.File
+	keeper   *keeper // nil unless what differs is in memory
 	machine  machine
 	start    starter
 	group    func() (group, error) // makes one for each command
@@ -94,8 +95,12 @@ func (a *Agent) handle(ctx context.Context, req link.Request, stream *wire.Strea
 		return answer(req, func(d link.Dial) (any, error) { return a.dial(ctx, d, stream) })
 	case link.OpImport:
 		return answer(req, func(i link.Import) (any, error) { return a.unpack(ctx, i, stream) })
+	case link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace:
+		return a.files(ctx, req, stream)
 	case link.OpExport:
 		return link.Empty{}, a.export(ctx, stream)
+	case link.OpSave:
+		return answer(req, func(s link.Save) (any, error) { return a.save(ctx, s, stream) })
 	case link.OpSync:
 		return link.Empty{}, a.sync()
 	case link.OpHold:
@@ -133,8 +138,9 @@ func (a *Agent) unpack(ctx context.Context, i link.Import, stream *wire.Stream) 
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(i.Destination, 0o755); err != nil {
-		return nil, err
+	i.Destination = inGuest(i.Destination)
+	if err := who.makeDirs(i.Destination); err != nil {
+		return nil, fileError(err)
 	}
 	in := link.Reader(stream, link.KindData)
 	if i.Spooled {
@@ -162,6 +168,14 @@ func (a *Agent) unpack(ctx context.Context, i link.Import, stream *wire.Stream) 
 		return nil, &link.Error{Code: code, Message: err.Error()}
 	}
 	return link.ImportResult{Entries: summary.Entries, Bytes: summary.Bytes}, nil
+}
+
+// save sends what the host does not have yet of a disk that is memory.
+func (a *Agent) save(ctx context.Context, s link.Save, stream *wire.Stream) (any, error) {
+	if a.keeper == nil {
+		return nil, link.Unsupported(link.OpSave)
+	}
+	return link.Empty{}, a.keeper.save(ctx, s.Full, link.Writer(stream, link.KindData))
 }
 
 // sync waits until everything is on the disk.

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,7 +21,7 @@ func bootBoxed(words []string) (*Agent, io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	upper, err := mountBoxedRoot(words)
+	disk, upper, err := mountBoxedRoot(words)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -43,6 +45,7 @@ func bootBoxed(words []string) (*Agent, io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	a.keeper = &keeper{root: disk}
 	a.powerOff = func() { os.Exit(0) }
 	raiseLimits()
 	return a, port, nil
@@ -57,13 +60,25 @@ func inherited(fd int, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// mountBoxedRoot lays memory over the base image, as much as the host says, and gives what will differ.
-func mountBoxedRoot(words []string) (*os.Root, error) {
+// mountBoxedRoot lays memory over the base image, as much as the host says, with what the host has kept of
+// it. It gives the disk that this is, and the part of it in which files stand in their places.
+func mountBoxedRoot(words []string) (disk, upper *os.Root, err error) {
 	options := fmt.Sprintf("mode=0755,size=%dm", number(words, link.CmdlineDiskSize))
 	if err := mountAll([]mount{{"tmpfs", scratchDir, "tmpfs", 0, options}}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return mountOverlay("")
+	if disk, err = os.OpenRoot(scratchDir); err != nil {
+		return nil, nil, err
+	}
+	if slices.Contains(words, link.CmdlineKept) {
+		// A file that is no pipe: it is read as it is.
+		kept := os.NewFile(link.BoxedKept, "kept")
+		if err := errors.Join(restore(disk, bufio.NewReaderSize(kept, 1<<20)), kept.Close()); err != nil {
+			return nil, nil, err
+		}
+	}
+	upper, err = mountOverlay("")
+	return disk, upper, err
 }
 
 // number finds a word that has a name and then a number, 0 if there is none.

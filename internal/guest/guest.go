@@ -45,6 +45,7 @@ type Guest struct {
 	console *console
 	network *network.Network // nil without one
 
+	log       *slog.Logger
 	diskError atomic.Pointer[string] // what the host said when it failed a disk
 	broken    atomic.Pointer[error]  // how the guest broke the protocol, if that is why it was ended
 	ending    atomic.Bool            // the end was asked for
@@ -58,6 +59,7 @@ type Guest struct {
 	base        string // path of the memory that it was started from; empty if it was booted
 	fingerprint string // of the VMM
 
+	kept    *kept      // nil unless the guest's disk is memory
 	scratch string     // path of the disk with the spool; empty is none
 	spoolAt int64      // where the spool begins, in bytes
 	spool   sync.Mutex // held by the import that uses it
@@ -135,6 +137,9 @@ func (g *Guest) release() {
 // listen. Kill it afterwards.
 func (g *Guest) Shutdown() {
 	g.ending.Store(true)
+	if g.kept != nil {
+		g.keep()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownLimit)
 	defer cancel()
 	if err := g.client.Call(ctx, link.OpShutdown, link.Empty{}, nil); err != nil {
@@ -146,11 +151,26 @@ func (g *Guest) Shutdown() {
 	}
 }
 
+// keep keeps all of a disk that is memory, that of files which were written by way of a mapping, too. If
+// that fails there is what was kept after the last command.
+func (g *Guest) keep() {
+	ctx, cancel := context.WithTimeout(context.Background(), syncLimit)
+	defer cancel()
+	if err := g.kept.save(ctx, g.client, true); err != nil {
+		g.log.Error("cannot keep the guest's disk as it is", "error", err)
+	}
+}
+
 // Sync returns when everything that was written in the guest is on its disk.
 func (g *Guest) Sync() error {
 	ctx, cancel := context.WithTimeout(context.Background(), syncLimit)
 	defer cancel()
-	err := g.client.Call(ctx, link.OpSync, link.Empty{}, nil)
+	var err error
+	if g.kept != nil {
+		err = g.kept.save(ctx, g.client, false)
+	} else {
+		err = g.client.Call(ctx, link.OpSync, link.Empty{}, nil)
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &link.Error{
 			Code:    link.CodeGuestLost,

@@ -104,6 +104,7 @@ type plan struct {
 	fingerprint string          // of the driver
 	scratch     string          // path of the disk
 	disk        string          // path that the VMM opens it by: another until the guest goes on; empty is scratch
+	kept        string          // path of what is kept of a disk that is memory
 	cmdline     string          // ours of the kernel command line
 	memory      *vmm.Memory     // nil if it is nobody else's business
 	base        string          // path of the memory that a snapshot would rest on; empty is none
@@ -161,6 +162,7 @@ func (p *plan) box(ctx context.Context, program environment.Agent) (err error) {
 	if p.Image, err = store.Boxed(ctx, p.Image); err != nil {
 		return err
 	}
+	p.kept = filepath.Join(p.Dir, p.ScratchFile)
 	p.cmdline = fmt.Sprintf("%s%d %s%d", link.CmdlineDiskSize, p.DiskMiB, link.CmdlineMemory, p.MemMiB)
 	return nil
 }
@@ -227,6 +229,9 @@ func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
 		}
 	}
 	g := newGuest(Facts{Mode: ModeGuest, Isolation: p.isolation(), Accelerator: string(p.accelerator), MemMiB: p.MemMiB})
+	if p.kept != "" {
+		g.kept, g.log = newKept(p.kept, p.DiskMiB), l.Log
+	}
 	g.scratch, g.spoolAt = p.scratch, int64(p.DiskMiB)<<20
 	g.id, g.dir, g.base, g.fingerprint = p.ID, p.Dir, p.base, p.fingerprint
 	if err := g.power(ctx, p); err != nil {
@@ -254,6 +259,10 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		Ready:       p.ready,
 		Disks:       []vmm.Disk{{Path: p.Image, ID: "base", ReadOnly: true}},
 		Dir:         p.Dir,
+	}
+	if _, err := os.Lstat(p.kept); p.kept != "" && err == nil {
+		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.kept, ID: "kept", ReadOnly: true})
+		spec.Cmdline += " " + link.CmdlineKept
 	}
 	if p.disk != "" {
 		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.disk, ID: "scratch", Durable: p.Durable})

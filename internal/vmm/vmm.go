@@ -44,8 +44,9 @@ type Abilities struct {
 	Freeze   bool // its machines are a [Freezer], and start from what that has left
 	Snapshot bool // its machines are a [Snapshotter]
 	Network  bool // [Spec].Network
-	// Boxed is that the guest's kernel is the VMM itself: there is no Kernel, the Initrd and the one disk
-	// are EROFS images that can be mapped, and the Cmdline is for the agent, which finds the link open.
+	// Boxed is that the guest's kernel is the VMM itself: there is no Kernel, the Initrd and the first
+	// disk are EROFS images that can be mapped, and the Cmdline is for the agent, which finds the link open.
+	// A second disk is what was kept of a disk that is memory.
 	Boxed bool
 	VCPUs int // the most that a machine may have; 0 is no limit
 }

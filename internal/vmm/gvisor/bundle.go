@@ -73,13 +73,7 @@ func capabilities() map[string][]string {
 
 // bundle is the configuration of a guest, and words what its agent is told.
 func bundle(spec vmm.Spec) (config, error) {
-	base := ""
-	for _, disk := range spec.Disks {
-		if disk.ReadOnly && disk.Path != "" {
-			base = disk.Path
-		}
-	}
-	if spec.Initrd == "" || base == "" || spec.Dir == "" {
+	if spec.Initrd == "" || len(spec.Disks) == 0 || spec.Disks[0].Path == "" || spec.Dir == "" {
 		return config{}, errors.New("a guest needs an image to start on, one to run in and a directory")
 	}
 	args := append([]string{"/init", link.Boxed}, strings.Fields(spec.Cmdline)...)
@@ -95,7 +89,7 @@ func bundle(spec vmm.Spec) (config, error) {
 		Hostname: spec.Name,
 		Mounts: []mount{
 			{"/proc", "proc", "proc", nil},
-			{"/base", "erofs", base, []string{"ro"}},
+			{"/base", "erofs", spec.Disks[0].Path, []string{"ro"}},
 		},
 		Annotations: map[string]string{
 			"dev.gvisor.spec.rootfs.source": spec.Initrd,

@@ -87,6 +87,16 @@ func (m *machine) run(program string, spec vmm.Spec) error {
 		m.cmd.ExtraFiles = append(m.cmd.ExtraFiles, spec.Network)
 		args = append(args, "--pass-fd", fmt.Sprintf("4:%d", link.BoxedNetwork))
 	}
+	for _, disk := range spec.Disks[1:] {
+		kept, err := os.Open(disk.Path)
+		if err != nil {
+			parent.Close()
+			return err
+		}
+		defer kept.Close()
+		m.cmd.ExtraFiles = append(m.cmd.ExtraFiles, kept)
+		args = append(args, "--pass-fd", fmt.Sprintf("%d:%d", 2+len(m.cmd.ExtraFiles), link.BoxedKept))
+	}
 	m.cmd.Args = append(append(m.cmd.Args, args...), "guest")
 	m.cmd.Env = []string{}
 	m.cmd.Dir = "/"

@@ -13,6 +13,7 @@ from ._calls import AsyncCalls, Command, Input, OnEvent, OnOutput, OnProgress, _
 from .types import (
     VM,
     Command,
+    CopyResult,
     DeleteResult,
     DeleteSnapshotResult,
     EnvironmentManifest,
@@ -20,11 +21,14 @@ from .types import (
     Everything,
     ForkTaskResult,
     ListCommandsResult,
+    ListFilesResult,
     ListSnapshotsResult,
     NetworkInfo,
+    PatchTaskResult,
     PruneResult,
     PullResult,
     ReadCommandResult,
+    ReadFileResult,
     ReapResult,
     RollbackTaskResult,
     RunResult,
@@ -33,6 +37,7 @@ from .types import (
     TaskCommand,
     TaskLogs,
     WarmResult,
+    WriteFileResult,
 )
 
 
@@ -116,6 +121,11 @@ class AsyncOperations(AsyncCalls):
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
         timeout_seconds: int = 30,
+        source_path: str | os.PathLike[str] | None = None,
+        strict: bool = False,
+        exclude: Iterable[str] | None = None,
+        include_ignored: bool = False,
+        outputs: Iterable[str] | None = None,
         entrypoint: str | None = None,
         stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
@@ -138,6 +148,11 @@ class AsyncOperations(AsyncCalls):
             disk_mib=disk_mib,
             metadata=metadata,
             timeout_seconds=timeout_seconds,
+            source_path=_path(source_path),
+            strict=strict,
+            exclude=exclude,
+            include_ignored=include_ignored,
+            outputs=outputs,
             entrypoint=entrypoint,
             stdin=stdin,
             stream=True if on_stdout or on_stderr else None,
@@ -613,6 +628,108 @@ class AsyncOperations(AsyncCalls):
             task_id=task_id,
             command_id=command_id,
             grace_seconds=grace_seconds,
+        ))
+
+    async def read_file(
+        self,
+        task_id: str,
+        *,
+        path: str,
+        offset_bytes: int | None = None,
+        max_bytes: int | None = None,
+    ) -> ReadFileResult:
+        """Read a part of a file of a task."""
+        return cast(ReadFileResult, await self._call(
+            "read_file",
+            task_id=task_id,
+            path=path,
+            offset_bytes=offset_bytes,
+            max_bytes=max_bytes,
+        ))
+
+    async def write_file(
+        self,
+        task_id: str,
+        *,
+        path: str,
+        content: str | None = None,
+        content_base64: str | None = None,
+        mode: str | None = None,
+    ) -> WriteFileResult:
+        """Make or replace a file of a task, whole or not at all."""
+        return cast(WriteFileResult, await self._call(
+            "write_file",
+            task_id=task_id,
+            path=path,
+            content=content,
+            content_base64=content_base64,
+            mode=mode,
+        ))
+
+    async def list_files(
+        self,
+        task_id: str,
+        *,
+        path: str | None = None,
+        recursive: bool = False,
+        max_entries: int = 1000,
+    ) -> ListFilesResult:
+        """List what is in a directory of a task."""
+        return cast(ListFilesResult, await self._call(
+            "list_files",
+            task_id=task_id,
+            path=path,
+            recursive=recursive,
+            max_entries=max_entries,
+        ))
+
+    async def upload(
+        self,
+        task_id: str,
+        *,
+        host_path: str | os.PathLike[str],
+        path: str,
+        on_progress: OnProgress | None = None,
+    ) -> CopyResult:
+        """Copy a file or a directory of the host into a task."""
+        return cast(CopyResult, await self._call(
+            "upload",
+            _handlers(on_progress=on_progress),
+            task_id=task_id,
+            host_path=_path(host_path),
+            path=path,
+        ))
+
+    async def download(
+        self,
+        task_id: str,
+        *,
+        path: str,
+        host_path: str | os.PathLike[str],
+        on_progress: OnProgress | None = None,
+    ) -> CopyResult:
+        """Copy a file or a directory of a task to the host."""
+        return cast(CopyResult, await self._call(
+            "download",
+            _handlers(on_progress=on_progress),
+            task_id=task_id,
+            path=path,
+            host_path=_path(host_path),
+        ))
+
+    async def patch_task(
+        self,
+        task_id: str,
+        *,
+        patch: str,
+        path: str | None = None,
+    ) -> PatchTaskResult:
+        """Apply a unified diff to files of a task, all of it or nothing."""
+        return cast(PatchTaskResult, await self._call(
+            "patch_task",
+            task_id=task_id,
+            patch=patch,
+            path=path,
         ))
 
     async def snapshot_task(
