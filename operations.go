@@ -149,7 +149,9 @@ func bare[Out any](
 
 // Operations declares every operation, in the order of the documentation. To add one, add a row here:
 // docs/contributing.md says what else.
-func Operations() []Operation {
+func Operations() []Operation { return append(vmOperations(), fileOperations()...) }
+
+func vmOperations() []Operation {
 	return []Operation{
 		bare("list_environments", EffectReads,
 			"List the environments: the catalog, and what else is installed.", (*Pyro).ListEnvironments),
@@ -238,4 +240,21 @@ func OperationNamed(name string) (Operation, bool) {
 		}
 	}
 	return Operation{}, false
+}
+
+func fileOperations() []Operation {
+	return []Operation{
+		operation("read_file", EffectReads,
+			"Read a part of a file of a task.", (*Pyro).ReadFile),
+		operation("write_file", EffectChanges,
+			"Make or replace a file of a task, whole or not at all.", (*Pyro).WriteFile),
+		operation("list_files", EffectReads,
+			"List what is in a directory of a task.", (*Pyro).ListFiles),
+		operation("upload", EffectChanges,
+			"Copy a file or a directory of the host into a task.", (*Pyro).Upload),
+		operation("download", EffectMakes,
+			"Copy a file or a directory of a task to the host.", (*Pyro).Download),
+		operation("patch_task", EffectChanges,
+			"Apply a unified diff to files of a task, all of it or nothing.", (*Pyro).PatchTask),
+	}
 }

@@ -91,6 +91,8 @@ func Parameters() []Parameter {
 		{Name: "offset_bytes", Min: 0, Max: maxNumber},
 		{Name: "max_bytes", Min: 0, Max: maxNumber},
 		{Name: "source_path", Names: NamesHostPaths},
+		{Name: "host_path", Names: NamesHostPaths},
+		{Name: "max_entries", Default: DefaultListEntries, Min: 0, Max: 100_000},
 	}
 }
 

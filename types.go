@@ -108,6 +108,15 @@ func (o Output) Err() error {
 type RunInVMRequest struct {
 	Shape
 	CommandLine
+	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets, where the command then
+	// runs. Strict, Exclude and IncludeIgnored are those of [CreateTaskRequest].
+	SourcePath     string   `json:"source_path,omitempty" jsonschema:"a directory or tar archive on the host whose content /workspace gets"`
+	Strict         bool     `json:"strict,omitempty" jsonschema:"refuse a source of which something cannot come along"`
+	Exclude        []string `json:"exclude,omitempty" jsonschema:"patterns of what stays behind, as in .gitignore"`
+	IncludeIgnored bool     `json:"include_ignored,omitempty" jsonschema:"take along what git ignores"`
+	// Outputs are copied to the host when the command has ended, whatever its exit status: PATH=HOST_PATH. One that is
+	// not there is told of in the result's warnings.
+	Outputs []string `json:"outputs,omitempty" jsonschema:"what is copied to the host afterwards, as PATH=HOST_PATH"`
 	// Entrypoint replaces the environment's entry point and its own command; nil keeps them, "" is none.
 	Entrypoint *string `json:"entrypoint,omitempty" jsonschema:"a program that replaces the environment's entry point before argv"`
 }
@@ -125,8 +134,12 @@ type RunInVMResult struct {
 	Isolation string `json:"isolation"`
 	// Confinement says what is confined and what is not, where the host stood in for a guest.
 	Confinement string `json:"confinement,omitempty"`
-	// Warnings are what the host may not be able to keep of what was asked for.
+	// Warnings are what the host may not be able to keep of what was asked for, and outputs that are not there.
 	Warnings []string `json:"warnings,omitempty"`
+	// WorkspaceSeed says what the workspace was filled with, if it was.
+	WorkspaceSeed *WorkspaceSeed `json:"workspace_seed,omitempty"`
+	// Outputs are the copies on the host.
+	Outputs []CopyResult `json:"outputs,omitempty"`
 }
 
 // CreateVMRequest asks for a VM that is not started yet.

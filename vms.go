@@ -56,7 +56,7 @@ func (p *Pyro) ExecVM(ctx context.Context, r ExecVMRequest) (ExecVMResult, error
 	if err != nil {
 		return ExecVMResult{}, err
 	}
-	return p.runAndRemove(ctx, s, vm, r.CommandLine)
+	return p.runAndRemove(ctx, s, vm, r.CommandLine, runFiles{})
 }
 
 // DeleteVM ends a VM and removes all of it, in whatever state it is.

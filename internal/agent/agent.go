@@ -94,6 +94,8 @@ func (a *Agent) handle(ctx context.Context, req link.Request, stream *wire.Strea
 		return answer(req, func(d link.Dial) (any, error) { return a.dial(ctx, d, stream) })
 	case link.OpImport:
 		return answer(req, func(i link.Import) (any, error) { return a.unpack(ctx, i, stream) })
+	case link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace:
+		return a.files(ctx, req, stream)
 	case link.OpExport:
 		return link.Empty{}, a.export(ctx, stream)
 	case link.OpSave:
@@ -131,8 +133,9 @@ func (a *Agent) unpack(ctx context.Context, i link.Import, stream *wire.Stream) 
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(i.Destination, 0o755); err != nil {
-		return nil, err
+	i.Destination = inGuest(i.Destination)
+	if err := who.makeDirs(i.Destination); err != nil {
+		return nil, fileError(err)
 	}
 	in := link.Reader(stream, link.KindData)
 	if i.Spooled {

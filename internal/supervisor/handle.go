@@ -18,8 +18,8 @@ func (s *supervisor) handle(
 ) (any, error) {
 	switch req.Op {
 	case link.OpStart, link.OpStop, link.OpSeeded, link.OpExec, link.OpAttach, link.OpImport, link.OpExport,
-		link.OpSync, link.OpWarm, link.OpJobStart, link.OpJobRead, link.OpJobAttach, link.OpJobWrite,
-		link.OpJobStop:
+		link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace, link.OpSync,
+		link.OpWarm, link.OpJobStart, link.OpJobRead, link.OpJobAttach, link.OpJobWrite, link.OpJobStop:
 		defer s.hold()()
 	}
 	switch req.Op {
@@ -53,7 +53,8 @@ func (s *supervisor) handle(
 			return g.Import(ctx, req, stream)
 		}
 		return nil, s.notStarted()
-	case link.OpExport, link.OpSync, link.OpSignal, link.OpResize, link.OpCommands:
+	case link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace,
+		link.OpExport, link.OpSync, link.OpSignal, link.OpResize, link.OpCommands:
 		if g := s.current(); g != nil {
 			return g.Pass(ctx, req, stream)
 		}

@@ -6,7 +6,7 @@
 import type { CallOptions, FollowOptions, ProgressOptions, StreamOptions } from "./options.js";
 
 /** The parameters that are paths on this host. */
-export const hostPaths = ["source_path"];
+export const hostPaths = ["source_path", "host_path"];
 
 /** PullProgress is a moment of a pull. Totals are 0 while unknown. Packages are layers where the
  * environment is an image. */
@@ -167,6 +167,29 @@ export interface WarmEnvironmentRequest {
   network?: boolean | undefined;
 }
 
+/** WorkspaceSeed says what /workspace was filled with. Mode is empty, directory or tar_archive. */
+export interface WorkspaceSeed {
+  mode: "empty" | "directory" | "tar_archive";
+  source_path: string | null;
+  destination: string;
+  entry_count: number;
+  bytes_written: number;
+  left_out?: Array<string> | undefined;
+  left_out_count?: number | undefined;
+  ignored?: Array<string> | undefined;
+  ignored_count?: number | undefined;
+}
+
+/** CopyResult says what was copied. */
+export interface CopyResult {
+  task_id?: string | undefined;
+  path: string;
+  entry_count: number;
+  bytes_written: number;
+  left_out?: Array<string> | undefined;
+  left_out_count?: number | undefined;
+}
+
 /** RunInVMResult is the command's end. The VM is gone. */
 export interface RunInVMResult extends Output {
   vm_id: string;
@@ -178,6 +201,8 @@ export interface RunInVMResult extends Output {
   isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   warnings?: Array<string> | undefined;
+  workspace_seed?: WorkspaceSeed | undefined;
+  outputs?: Array<CopyResult> | undefined;
 }
 
 /** Shape is what every VM and task is made of. The JSON names are those of every face. */
@@ -220,6 +245,16 @@ export interface CommandLine {
  * of an environment that has one, and stands in for the environment's own command, which is run where
  * neither form is given. Command is run by the shell alone. */
 export interface RunInVMRequest extends Shape, CommandLine {
+  /** A directory or tar archive on the host whose content /workspace gets. */
+  source_path?: string | undefined;
+  /** Refuse a source of which something cannot come along. */
+  strict?: boolean | undefined;
+  /** Patterns of what stays behind, as in .gitignore. */
+  exclude?: Array<string> | undefined;
+  /** Take along what git ignores. */
+  include_ignored?: boolean | undefined;
+  /** What is copied to the host afterwards, as PATH=HOST_PATH. */
+  outputs?: Array<string> | undefined;
   /** A program that replaces the environment's entry point before argv. */
   entrypoint?: string | undefined;
 }
@@ -325,19 +360,6 @@ export interface NetworkInfo extends NetworkDetails {
 export interface LastCommand {
   command: string;
   exit_code: number;
-}
-
-/** WorkspaceSeed says what /workspace was filled with. Mode is empty, directory or tar_archive. */
-export interface WorkspaceSeed {
-  mode: "empty" | "directory" | "tar_archive";
-  source_path: string | null;
-  destination: string;
-  entry_count: number;
-  bytes_written: number;
-  left_out?: Array<string> | undefined;
-  left_out_count?: number | undefined;
-  ignored?: Array<string> | undefined;
-  ignored_count?: number | undefined;
 }
 
 /** Task is a task's record. */
@@ -602,6 +624,116 @@ export interface ExtendTaskRequest {
   ttl_seconds?: number | undefined;
 }
 
+/** FileInfo is what is known of a file in a guest. Type is file, directory, link or other. */
+export interface FileInfo {
+  path: string;
+  type: string;
+  size_bytes: number;
+  mode: "empty" | "directory" | "tar_archive";
+  uid: number;
+  gid: number;
+  modified_at: string;
+  target?: string | undefined;
+}
+
+/** ReadFileResult is what was read. Exactly one of Content and ContentBase64 is set, unless nothing was
+ * read. */
+export interface ReadFileResult extends FileInfo {
+  task_id: string;
+  content: string;
+  content_base64?: string | undefined;
+  truncated: boolean;
+}
+
+/** ReadFileRequest asks for a part of a file of a task. */
+export interface ReadFileRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+  /** Where in the file to begin, in bytes. */
+  offset_bytes?: number | undefined;
+  /** How much to read at most, in bytes (1 MiB if left out, 8 MiB at most). */
+  max_bytes?: number | undefined;
+}
+
+/** WriteFileResult is the written file. */
+export interface WriteFileResult extends FileInfo {
+  task_id: string;
+}
+
+/** WriteFileRequest asks for a file of a task to be made, or replaced as a whole. Directories above it
+ * are made. */
+export interface WriteFileRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+  /** The whole new content. */
+  content?: string | undefined;
+  /** The whole new content in Base64, in place of content. */
+  content_base64?: string | undefined;
+  /** Permissions in octal digits, such as 755. */
+  mode?: "empty" | "directory" | "tar_archive" | undefined;
+}
+
+/** ListFilesResult is what is in a directory, in the order of names. */
+export interface ListFilesResult {
+  task_id: string;
+  path: string;
+  files: Array<FileInfo>;
+  truncated: boolean;
+}
+
+/** ListFilesRequest asks for what is in a directory of a task. */
+export interface ListFilesRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Directory in the guest, /workspace if left out. */
+  path?: string | undefined;
+  /** Also what is in directories below. */
+  recursive?: boolean | undefined;
+  /** How many entries at most. */
+  max_entries?: number | undefined;
+}
+
+/** UploadRequest asks for a file or a directory of the host to be copied into a task. */
+export interface UploadRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A file or directory on the host. */
+  host_path: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+}
+
+/** DownloadRequest asks for a file or a directory of a task to be copied to the host. */
+export interface DownloadRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+  /** Where to on the host. */
+  host_path: string;
+}
+
+/** PatchTaskResult says which files were changed. */
+export interface PatchTaskResult {
+  task_id: string;
+  written: Array<string>;
+  removed: Array<string>;
+}
+
+/** PatchTaskRequest asks for a unified diff to be applied to files of a task, all of it or nothing. */
+export interface PatchTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A unified diff, as git diff writes it. */
+  patch: string;
+  /** Directory that the names are relative to, /workspace if left out. */
+  path?: string | undefined;
+}
+
 /** What may be asked of pyro. */
 export abstract class Operations {
   protected abstract call(
@@ -783,5 +915,35 @@ export abstract class Operations {
   /** End a task and remove all that it kept. */
   async deleteTask(params: TaskRequest, options: CallOptions = {}): Promise<DeleteResult> {
     return (await this.call("delete_task", params, options)) as DeleteResult;
+  }
+
+  /** Read a part of a file of a task. */
+  async readFile(params: ReadFileRequest, options: CallOptions = {}): Promise<ReadFileResult> {
+    return (await this.call("read_file", params, options)) as ReadFileResult;
+  }
+
+  /** Make or replace a file of a task, whole or not at all. */
+  async writeFile(params: WriteFileRequest, options: CallOptions = {}): Promise<WriteFileResult> {
+    return (await this.call("write_file", params, options)) as WriteFileResult;
+  }
+
+  /** List what is in a directory of a task. */
+  async listFiles(params: ListFilesRequest, options: CallOptions = {}): Promise<ListFilesResult> {
+    return (await this.call("list_files", params, options)) as ListFilesResult;
+  }
+
+  /** Copy a file or a directory of the host into a task. */
+  async upload(params: UploadRequest, options: CallOptions & ProgressOptions = {}): Promise<CopyResult> {
+    return (await this.call("upload", params, options)) as CopyResult;
+  }
+
+  /** Copy a file or a directory of a task to the host. */
+  async download(params: DownloadRequest, options: CallOptions & ProgressOptions = {}): Promise<CopyResult> {
+    return (await this.call("download", params, options)) as CopyResult;
+  }
+
+  /** Apply a unified diff to files of a task, all of it or nothing. */
+  async patchTask(params: PatchTaskRequest, options: CallOptions = {}): Promise<PatchTaskResult> {
+    return (await this.call("patch_task", params, options)) as PatchTaskResult;
   }
 }

@@ -13,21 +13,26 @@ from ._calls import Calls, Command, Input, OnEvent, OnOutput, OnProgress, _comma
 from .types import (
     VM,
     Command,
+    CopyResult,
     DeleteResult,
     EnvironmentManifest,
     Environments,
     Everything,
     ListCommandsResult,
+    ListFilesResult,
     NetworkInfo,
+    PatchTaskResult,
     PruneResult,
     PullResult,
     ReadCommandResult,
+    ReadFileResult,
     ReapResult,
     RunResult,
     Task,
     TaskCommand,
     TaskLogs,
     WarmResult,
+    WriteFileResult,
 )
 
 
@@ -111,6 +116,11 @@ class Operations(Calls):
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
         timeout_seconds: int = 30,
+        source_path: str | os.PathLike[str] | None = None,
+        strict: bool = False,
+        exclude: Iterable[str] | None = None,
+        include_ignored: bool = False,
+        outputs: Iterable[str] | None = None,
         entrypoint: str | None = None,
         stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
@@ -133,6 +143,11 @@ class Operations(Calls):
             disk_mib=disk_mib,
             metadata=metadata,
             timeout_seconds=timeout_seconds,
+            source_path=_path(source_path),
+            strict=strict,
+            exclude=exclude,
+            include_ignored=include_ignored,
+            outputs=outputs,
             entrypoint=entrypoint,
             stdin=stdin,
             stream=True if on_stdout or on_stderr else None,
@@ -608,4 +623,106 @@ class Operations(Calls):
         return cast(DeleteResult, self._call(
             "delete_task",
             task_id=task_id,
+        ))
+
+    def read_file(
+        self,
+        task_id: str,
+        *,
+        path: str,
+        offset_bytes: int | None = None,
+        max_bytes: int | None = None,
+    ) -> ReadFileResult:
+        """Read a part of a file of a task."""
+        return cast(ReadFileResult, self._call(
+            "read_file",
+            task_id=task_id,
+            path=path,
+            offset_bytes=offset_bytes,
+            max_bytes=max_bytes,
+        ))
+
+    def write_file(
+        self,
+        task_id: str,
+        *,
+        path: str,
+        content: str | None = None,
+        content_base64: str | None = None,
+        mode: str | None = None,
+    ) -> WriteFileResult:
+        """Make or replace a file of a task, whole or not at all."""
+        return cast(WriteFileResult, self._call(
+            "write_file",
+            task_id=task_id,
+            path=path,
+            content=content,
+            content_base64=content_base64,
+            mode=mode,
+        ))
+
+    def list_files(
+        self,
+        task_id: str,
+        *,
+        path: str | None = None,
+        recursive: bool = False,
+        max_entries: int = 1000,
+    ) -> ListFilesResult:
+        """List what is in a directory of a task."""
+        return cast(ListFilesResult, self._call(
+            "list_files",
+            task_id=task_id,
+            path=path,
+            recursive=recursive,
+            max_entries=max_entries,
+        ))
+
+    def upload(
+        self,
+        task_id: str,
+        *,
+        host_path: str | os.PathLike[str],
+        path: str,
+        on_progress: OnProgress | None = None,
+    ) -> CopyResult:
+        """Copy a file or a directory of the host into a task."""
+        return cast(CopyResult, self._call(
+            "upload",
+            _handlers(on_progress=on_progress),
+            task_id=task_id,
+            host_path=_path(host_path),
+            path=path,
+        ))
+
+    def download(
+        self,
+        task_id: str,
+        *,
+        path: str,
+        host_path: str | os.PathLike[str],
+        on_progress: OnProgress | None = None,
+    ) -> CopyResult:
+        """Copy a file or a directory of a task to the host."""
+        return cast(CopyResult, self._call(
+            "download",
+            _handlers(on_progress=on_progress),
+            task_id=task_id,
+            path=path,
+            host_path=_path(host_path),
+        ))
+
+    def patch_task(
+        self,
+        task_id: str,
+        *,
+        patch: str,
+        path: str | None = None,
+    ) -> PatchTaskResult:
+        """Apply a unified diff to files of a task, all of it or nothing."""
+        return cast(PatchTaskResult, self._call(
+            "patch_task",
+            task_id=task_id,
+            patch=patch,
+            path=path,
         ))

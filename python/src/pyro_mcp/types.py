@@ -27,8 +27,8 @@ else:
 ExecutionMode = Literal["guest", "host_compat"]
 Accelerator = Literal["kvm", "tcg"]
 Isolation = Literal["vm", "gvisor", "none"]
-State = Literal["created", "started", "stopped"]
 SeedMode = Literal["empty", "directory", "tar_archive"]
+State = Literal["created", "started", "stopped"]
 
 
 class PullProgress(TypedDict):
@@ -159,6 +159,31 @@ class Output(TypedDict):
     cause: NotRequired[str]
 
 
+class WorkspaceSeed(TypedDict):
+    """What /workspace was filled with. Mode is empty, directory or tar_archive."""
+
+    mode: SeedMode
+    source_path: str | None
+    destination: str
+    entry_count: int
+    bytes_written: int
+    left_out: NotRequired[list[str]]
+    left_out_count: NotRequired[int]
+    ignored: NotRequired[list[str]]
+    ignored_count: NotRequired[int]
+
+
+class CopyResult(TypedDict):
+    """What was copied."""
+
+    task_id: NotRequired[str]
+    path: str
+    entry_count: int
+    bytes_written: int
+    left_out: NotRequired[list[str]]
+    left_out_count: NotRequired[int]
+
+
 class RunResult(Output):
     """The command's end. The VM is gone."""
 
@@ -171,6 +196,8 @@ class RunResult(Output):
     isolation: Isolation
     confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
+    workspace_seed: NotRequired[WorkspaceSeed]
+    outputs: NotRequired[list[CopyResult]]
 
 
 class VM(TypedDict):
@@ -267,20 +294,6 @@ class LastCommand(TypedDict):
 
     command: str
     exit_code: int
-
-
-class WorkspaceSeed(TypedDict):
-    """What /workspace was filled with. Mode is empty, directory or tar_archive."""
-
-    mode: SeedMode
-    source_path: str | None
-    destination: str
-    entry_count: int
-    bytes_written: int
-    left_out: NotRequired[list[str]]
-    left_out_count: NotRequired[int]
-    ignored: NotRequired[list[str]]
-    ignored_count: NotRequired[int]
 
 
 class Task(TypedDict):
@@ -388,3 +401,48 @@ class ReadCommandResult(Command):
     output: str
     cursor: int
     lost_bytes: NotRequired[int]
+
+
+class FileInfo(TypedDict):
+    """What is known of a file in a guest. Type is file, directory, link or other."""
+
+    path: str
+    type: str
+    size_bytes: int
+    mode: SeedMode
+    uid: int
+    gid: int
+    modified_at: str
+    target: NotRequired[str]
+
+
+class ReadFileResult(FileInfo):
+    """What was read. Exactly one of Content and ContentBase64 is set, unless nothing was read."""
+
+    task_id: str
+    content: str
+    content_base64: NotRequired[str]
+    truncated: bool
+
+
+class WriteFileResult(FileInfo):
+    """The written file."""
+
+    task_id: str
+
+
+class ListFilesResult(TypedDict):
+    """What is in a directory, in the order of names."""
+
+    task_id: str
+    path: str
+    files: list[FileInfo]
+    truncated: bool
+
+
+class PatchTaskResult(TypedDict):
+    """Which files were changed."""
+
+    task_id: str
+    written: list[str]
+    removed: list[str]
