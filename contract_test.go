@@ -30,6 +30,7 @@ type contract struct {
 		Env             []string `json:"env"`
 		MCP             []string `json:"mcp"`
 		Task            []string `json:"task"`
+		Snapshot        []string `json:"snapshot"`
 		Demo            []string `json:"demo"`
 		RunFlags        []string `json:"run_flags"`
 		TaskCreateFlags []string `json:"task_create_flags"`
@@ -43,6 +44,7 @@ type contract struct {
 	States          []string            `json:"vm_states"`
 	Modes           []string            `json:"execution_modes"`
 	Accelerators    []string            `json:"accelerators"`
+	Isolations      []string            `json:"isolations"`
 	SeedModes       []string            `json:"workspace_seed_modes"`
 	ContractVersion string              `json:"contract_version"`
 	Distribution    string              `json:"distribution"`
@@ -79,7 +81,7 @@ func TestContractCommandLine(t *testing.T) {
 		t.Errorf("the program is called %q, want %q", root.Name(), c.Executable)
 	}
 	for parent, names := range map[string][]string{"": c.CLI.Commands, "env ": c.CLI.Env, "mcp ": c.CLI.MCP,
-		"task ": c.CLI.Task, "demo ": c.CLI.Demo} {
+		"task ": c.CLI.Task, "snapshot ": c.CLI.Snapshot, "demo ": c.CLI.Demo} {
 		for _, name := range names {
 			if cmd := find(parent + name); cmd.Short == "" || cmd.Hidden {
 				t.Errorf("command %q is hidden or without help", parent+name)
@@ -312,5 +314,12 @@ func TestContractPython(t *testing.T) {
 				t.Errorf("%s of Python's %s is %+v, want keyword-only and %v", keyword, name, parameter, want)
 			}
 		}
+	}
+}
+
+// TestContractIsolations holds what may stand between a guest and the host.
+func TestContractIsolations(t *testing.T) {
+	if have, want := pyro.Vocabulary("isolation"), readContract(t).Isolations; !slices.Equal(have, want) {
+		t.Errorf("isolations are %q, want %q", have, want)
 	}
 }

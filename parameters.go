@@ -1,6 +1,7 @@
 package pyro
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strings"
@@ -9,12 +10,13 @@ import (
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// Parameter says what holds for a parameter of this name in every operation that takes it: what it is if it is left out,
-// and within which bounds the engine takes it. The faces offer no more and no less.
+// Parameter says what holds for a parameter of this name in every operation that takes it: what it is if it
+// is left out, and within which bounds the engine takes it. The faces offer no more and no less.
 type Parameter struct {
 	// Name is the JSON name.
 	Name string
-	// Default is what is taken if the parameter is left out; nil is the type's zero, or that it must be given.
+	// Default is what is taken if the parameter is left out; nil is the type's zero, or that it must be
+	// given.
 	Default any
 	// Min and Max bound a number, both included. A Max of 0 is no bounds.
 	Min, Max int
@@ -57,6 +59,7 @@ const (
 	NamesEnvironments Names = "environments"
 	NamesVMs          Names = "vms"
 	NamesTasks        Names = "tasks"
+	NamesSnapshots    Names = "snapshots"
 	NamesHostPaths    Names = "host_paths" // of files on the host; relative to where the caller is
 )
 
@@ -77,6 +80,8 @@ func Parameters() []Parameter {
 		{Name: "environment", Examples: []string{"debian:12", "debian:12-build"}, Names: NamesEnvironments},
 		{Name: "vm_id", Names: NamesVMs},
 		{Name: "task_id", Names: NamesTasks},
+		{Name: "snapshot", Names: NamesSnapshots, Examples: []string{"prepared"}},
+		{Name: "count", Default: 1, Min: 1, Max: 100},
 		{Name: "vcpu_count", Default: DefaultVCPUCount, Min: 1, Max: 64},
 		{Name: "mem_mib", Default: DefaultMemMiB, Min: 128, Max: 1 << 20},
 		{Name: "disk_mib", Default: DefaultDiskMiB, Min: 256, Max: 1 << 22},
@@ -84,11 +89,14 @@ func Parameters() []Parameter {
 		{Name: "timeout_seconds", Default: DefaultTimeoutSeconds, Min: 0, Max: maxSeconds},
 		{Name: "network", Default: false},
 		{Name: "allow_host_compat", Default: false},
+		{Name: "isolation", Words: IsolationChoices()},
 		{Name: "command", Examples: []string{"git --version", "cd /workspace && make test"}},
 		{Name: "sequence", Min: 0, Max: maxNumber},
 		{Name: "offset_bytes", Min: 0, Max: maxNumber},
 		{Name: "max_bytes", Min: 0, Max: maxNumber},
 		{Name: "source_path", Names: NamesHostPaths},
+		{Name: "host_path", Names: NamesHostPaths},
+		{Name: "max_entries", Default: DefaultListEntries, Min: 0, Max: 100_000},
 	}
 }
 
@@ -110,15 +118,36 @@ func (p Parameter) check(value int) error {
 	return nil
 }
 
+// IsolationChoices are what [Shape.Isolation] may be, the default first.
+func IsolationChoices() []string { return []string{"vm", "gvisor"} }
+
+// checkIsolation refuses what is none of them.
+func checkIsolation(name string) error {
+	if choices := IsolationChoices(); !slices.Contains(choices, name) {
+		return invalid("isolation %q is none of %s", name, strings.Join(choices, ", "))
+	}
+	return nil
+}
+
+// isolation is what stands between a VM's guest and the host.
+func isolation(v record.VM) string {
+	if v.ExecutionMode == link.ModeHostCompat {
+		return "none"
+	}
+	return cmp.Or(v.Isolation, IsolationChoices()[0])
+}
+
 // Vocabulary gives all that a field of a result may hold, for fields of few words, else nil.
 func Vocabulary(field string) []string {
 	switch field {
 	case "state":
-		return []string{string(record.StateCreated), string(record.StateStarted), string(record.StateStopped)}
+		return []string{string(record.StateCreated), string(record.StateStarted), string(record.StateStopped), string(record.StatePaused)}
 	case "execution_mode":
 		return []string{link.ModeGuest, link.ModeHostCompat}
 	case "accelerator":
 		return []string{"kvm", "tcg"}
+	case "isolation":
+		return append(IsolationChoices(), "none")
 	case "mode":
 		return []string{"empty", "directory", "tar_archive"}
 	}

@@ -1,5 +1,5 @@
-// Package agent is PID 1 of a guest: it mounts, reaps, runs commands, keeps those that outlive their caller, and moves
-// files. It trusts nothing that the host did not send.
+// Package agent is PID 1 of a guest: it mounts, reaps, runs commands, keeps those that outlive their
+// caller, and moves files. It trusts nothing that the host did not send.
 package agent
 
 import (
@@ -19,10 +19,12 @@ import (
 type Agent struct {
 	upper    *os.Root // what differs from the base image
 	null     *os.File
+	keeper   *keeper // nil unless what differs is in memory
 	machine  machine
 	start    starter
 	group    func() (group, error) // makes one for each command
 	quiet    func() error          // ends all commands
+	hold     func(bool) error      // has all commands stand still, or go on
 	powerOff func()
 	commands link.Commands
 
@@ -41,7 +43,11 @@ func Main() {
 		fmt.Fprintln(os.Stderr, "pyro-agent is the first process of a guest and of no other use")
 		os.Exit(2)
 	}
-	a, port, err := boot()
+	start := boot
+	if len(os.Args) > 1 && os.Args[1] == link.Boxed {
+		start = func() (*Agent, io.ReadWriteCloser, error) { return bootBoxed(os.Args[2:]) }
+	}
+	a, port, err := start()
 	if err == nil {
 		err = a.Serve(port)
 	}
@@ -52,14 +58,16 @@ func Main() {
 func die(err error) {
 	if console, openErr := os.OpenFile("/dev/console", os.O_WRONLY|unix.O_NONBLOCK, 0); openErr == nil {
 		fmt.Fprintf(console, "pyro-agent: fatal: %v\n", err)
+	} else {
+		fmt.Fprintf(os.Stderr, "pyro-agent: fatal: %v\n", err)
 	}
 	unix.Sync()
 	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
-	select {}
+	os.Exit(1) // There is no such call in a guest without a virtual machine.
 }
 
-// Serve answers one connection after the other. A command of one that was replaced goes on, to be attached to. Serve
-// returns only when the port is gone.
+// Serve answers one connection after the other. A command of one that was replaced goes on, to be attached
+// to. Serve returns only when the port is gone.
 func (a *Agent) Serve(port io.ReadWriteCloser) error {
 	listener := wire.Listen(port, wire.Options{})
 	for {
@@ -87,10 +95,18 @@ func (a *Agent) handle(ctx context.Context, req link.Request, stream *wire.Strea
 		return answer(req, func(d link.Dial) (any, error) { return a.dial(ctx, d, stream) })
 	case link.OpImport:
 		return answer(req, func(i link.Import) (any, error) { return a.unpack(ctx, i, stream) })
+	case link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace:
+		return a.files(ctx, req, stream)
 	case link.OpExport:
 		return link.Empty{}, a.export(ctx, stream)
+	case link.OpSave:
+		return answer(req, func(s link.Save) (any, error) { return a.save(ctx, s, stream) })
 	case link.OpSync:
 		return link.Empty{}, a.sync()
+	case link.OpHold:
+		return link.Empty{}, a.hold(true)
+	case link.OpRelease:
+		return link.Empty{}, a.hold(false)
 	case link.OpShutdown:
 		return a.shutdown(stream)
 	}
@@ -122,8 +138,9 @@ func (a *Agent) unpack(ctx context.Context, i link.Import, stream *wire.Stream) 
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(i.Destination, 0o755); err != nil {
-		return nil, err
+	i.Destination = inGuest(i.Destination)
+	if err := who.makeDirs(i.Destination); err != nil {
+		return nil, fileError(err)
 	}
 	in := link.Reader(stream, link.KindData)
 	if i.Spooled {
@@ -153,6 +170,14 @@ func (a *Agent) unpack(ctx context.Context, i link.Import, stream *wire.Stream) 
 	return link.ImportResult{Entries: summary.Entries, Bytes: summary.Bytes}, nil
 }
 
+// save sends what the host does not have yet of a disk that is memory.
+func (a *Agent) save(ctx context.Context, s link.Save, stream *wire.Stream) (any, error) {
+	if a.keeper == nil {
+		return nil, link.Unsupported(link.OpSave)
+	}
+	return link.Empty{}, a.keeper.save(ctx, s.Full, link.Writer(stream, link.KindData))
+}
+
 // sync waits until everything is on the disk.
 func (a *Agent) sync() error {
 	d, err := a.upper.Open(".")
@@ -166,8 +191,8 @@ func (a *Agent) sync() error {
 	return nil
 }
 
-// shutdown ends the guest once its answer has gone out. Its disk is left as a running system leaves it: the journal
-// makes it whole when it is mounted again.
+// shutdown ends the guest once its answer has gone out. Its disk is left as a running system leaves it: the
+// journal makes it whole when it is mounted again.
 func (a *Agent) shutdown(stream *wire.Stream) (any, error) {
 	err := a.quiet()
 	unix.Sync()

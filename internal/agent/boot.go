@@ -65,27 +65,12 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	if err := linkUp("lo"); err != nil {
 		return nil, nil, err
 	}
-	groups, err := newCgroups()
+	g := &realMachine{network: configureNetwork}
+	a, groups, err := newAgent(g, upper, made, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	g := &realMachine{}
-	a := &Agent{
-		upper:    upper,
-		null:     null,
-		machine:  g,
-		start:    newReaper(),
-		group:    groups.make,
-		quiet:    groups.killAll,
-		powerOff: func() { unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) },
-	}
-	if made {
-		a.made = defaultWorkDir
-	}
+	a.powerOff = func() { unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) }
 	raiseLimits()
 	if slices.Contains(words, link.CmdlineWarm) {
 		if err := errors.Join(a.warm(g), groups.prepare()); err != nil {
@@ -94,6 +79,32 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	}
 	port, err := openPort("pyro.link")
 	return a, port, err
+}
+
+// newAgent makes the agent of a guest whose root is entered. made tells that the workspace is the agent's,
+// memory how many bytes the guest has, if its kernel does not know.
+func newAgent(g *realMachine, upper *os.Root, made bool, memory int64) (*Agent, *cgroups, error) {
+	groups, err := newCgroups(memory)
+	if err != nil {
+		return nil, nil, err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	a := &Agent{
+		upper:   upper,
+		null:    null,
+		machine: g,
+		start:   newReaper(),
+		group:   groups.make,
+		quiet:   groups.killAll,
+		hold:    groups.hold,
+	}
+	if made {
+		a.made = defaultWorkDir
+	}
+	return a, groups, nil
 }
 
 // haveDir makes a directory, in place of whatever else an image has there: a file, or a link that leads nowhere.
@@ -153,8 +164,8 @@ func mountAll(mounts []mount) error {
 	return nil
 }
 
-// loadModules loads the kernel's modules in the order that the host found, and frees the memory that they took.
-// Those of a network device, a fifth of the work, are left out where there is none.
+// loadModules loads the kernel's modules in the order that the host found, and frees the memory that they
+// took. Those of a network device, a fifth of the work, are left out where there is none.
 func loadModules(network bool) error {
 	order, err := os.ReadFile(filepath.Join(modulesDir, "order"))
 	if err != nil {
@@ -205,8 +216,8 @@ const (
 	scratchKind = "ext4"
 )
 
-// fileSystem tells what a disk bears, by the superblock that all of them have 1024 bytes from its beginning. It is empty
-// if that is none of ours, or cannot be read.
+// fileSystem tells what a disk bears, by the superblock that all of them have 1024 bytes from its
+// beginning. It is empty if that is none of ours, or cannot be read.
 func fileSystem(device string) string {
 	const at, ext4Magic = 1024, 56
 	f, err := os.Open(device)
@@ -227,8 +238,8 @@ func fileSystem(device string) string {
 	return ""
 }
 
-// mountRoot lays the scratch disk over the base image, and gives what will differ between them: whole files and
-// directories in their places, as an image's layer wants them.
+// mountRoot lays the scratch disk over the base image, and gives what will differ between them: whole files
+// and directories in their places, as an image's layer wants them.
 func mountRoot() (*os.Root, error) {
 	base, err := disk(baseKind)
 	if err != nil {
@@ -246,6 +257,13 @@ func mountRoot() (*os.Root, error) {
 	if err := grow(scratch); err != nil {
 		return nil, err
 	}
+	// With redirect_dir a directory of the image can be renamed, as npm and others do without a way to copy it instead;
+	// the exporter knows what such a one is.
+	return mountOverlay("redirect_dir=on,metacopy=off,")
+}
+
+// mountOverlay lays what will differ over the base image.
+func mountOverlay(options string) (*os.Root, error) {
 	for _, dir := range []string{"upper", "work"} {
 		if err := os.MkdirAll(filepath.Join(scratchDir, dir), 0o755); err != nil {
 			return nil, err
@@ -255,18 +273,16 @@ func mountRoot() (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	// With redirect_dir a directory of the image can be renamed, as npm and others do without a way to copy it instead;
-	// the exporter knows what such a one is.
-	options := "redirect_dir=on,metacopy=off,lowerdir=" + baseDir +
-		",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"
+	options += "lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"
 	if err := mountAll([]mount{{"overlay", newRoot, "overlay", 0, options}}); err != nil {
 		return nil, err
 	}
 	return upper, nil
 }
 
-// mountWorkspace gives the workspace the scratch disk itself: making a file there takes two thirds of the time that
-// it takes in the overlay. Where the image has something in its own, that stays. made tells that there was none at all.
+// mountWorkspace gives the workspace the scratch disk itself: making a file there takes two thirds of the
+// time that it takes in the overlay. Where the image has something in its own, that stays. made tells that
+// there was none at all.
 func mountWorkspace() (made bool, err error) {
 	const place, dir = newRoot + defaultWorkDir, scratchDir + defaultWorkDir
 	info, err := os.Lstat(place)
@@ -292,8 +308,8 @@ func mountWorkspace() (made bool, err error) {
 	return made, mountAll([]mount{{dir, place, "", unix.MS_BIND, ""}})
 }
 
-// grow makes the scratch file system as large as its disk. The ioctl is EXT4_IOC_RESIZE_FS, which takes the number
-// of blocks.
+// grow makes the scratch file system as large as its disk. The ioctl is EXT4_IOC_RESIZE_FS, which takes the
+// number of blocks.
 func grow(device string) error {
 	const resize = 0x40086610
 	const block = 4096
@@ -311,7 +327,8 @@ func grow(device string) error {
 	if err := unix.Statfs(scratchDir, &st); err != nil {
 		return err
 	}
-	// What the journal and the tables take is not counted by statfs: a file system within a sixteenth of its disk was grown.
+	// What the journal and the tables take is not counted by statfs: a file system within a sixteenth of
+	// its disk was grown.
 	if int64(st.Blocks)*st.Bsize > size-size/16 {
 		return nil
 	}

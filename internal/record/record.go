@@ -53,6 +53,7 @@ const (
 	StateCreated State = "created"
 	StateStarted State = "started"
 	StateStopped State = "stopped"
+	StatePaused  State = "paused" // its memory is on disk; its next start goes on from there
 )
 
 // VM is the record of one VM. It outlives the supervisor that wrote it.
@@ -79,7 +80,9 @@ type VM struct {
 	AllowHostCompat bool   `json:"allow_host_compat"`
 	ExecutionMode   string `json:"execution_mode"`
 	Accelerator     string `json:"accelerator"`
-	Warm            bool   `json:"warm"` // the guest was started from a template
+	// What is to stand between the guest and the host; empty, in older records, is a virtual machine
+	Isolation string `json:"isolation,omitempty"`
+	Warm      bool   `json:"warm"` // the guest was started from a template
 	// Of the host, where it stands in for a guest
 	Confinement     string            `json:"confinement,omitempty"`
 	Warnings        []string          `json:"warnings,omitempty"`        // what the host may not be able to keep
@@ -90,6 +93,14 @@ type VM struct {
 	CommandCount    int               `json:"command_count"`
 	LastCommand     *LastCommand      `json:"last_command"`
 	Seed            *Seed             `json:"workspace_seed,omitempty"`
+	// Which incarnation of its guest the VM is at; each start makes another
+	Generation int64 `json:"generation,omitempty"`
+	// The snapshot that the VM was forked from
+	From string `json:"from,omitempty"`
+	// The guest goes on with the memory of before, or of another
+	Resumed bool `json:"resumed,omitempty"`
+	// Commands that ran in what the VM was forked from, and go on in it
+	Running []Entry `json:"running,omitempty"`
 	// Creation is finished; an incomplete VM goes with its creator
 	Complete   bool   `json:"complete"`
 	Boot       Boot   `json:"boot"`
@@ -97,12 +108,35 @@ type VM struct {
 	HostBootID string `json:"host_boot_id"` // of the host's boot that the supervisor ran in
 }
 
+<<<<<<< HEAD
 // Forward is a port of the host that leads to one in the guest.
 type Forward struct {
 	HostIP    string `json:"host_ip"`
 	HostPort  int    `json:"host_port"`
 	GuestPort int    `json:"guest_port"`
 	UDP       bool   `json:"udp,omitempty"`
+=======
+// Like is the record of another VM that is made of the same things. It has nothing that is this VM's alone:
+// no ports of the host, no metadata, no errors.
+func (v *VM) Like() VM {
+	return VM{
+		Kind:            v.Kind,
+		Environment:     v.Environment,
+		VCPUCount:       v.VCPUCount,
+		MemMiB:          v.MemMiB,
+		DiskMiB:         v.DiskMiB,
+		TTLSeconds:      v.TTLSeconds,
+		NetworkEnabled:  v.NetworkEnabled,
+		Allow:           v.Allow,
+		InboundOnly:     v.InboundOnly,
+		WantAccelerator: v.WantAccelerator,
+		Seed:            v.Seed,
+		Boot:            v.Boot,
+		CacheDir:        v.CacheDir,
+		Generation:      v.Generation,
+		CommandCount:    v.CommandCount,
+	}
+>>>>>>> main
 }
 
 // LastCommand is the newest finished command.

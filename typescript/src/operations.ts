@@ -6,7 +6,7 @@
 import type { CallOptions, FollowOptions, ProgressOptions, StreamOptions } from "./options.js";
 
 /** The parameters that are paths on this host. */
-export const hostPaths = ["source_path"];
+export const hostPaths = ["source_path", "host_path"];
 
 /** PullProgress is a moment of a pull. Totals are 0 while unknown. Packages are layers where the
  * environment is an image. */
@@ -167,6 +167,29 @@ export interface WarmEnvironmentRequest {
   network?: boolean | undefined;
 }
 
+/** WorkspaceSeed says what /workspace was filled with. Mode is empty, directory or tar_archive. */
+export interface WorkspaceSeed {
+  mode: "empty" | "directory" | "tar_archive";
+  source_path: string | null;
+  destination: string;
+  entry_count: number;
+  bytes_written: number;
+  left_out?: Array<string> | undefined;
+  left_out_count?: number | undefined;
+  ignored?: Array<string> | undefined;
+  ignored_count?: number | undefined;
+}
+
+/** CopyResult says what was copied. */
+export interface CopyResult {
+  task_id?: string | undefined;
+  path: string;
+  entry_count: number;
+  bytes_written: number;
+  left_out?: Array<string> | undefined;
+  left_out_count?: number | undefined;
+}
+
 /** RunInVMResult is the command's end. The VM is gone. */
 export interface RunInVMResult extends Output {
   vm_id: string;
@@ -175,8 +198,11 @@ export interface RunInVMResult extends Output {
   vcpu_count: number;
   mem_mib: number;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   warnings?: Array<string> | undefined;
+  workspace_seed?: WorkspaceSeed | undefined;
+  outputs?: Array<CopyResult> | undefined;
 }
 
 /** Shape is what every VM and task is made of. The JSON names are those of every face. */
@@ -196,6 +222,9 @@ export interface Shape {
   allow?: Array<string> | undefined;
   /** Let the command run on the host, confined, where no guest can be had. */
   allow_host_compat?: boolean | undefined;
+  /** What stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, much
+   * faster if the host has no KVM. */
+  isolation?: "vm" | "gvisor" | "none" | undefined;
   /** Size of the writable disk in MiB; it is sparse. */
   disk_mib?: number | undefined;
   /** Kept with the VM and given back by its status. */
@@ -216,6 +245,16 @@ export interface CommandLine {
  * of an environment that has one, and stands in for the environment's own command, which is run where
  * neither form is given. Command is run by the shell alone. */
 export interface RunInVMRequest extends Shape, CommandLine {
+  /** A directory or tar archive on the host whose content /workspace gets. */
+  source_path?: string | undefined;
+  /** Refuse a source of which something cannot come along. */
+  strict?: boolean | undefined;
+  /** Patterns of what stays behind, as in .gitignore. */
+  exclude?: Array<string> | undefined;
+  /** Take along what git ignores. */
+  include_ignored?: boolean | undefined;
+  /** What is copied to the host afterwards, as PATH=HOST_PATH. */
+  outputs?: Array<string> | undefined;
   /** A program that replaces the environment's entry point before argv. */
   entrypoint?: string | undefined;
 }
@@ -224,7 +263,7 @@ export interface RunInVMRequest extends Shape, CommandLine {
 export interface VM {
   vm_id: string;
   environment: string;
-  state: "created" | "started" | "stopped";
+  state: "created" | "started" | "stopped" | "paused";
   vcpu_count: number;
   mem_mib: number;
   ttl_seconds: number;
@@ -236,7 +275,9 @@ export interface VM {
   last_error: string | null;
   metadata: Record<string, string>;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
+  warm: boolean;
   vmm_confinement?: string | undefined;
   warnings?: Array<string> | undefined;
 }
@@ -322,24 +363,11 @@ export interface LastCommand {
   exit_code: number;
 }
 
-/** WorkspaceSeed says what /workspace was filled with. Mode is empty, directory or tar_archive. */
-export interface WorkspaceSeed {
-  mode: "empty" | "directory" | "tar_archive";
-  source_path: string | null;
-  destination: string;
-  entry_count: number;
-  bytes_written: number;
-  left_out?: Array<string> | undefined;
-  left_out_count?: number | undefined;
-  ignored?: Array<string> | undefined;
-  ignored_count?: number | undefined;
-}
-
 /** Task is a task's record. */
 export interface Task {
   task_id: string;
   environment: string;
-  state: "created" | "started" | "stopped";
+  state: "created" | "started" | "stopped" | "paused";
   workspace_path: string;
   vcpu_count: number;
   mem_mib: number;
@@ -355,9 +383,12 @@ export interface Task {
   last_error: string | null;
   metadata: Record<string, string>;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
+  warm: boolean;
   vmm_confinement?: string | undefined;
   warnings?: Array<string> | undefined;
+  forked_from?: string | undefined;
 }
 
 /** ListVMsResult is all that lives or is kept in the state directory. */
@@ -441,7 +472,7 @@ export interface Command {
   task_id: string;
   command_id: string;
   kind: string;
-  state: "created" | "started" | "stopped";
+  state: "created" | "started" | "stopped" | "paused";
   sequence: number;
   command: string;
   terminal: boolean;
@@ -596,48 +627,192 @@ export interface StopCommandRequest extends CommandRequest {
   grace_seconds?: number | undefined;
 }
 
-/** ForwardedPort is a port of the host that leads to one in a task. */
-export interface ForwardedPort {
-  task_id: string;
-  host_ip: string;
-  host_port: number;
-  guest_port: number;
-  udp: boolean;
-  stays: boolean;
-  connections: number;
+/** FileInfo is what is known of a file in a guest. Type is file, directory, link or other. */
+export interface FileInfo {
+  path: string;
+  type: string;
+  size_bytes: number;
+  mode: "empty" | "directory" | "tar_archive";
+  uid: number;
+  gid: number;
+  modified_at: string;
+  target?: string | undefined;
 }
 
-/** ForwardPortRequest asks for a port of the host that leads to a server in a task, on whichever of the
- * guest's addresses it listens, 127.0.0.1 and ::1 too. It needs no network in the task. */
-export interface ForwardPortRequest {
+/** ReadFileResult is what was read. Exactly one of Content and ContentBase64 is set, unless nothing was
+ * read. */
+export interface ReadFileResult extends FileInfo {
+  task_id: string;
+  content: string;
+  content_base64?: string | undefined;
+  truncated: boolean;
+}
+
+/** ReadFileRequest asks for a part of a file of a task. */
+export interface ReadFileRequest {
   /** The task's id. */
   task_id: string;
-  /** The host's address to listen on; 127.0.0.1 if left out. */
-  host_ip?: string | undefined;
-  /** The host's port; 0 is one that is free. */
-  host_port?: number | undefined;
-  /** The port of the server in the task. */
-  guest_port: number;
-  /** Forward datagrams in place of connections. */
-  udp?: boolean | undefined;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+  /** Where in the file to begin, in bytes. */
+  offset_bytes?: number | undefined;
+  /** How much to read at most, in bytes (1 MiB if left out, 8 MiB at most). */
+  max_bytes?: number | undefined;
 }
 
-/** ListForwardsResult is a task's forwarded ports. */
-export interface ListForwardsResult {
+/** WriteFileResult is the written file. */
+export interface WriteFileResult extends FileInfo {
   task_id: string;
-  forwards: Array<ForwardedPort>;
 }
 
-/** UnforwardPortRequest names a forwarded port of the host. */
-export interface UnforwardPortRequest {
+/** WriteFileRequest asks for a file of a task to be made, or replaced as a whole. Directories above it
+ * are made. */
+export interface WriteFileRequest {
   /** The task's id. */
   task_id: string;
-  /** The host's address; 127.0.0.1 if left out. */
-  host_ip?: string | undefined;
-  /** The host's port. */
-  host_port: number;
-  /** A port of datagrams. */
-  udp?: boolean | undefined;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+  /** The whole new content. */
+  content?: string | undefined;
+  /** The whole new content in Base64, in place of content. */
+  content_base64?: string | undefined;
+  /** Permissions in octal digits, such as 755. */
+  mode?: "empty" | "directory" | "tar_archive" | undefined;
+}
+
+/** ListFilesResult is what is in a directory, in the order of names. */
+export interface ListFilesResult {
+  task_id: string;
+  path: string;
+  files: Array<FileInfo>;
+  truncated: boolean;
+}
+
+/** ListFilesRequest asks for what is in a directory of a task. */
+export interface ListFilesRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Directory in the guest, /workspace if left out. */
+  path?: string | undefined;
+  /** Also what is in directories below. */
+  recursive?: boolean | undefined;
+  /** How many entries at most. */
+  max_entries?: number | undefined;
+}
+
+/** UploadRequest asks for a file or a directory of the host to be copied into a task. */
+export interface UploadRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A file or directory on the host. */
+  host_path: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+}
+
+/** DownloadRequest asks for a file or a directory of a task to be copied to the host. */
+export interface DownloadRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+  /** Where to on the host. */
+  host_path: string;
+}
+
+/** PatchTaskResult says which files were changed. */
+export interface PatchTaskResult {
+  task_id: string;
+  written: Array<string>;
+  removed: Array<string>;
+}
+
+/** PatchTaskRequest asks for a unified diff to be applied to files of a task, all of it or nothing. */
+export interface PatchTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A unified diff, as git diff writes it. */
+  patch: string;
+  /** Directory that the names are relative to, /workspace if left out. */
+  path?: string | undefined;
+}
+
+/** Snapshot is a task as it was at one moment. */
+export interface Snapshot {
+  snapshot_id: string;
+  name?: string | undefined;
+  task_id: string;
+  environment: string;
+  created_at: string;
+  memory: boolean;
+  without_memory?: string | undefined;
+  mem_mib: number;
+  pause_ms: number;
+  memory_bytes: number;
+  disk_bytes: number;
+  shared_bytes: number;
+  bytes: number;
+  commands: Array<string>;
+}
+
+/** SnapshotTaskRequest asks for a snapshot of a task. */
+export interface SnapshotTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A name for the snapshot, beside its id: lower-case letters, digits, dots, dashes, underscores. */
+  name?: string | undefined;
+}
+
+/** ForkTaskResult has the forks. */
+export interface ForkTaskResult {
+  tasks: Array<Task>;
+}
+
+/** ForkTaskRequest asks for tasks that go on from where another is. One of TaskID and Snapshot is set. */
+export interface ForkTaskRequest {
+  /** The task to fork as it is now. */
+  task_id?: string | undefined;
+  /** The id or name of a snapshot to fork, in place of task_id. */
+  snapshot?: string | undefined;
+  /** How many forks to make. */
+  count?: number | undefined;
+  /** Seconds after which each fork is removed; 0 is no limit. */
+  ttl_seconds?: number | undefined;
+  /** Names and values to keep with each fork. */
+  metadata?: Record<string, string> | undefined;
+}
+
+/** RollbackTaskResult is the task after it was rolled back. */
+export interface RollbackTaskResult extends Task {
+  snapshot_id: string;
+  duration_ms: number;
+}
+
+/** RollbackTaskRequest asks for a task to go on from a snapshot. */
+export interface RollbackTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The snapshot's id or name; the newest one of the task if left out. */
+  snapshot?: string | undefined;
+}
+
+/** ListSnapshotsResult has all snapshots, oldest first. */
+export interface ListSnapshotsResult {
+  snapshots: Array<Snapshot>;
+  total_bytes: number;
+}
+
+/** SnapshotRequest names a snapshot. */
+export interface SnapshotRequest {
+  /** The snapshot's id or name. */
+  snapshot: string;
+}
+
+/** DeleteSnapshotResult says what a deletion did. */
+export interface DeleteSnapshotResult {
+  snapshot_id: string;
+  deleted: boolean;
+  freed_bytes: number;
 }
 
 /** What may be asked of pyro. */
@@ -823,18 +998,73 @@ export abstract class Operations {
     return (await this.call("stop_command", params, options)) as Command;
   }
 
-  /** Open a port of the host that leads to a server in a task. */
-  async forwardPort(params: ForwardPortRequest, options: CallOptions = {}): Promise<ForwardedPort> {
-    return (await this.call("forward_port", params, options)) as ForwardedPort;
+  /** Read a part of a file of a task. */
+  async readFile(params: ReadFileRequest, options: CallOptions = {}): Promise<ReadFileResult> {
+    return (await this.call("read_file", params, options)) as ReadFileResult;
   }
 
-  /** List the ports of the host that lead into a task. */
-  async listForwards(params: TaskRequest, options: CallOptions = {}): Promise<ListForwardsResult> {
-    return (await this.call("list_forwards", params, options)) as ListForwardsResult;
+  /** Make or replace a file of a task, whole or not at all. */
+  async writeFile(params: WriteFileRequest, options: CallOptions = {}): Promise<WriteFileResult> {
+    return (await this.call("write_file", params, options)) as WriteFileResult;
   }
 
-  /** Close a port of the host that leads into a task. */
-  async unforwardPort(params: UnforwardPortRequest, options: CallOptions = {}): Promise<ForwardedPort> {
-    return (await this.call("unforward_port", params, options)) as ForwardedPort;
+  /** List what is in a directory of a task. */
+  async listFiles(params: ListFilesRequest, options: CallOptions = {}): Promise<ListFilesResult> {
+    return (await this.call("list_files", params, options)) as ListFilesResult;
+  }
+
+  /** Copy a file or a directory of the host into a task. */
+  async upload(params: UploadRequest, options: CallOptions & ProgressOptions = {}): Promise<CopyResult> {
+    return (await this.call("upload", params, options)) as CopyResult;
+  }
+
+  /** Copy a file or a directory of a task to the host. */
+  async download(params: DownloadRequest, options: CallOptions & ProgressOptions = {}): Promise<CopyResult> {
+    return (await this.call("download", params, options)) as CopyResult;
+  }
+
+  /** Apply a unified diff to files of a task, all of it or nothing. */
+  async patchTask(params: PatchTaskRequest, options: CallOptions = {}): Promise<PatchTaskResult> {
+    return (await this.call("patch_task", params, options)) as PatchTaskResult;
+  }
+
+  /** Keep a task as it is at one moment: processes, memory and disk; it goes on. */
+  async snapshotTask(params: SnapshotTaskRequest, options: CallOptions = {}): Promise<Snapshot> {
+    return (await this.call("snapshot_task", params, options)) as Snapshot;
+  }
+
+  /** Make tasks that go on from where another is, or from a snapshot. */
+  async forkTask(params: ForkTaskRequest, options: CallOptions = {}): Promise<ForkTaskResult> {
+    return (await this.call("fork_task", params, options)) as ForkTaskResult;
+  }
+
+  /** Have a task go on from a snapshot; what it did since is lost. */
+  async rollbackTask(params: RollbackTaskRequest, options: CallOptions = {}): Promise<RollbackTaskResult> {
+    return (await this.call("rollback_task", params, options)) as RollbackTaskResult;
+  }
+
+  /** Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host. */
+  async pauseTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("pause_task", params, options)) as Task;
+  }
+
+  /** Have a paused task go on, and a stopped one start. */
+  async resumeTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("resume_task", params, options)) as Task;
+  }
+
+  /** List the snapshots of tasks, with what they take on disk. */
+  async listSnapshots(options: CallOptions = {}): Promise<ListSnapshotsResult> {
+    return (await this.call("list_snapshots", {}, options)) as ListSnapshotsResult;
+  }
+
+  /** Tell what a snapshot is of, and what it takes. */
+  async inspectSnapshot(params: SnapshotRequest, options: CallOptions = {}): Promise<Snapshot> {
+    return (await this.call("inspect_snapshot", params, options)) as Snapshot;
+  }
+
+  /** Remove a snapshot; tasks that were made from it go on. */
+  async deleteSnapshot(params: SnapshotRequest, options: CallOptions = {}): Promise<DeleteSnapshotResult> {
+    return (await this.call("delete_snapshot", params, options)) as DeleteSnapshotResult;
   }
 }
