@@ -151,57 +151,12 @@ func bare[Out any](
 // Operations declares every operation, in the order of the documentation. To add one, add a row to the list
 // of its subject: docs/operations.md says what else.
 func Operations() []Operation {
-<<<<<<< HEAD
-	return slices.Concat(basicOperations(), commandOperations())
-}
-
-// commandOperations are those on background commands and ports of tasks.
-func commandOperations() []Operation {
-	return []Operation{
-		operation("start_command", EffectChanges,
-			"Start a command in the background of a task; it goes on when the caller goes.",
-			(*Pyro).StartCommand),
-		operation("open_shell", EffectChanges,
-			"Start a program on a terminal of a task; it goes on when the caller goes.", (*Pyro).OpenShell),
-		operation("start_service", EffectChanges,
-			"Start a service in a task, and wait until it is ready.", (*Pyro).StartService),
-		operation("list_commands", EffectReads,
-			"List a task's background commands, shells and services.", (*Pyro).ListCommands),
-		operation("status_command", EffectReads,
-			"Give the record of a background command.", (*Pyro).StatusCommand),
-		operation("wait_command", EffectReads,
-			"Wait for the end of a background command.", (*Pyro).WaitCommand),
-		operation("read_command", EffectReads,
-			"Read a background command's output from a cursor on.", (*Pyro).ReadCommand),
-		operation("attach_command", EffectChanges,
-			"Pass a background command's output on as it comes, and input to it.", (*Pyro).AttachCommand),
-		operation("write_command", EffectChanges,
-			"Send input to a background command.", (*Pyro).WriteCommand),
-		operation("signal_command", EffectChanges,
-			"Send a signal to a background command.", (*Pyro).SignalCommand),
-		operation("resize_command", EffectMakes,
-			"Tell the terminal of a background command its size.", (*Pyro).ResizeCommand),
-		operation("stop_command", EffectDestroys,
-			"End a background command, shell or service.", (*Pyro).StopCommand),
-		operation("forward_port", EffectChanges,
-			"Open a port of the host that leads to a server in a task.", (*Pyro).ForwardPort),
-		operation("list_forwards", EffectReads,
-			"List the ports of the host that lead into a task.", (*Pyro).ListForwards),
-		operation("unforward_port", EffectDestroys,
-			"Close a port of the host that leads into a task.", (*Pyro).UnforwardPort),
-	}
-}
-
-// basicOperations are those on environments, VMs and tasks.
-func basicOperations() []Operation {
-=======
 	return slices.Concat(environmentOperations(), vmOperations(), taskOperations(), commandOperations(),
 		fileOperations(), snapshotOperations())
 }
 
 // environmentOperations are those on environments.
 func environmentOperations() []Operation {
->>>>>>> main
 	return []Operation{
 		bare("list_environments", EffectReads,
 			"List the environments: the catalog, and what else is installed.", (*Pyro).ListEnvironments),
@@ -264,8 +219,6 @@ func taskOperations() []Operation {
 			"Start a stopped task.", (*Pyro).StartTask),
 		operation("delete_task", EffectDestroys,
 			"End a task and remove all that it kept.", (*Pyro).DeleteTask),
-<<<<<<< HEAD
-=======
 	}
 }
 
@@ -297,6 +250,12 @@ func commandOperations() []Operation {
 			"Tell the terminal of a background command its size.", (*Pyro).ResizeCommand),
 		operation("stop_command", EffectDestroys,
 			"End a background command, shell or service.", (*Pyro).StopCommand),
+		operation("forward_port", EffectChanges,
+			"Open a port of the host that leads to a server in a task.", (*Pyro).ForwardPort),
+		operation("list_forwards", EffectReads,
+			"List the ports of the host that lead into a task.", (*Pyro).ListForwards),
+		operation("unforward_port", EffectDestroys,
+			"Close a port of the host that leads into a task.", (*Pyro).UnforwardPort),
 	}
 }
 
@@ -321,7 +280,6 @@ func snapshotOperations() []Operation {
 			"Tell what a snapshot is of, and what it takes.", (*Pyro).InspectSnapshot),
 		operation("delete_snapshot", EffectDestroys,
 			"Remove a snapshot; tasks that were made from it go on.", (*Pyro).DeleteSnapshot),
->>>>>>> main
 	}
 }
 

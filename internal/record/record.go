@@ -108,14 +108,14 @@ type VM struct {
 	HostBootID string `json:"host_boot_id"` // of the host's boot that the supervisor ran in
 }
 
-<<<<<<< HEAD
 // Forward is a port of the host that leads to one in the guest.
 type Forward struct {
 	HostIP    string `json:"host_ip"`
 	HostPort  int    `json:"host_port"`
 	GuestPort int    `json:"guest_port"`
 	UDP       bool   `json:"udp,omitempty"`
-=======
+}
+
 // Like is the record of another VM that is made of the same things. It has nothing that is this VM's alone:
 // no ports of the host, no metadata, no errors.
 func (v *VM) Like() VM {
@@ -136,7 +136,6 @@ func (v *VM) Like() VM {
 		Generation:      v.Generation,
 		CommandCount:    v.CommandCount,
 	}
->>>>>>> main
 }
 
 // LastCommand is the newest finished command.

@@ -19,16 +19,12 @@ from .types import (
     EnvironmentManifest,
     Environments,
     Everything,
-<<<<<<< HEAD
+    ForkTaskResult,
     ForwardedPort,
     ListCommandsResult,
-    ListForwardsResult,
-=======
-    ForkTaskResult,
-    ListCommandsResult,
     ListFilesResult,
+    ListForwardsResult,
     ListSnapshotsResult,
->>>>>>> main
     NetworkInfo,
     PatchTaskResult,
     PruneResult,
@@ -636,7 +632,6 @@ class AsyncOperations(AsyncCalls):
             grace_seconds=grace_seconds,
         ))
 
-<<<<<<< HEAD
     async def forward_port(
         self,
         task_id: str,
@@ -681,7 +676,8 @@ class AsyncOperations(AsyncCalls):
             host_port=host_port,
             host_ip=host_ip,
             udp=udp,
-=======
+        ))
+
     async def read_file(
         self,
         task_id: str,
@@ -875,5 +871,4 @@ class AsyncOperations(AsyncCalls):
         return cast(DeleteSnapshotResult, await self._call(
             "delete_snapshot",
             snapshot=snapshot,
->>>>>>> main
         ))

@@ -19,16 +19,12 @@ from .types import (
     EnvironmentManifest,
     Environments,
     Everything,
-<<<<<<< HEAD
+    ForkTaskResult,
     ForwardedPort,
     ListCommandsResult,
-    ListForwardsResult,
-=======
-    ForkTaskResult,
-    ListCommandsResult,
     ListFilesResult,
+    ListForwardsResult,
     ListSnapshotsResult,
->>>>>>> main
     NetworkInfo,
     PatchTaskResult,
     PruneResult,
@@ -636,7 +632,6 @@ class Operations(Calls):
             grace_seconds=grace_seconds,
         ))
 
-<<<<<<< HEAD
     def forward_port(
         self,
         task_id: str,
@@ -681,7 +676,8 @@ class Operations(Calls):
             host_port=host_port,
             host_ip=host_ip,
             udp=udp,
-=======
+        ))
+
     def read_file(
         self,
         task_id: str,
@@ -875,5 +871,4 @@ class Operations(Calls):
         return cast(DeleteSnapshotResult, self._call(
             "delete_snapshot",
             snapshot=snapshot,
->>>>>>> main
         ))

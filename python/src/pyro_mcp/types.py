@@ -406,7 +406,6 @@ class ReadCommandResult(Command):
     lost_bytes: NotRequired[int]
 
 
-<<<<<<< HEAD
 class ForwardedPort(TypedDict):
     """A port of the host that leads to one in a task."""
 
@@ -424,7 +423,8 @@ class ListForwardsResult(TypedDict):
 
     task_id: str
     forwards: list[ForwardedPort]
-=======
+
+
 class FileInfo(TypedDict):
     """What is known of a file in a guest. Type is file, directory, link or other."""
 
@@ -515,4 +515,3 @@ class DeleteSnapshotResult(TypedDict):
     snapshot_id: str
     deleted: bool
     freed_bytes: int
->>>>>>> main
