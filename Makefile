@@ -122,6 +122,10 @@ recording: build
 	bin/pyro -q env warm debian:12
 	./tools/recording
 
+# bench-terminal measures key presses, attaching, and the memory of 100 background commands.
+bench-terminal: build
+	python3 bench/terminal.py bin/pyro
+
 bench-setup:
 	./tools/setup bench
 

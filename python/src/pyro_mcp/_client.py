@@ -8,6 +8,7 @@ from typing import Any
 
 from ._binary import find_binary
 from ._bridge import Bridge, Feed, Handlers
+from ._command import Command, start
 from ._operations import Operations
 from ._server import Profile, Server, create_server
 from .types import Task, TaskCommand
@@ -66,6 +67,10 @@ class Pyro(Operations):
     def create_server(self, *, profile: Profile = "full") -> Server:
         """Make an MCP server with the options of this Pyro. Start it with run()."""
         return create_server(profile=profile, binary=self._binary, environment=self._environment)
+
+    def start(self, task_id: str, command: str, **options: Any) -> Command:
+        """Start a command in the background of a task. options are those of start_command."""
+        return start(self, task_id, command, options)
 
     def task(self, environment: str, **options: Any) -> TaskHandle:
         """Make a task that lasts as long as its with block. options are those of create_task."""
