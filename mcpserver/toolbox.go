@@ -69,7 +69,8 @@ func wording[Out any](word func(Out) string) func(any) string {
 
 // tools are all tools, in the order of the documentation.
 func tools() []tool {
-	return slices.Concat(vmTools(), vmCareTools(), taskTools(), commandTools(), fileTools(), snapshotTools())
+	return slices.Concat(vmTools(), vmCareTools(), taskTools(), shellTools(), backgroundTools(),
+		fileTools(), snapshotTools())
 }
 
 // fill puts the tools of the box's profile into its server.

@@ -10,8 +10,8 @@ const (
 	shellIdle = 300
 )
 
-// commandTools are the tools for what goes on in a task between calls: shells, background commands, services.
-func commandTools() []tool {
+// shellTools are the tools for shells, which stay open between calls.
+func shellTools() []tool {
 	return []tool{
 		{
 			name:      "shell_open",
@@ -65,6 +65,12 @@ func commandTools() []tool {
 				"started.",
 			profiles: []Profile{ProfileTask},
 		},
+	}
+}
+
+// backgroundTools are those for what runs on by itself.
+func backgroundTools() []tool {
+	return []tool{
 		{
 			name:      "task_start_command",
 			title:     "Start a command in the background",
