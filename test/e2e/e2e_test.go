@@ -90,7 +90,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PYRO_STATE_DIR", e.WorkDir+"/state")
 			e.Setenv("MIRROR", mirror.String())
 			e.Setenv("MIRROR_HOST", mirror.Hostname())
-			for _, name := range []string{"PYRO_ACCELERATOR", "PYRO_DEBIAN_MIRROR"} {
+			for _, name := range []string{"PYRO_ACCELERATOR", "PYRO_DEBIAN_MIRROR", "PYRO_ISOLATION", "PYRO_RUNSC"} {
 				e.Setenv(name, os.Getenv(name))
 			}
 			return nil
