@@ -22,9 +22,17 @@ func newTaskCreate(a *app) *cobra.Command {
 		Args:              exactly("ENVIRONMENT"),
 		ValidArgsFunction: a.completeEnvironment(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			request := pyro.CreateTaskRequest{Shape: shape.shape(args[0]), Publish: publish}
-			if err := seed.into(&request); err != nil {
+			source, err := seed.path()
+			if err != nil {
 				return err
+			}
+			request := pyro.CreateTaskRequest{
+				Shape:          shape.shape(args[0]),
+				Publish:        publish,
+				SourcePath:     source,
+				Strict:         seed.strict,
+				Exclude:        seed.exclude,
+				IncludeIgnored: seed.includeIgnored,
 			}
 			task, err := with(a, func(p *pyro.Pyro) (pyro.Task, error) {
 				return withEnvironment(a, func(show func(pyro.PullProgress)) (pyro.Task, error) {
