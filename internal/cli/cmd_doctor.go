@@ -73,8 +73,10 @@ func confinement(ctx context.Context) []doctor.Finding {
 func tryGuest(
 	ctx context.Context, p *pyro.Pyro, environment, isolation string,
 ) (string, error) {
-	result, err := p.RunInVM(ctx, pyro.RunInVMRequest{Shape: pyro.Shape{Environment: environment, Isolation: isolation},
-		CommandLine: pyro.CommandLine{Argv: []string{"/bin/echo", "pyro"}}})
+	result, err := p.RunInVM(ctx, pyro.RunInVMRequest{
+		Shape:       pyro.Shape{Environment: environment, Isolation: isolation},
+		CommandLine: pyro.CommandLine{Argv: []string{"/bin/echo", "pyro"}},
+	})
 	if err != nil {
 		return "", err
 	}

@@ -128,8 +128,8 @@ func (a *app) suggest(dir string, result pyro.RunInVMResult, took time.Duration)
 		return // It was told already, or there is nowhere to note that.
 	}
 	told.Close()
-	a.remark("pyro: guests are emulated here, without KVM; --isolation gvisor computes at nearly the speed of " +
-		"this host (docs/isolation.md says what it isolates)")
+	a.remark("pyro: guests are emulated here, without KVM; --isolation gvisor computes at nearly the " +
+		"speed of this host (docs/isolation.md says what it isolates)")
 }
 
 // confined says once that the host stood in for a guest, and how far it was confined.

@@ -224,8 +224,8 @@ func (r *Report) faster() string {
 	if r.Capabilities.GVisor != "yes" {
 		return ""
 	}
-	return "; or use --isolation gvisor (PYRO_ISOLATION=gvisor), which works here and computes at nearly the " +
-		"speed of the host: docs/isolation.md says what it isolates"
+	return "; or use --isolation gvisor (PYRO_ISOLATION=gvisor), which works here and computes at nearly " +
+		"the speed of the host: docs/isolation.md says what it isolates"
 }
 
 // verdict tells what is known of KVM, as the trial has just found it.

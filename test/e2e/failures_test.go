@@ -84,7 +84,8 @@ func TestATaskOutlivesItsQEMU(t *testing.T) {
 	}
 }
 
-// killMonitor kills the QEMU processes of a VM, by the name in their arguments, or gVisor's kernel, by its directory.
+// killMonitor kills the QEMU processes of a VM, by the name in their arguments, or gVisor's kernel, by its
+// directory.
 func killMonitor(t *testing.T, id string) (killed int) {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -93,7 +94,8 @@ func killMonitor(t *testing.T, id string) (killed int) {
 	}
 	for _, file := range files {
 		words, err := os.ReadFile(file)
-		boxed := bytes.Contains(words, []byte("\x00boot\x00")) && bytes.Contains(words, []byte("/"+id+"/runsc-"))
+		boxed := bytes.Contains(words, []byte("\x00boot\x00")) &&
+			bytes.Contains(words, []byte("/"+id+"/runsc-"))
 		if err != nil || !boxed && !bytes.Contains(words, []byte("-name\x00"+id+"\x00")) {
 			continue
 		}
