@@ -94,6 +94,7 @@ func viewVM(v record.VM) VM {
 		Accelerator:     v.Accelerator,
 		Isolation:       isolation(v),
 		Confinement:     v.Confinement,
+		Warm:            v.Warm,
 		VMMConfinement:  v.VMMConfinement,
 		Warnings:        v.Warnings,
 	}
