@@ -18,22 +18,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bootLimit bounds a guest's start. It is long because an emulated guest on a busy host is slow, and because one
-// that cannot start is nearly always found out earlier, by the end of its machine.
+// bootLimit bounds a guest's start. It is long because an emulated guest on a busy host is slow, and because
+// one that cannot start is nearly always found out earlier, by the end of its machine.
 const bootLimit = 90 * time.Second
 
 // probeLimit bounds the boot that decides whether KVM is any use.
 const probeLimit = 15 * time.Second
 
-// agentEnv is for the agent's environment, to which the kernel passes what it does not know itself. To interrupt a
-// goroutine takes a signal, which nothing in the agent computes long enough to be worth, and an emulator must translate.
-// With one processor, Go's runtime hands it to another thread at each system call that takes longer than 20 µs, which
-// under emulation is each; with one to spare it waits for 10 ms. Unpacking files is three times as fast.
+// agentEnv is for the agent's environment, to which the kernel passes what it does not know itself. To
+// interrupt a goroutine takes a signal, which nothing in the agent computes long enough to be worth, and an
+// emulator must translate. With one processor, Go's runtime hands it to another thread at each system call
+// that takes longer than 20 µs, which under emulation is each; with one to spare it waits for 10 ms.
+// Unpacking files is three times as fast.
 const agentEnv = "GODEBUG=asyncpreemptoff=1 GOMAXPROCS=2"
 
-// Start starts a guest by whatever way is open: from a template if there is one, else by a boot, else, if that is
-// allowed, with the host standing in. The context bounds the start, not the guest's life. The caller must [Guest.Kill]
-// the guest at the latest when it is of no more use. An error is a *[link.Error].
+// Start starts a guest by whatever way is open: from a template if there is one, else by a boot, else, if
+// that is allowed, with the host standing in. The context bounds the start, not the guest's life. The caller
+// must [Guest.Kill] the guest at the latest when it is of no more use. An error is a *[link.Error].
 func (l Launcher) Start(ctx context.Context, spec Spec) (*Guest, error) {
 	limited, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
@@ -41,11 +42,42 @@ func (l Launcher) Start(ctx context.Context, spec Spec) (*Guest, error) {
 	if err == nil {
 		return g, nil
 	}
-	if !spec.AllowHost || ctx.Err() != nil {
+	if !spec.AllowHost || ctx.Err() != nil || !isNoGuest(err) {
 		return nil, unavailable(err)
 	}
 	l.Log.Warn("no guest can be had, the host stands in", "error", err)
 	return l.startHost(ctx, spec)
+}
+
+// silentError is that a machine was started and its guest never answered.
+type silentError struct{ error }
+
+func (e silentError) Unwrap() error { return e.error }
+
+// isNoGuest tells whether this host can have no guest at all, so that the host may stand in if that is
+// allowed. The list is closed: a request that cannot be met (more memory than there is, a port that is
+// taken), a full disk or an environment that cannot be installed is no reason to run on the host what was
+// meant for a guest.
+func isNoGuest(err error) bool {
+	for _, reason := range []error{vmm.ErrMissing, vmm.ErrTooOld, vmm.ErrKVM} {
+		if errors.Is(err, reason) {
+			return true
+		}
+	}
+	if errors.Is(err, vmm.ErrNoMemory) || errors.Is(err, unix.ENOSPC) {
+		return false
+	}
+	var far *link.Error
+	if errors.As(err, &far) {
+		switch far.Cause {
+		case link.CauseNoAgent:
+			return true
+		case link.CauseHostMemory, link.CauseHostDisk:
+			return false
+		}
+	}
+	var silent silentError
+	return errors.As(err, &silent)
 }
 
 // unavailable words the failure to start a guest.
@@ -88,9 +120,6 @@ type plan struct {
 
 // plan decides how a guest is to be started.
 func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
-	if spec.Image == "" {
-		return plan{}, errors.New("the environment is not installed")
-	}
 	program, err := agent()
 	if err != nil {
 		return plan{}, err
@@ -101,6 +130,12 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	driver, err := l.Drivers.Driver(spec.VMM, spec.CacheDir)
 	if err != nil {
 		return plan{}, err
+	}
+	if spec.Image == "" {
+		if _, err := driver.Fingerprint(ctx, vmm.TCG); err != nil {
+			return plan{}, err
+		}
+		return plan{}, fmt.Errorf("the environment is not installed: %s", spec.Missing)
 	}
 	if err := fits(driver, spec); err != nil {
 		return plan{}, err
@@ -171,7 +206,7 @@ func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
 	}
 	if err := g.guarded(ctx, g.greet); err != nil {
 		g.Kill()
-		return nil, err
+		return nil, silentError{err}
 	}
 	return g, nil
 }
@@ -224,7 +259,7 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 	g.console, spec.Console = console, writer
 	m, err := p.driver.Start(ctx, spec)
 	if err != nil {
-		return err
+		return silentError{err}
 	}
 	g.machine, g.pipe = m, m.Link()
 	if c, ok := m.(vmm.Confined); ok {
