@@ -11,8 +11,9 @@ export CGO_ENABLED := 0
 export GOTOOLCHAIN := local
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster wheel npm
-.PHONY: bench bench-setup bench-compare bench-network bench-oci bench-tasks soak faults fuzz man dist clean
+.PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
+.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks soak faults fuzz man dist
+.PHONY: changelog clean
 
 # build leaves bin/pyro: static, with the guest's agent in it.
 build: $(GUEST)
@@ -135,6 +136,10 @@ fuzz:
 # bench-tasks measures tasks: commands, deleting, seeding, an idle supervisor. It wants an installed debian:12.
 bench-tasks: build
 	python3 bench/tasks.py
+
+# changelog writes CHANGELOG.md from changes/; with VERSION=x.y.z it makes a release's section of them.
+changelog:
+	./tools/changelog $(if $(findstring command line,$(origin VERSION)),$(VERSION))
 
 clean:
 	rm -rf bin dist $(GUEST) $(GUEST).sha256

@@ -22,7 +22,8 @@ const (
 
 // Options is what an [Option] sets. The zero value of each field is its documented default.
 type Options struct {
-	// CacheDir holds environments, downloads and templates: $PYRO_CACHE_DIR, else pyro in the user's cache directory.
+	// CacheDir holds environments, downloads and templates: $PYRO_CACHE_DIR, else pyro in the user's cache
+	// directory.
 	CacheDir string
 	// StateDir holds VMs and tasks: $PYRO_STATE_DIR, else $XDG_STATE_HOME/pyro, else ~/.local/state/pyro.
 	StateDir string
@@ -30,15 +31,18 @@ type Options struct {
 	Command string
 	// MaxActiveVMs is how many VMs and tasks may live at once for one StateDir: $PYRO_MAX_ACTIVE_VMS, else 4.
 	MaxActiveVMs int
-	// Accelerator is auto (KVM where a guest really boots on it, else TCG), kvm or tcg: $PYRO_ACCELERATOR, else auto.
+	// Accelerator is auto (KVM where a guest really boots on it, else TCG), kvm or tcg: $PYRO_ACCELERATOR,
+	// else auto.
 	Accelerator string
-	// Mirror is the Debian mirror that environments are built from: $PYRO_DEBIAN_MIRROR, else the one that the
-	// host's own apt sources name, else ftp.debian.org.
+	// Mirror is the Debian mirror that environments are built from: $PYRO_DEBIAN_MIRROR, else the one that
+	// the host's own apt sources name, else ftp.debian.org.
 	Mirror string
-	// InsecureRegistries are the hosts of container registries that may be asked without TLS, or whose certificates are
-	// not verified: $PYRO_INSECURE_REGISTRIES, separated by commas. A registry on this host needs no mention.
+	// InsecureRegistries are the hosts of container registries that may be asked without TLS, or whose
+	// certificates are not verified: $PYRO_INSECURE_REGISTRIES, separated by commas. A registry on this host
+	// needs no mention.
 	InsecureRegistries []string
-	// Pool is how many booted clones are kept ready for RunInVM, apart from MaxActiveVMs. The default is none.
+	// Pool is how many booted clones are kept ready for RunInVM, apart from MaxActiveVMs. The default is
+	// none.
 	Pool int
 	// Logger takes what would help to debug pyro itself; nil is silence.
 	Logger *slog.Logger
@@ -86,11 +90,13 @@ func (o *Options) complete() error {
 		}
 	}
 	if err != nil {
-		return &Error{Kind: ErrInvalid, Message: "cannot find a cache directory: " + err.Error(), Cause: "no_directory"}
+		return &Error{Kind: ErrInvalid, Message: "cannot find a cache directory: " + err.Error(),
+			Cause: "no_directory"}
 	}
 	if o.StateDir == "" {
 		if o.StateDir, err = stateDir(); err != nil {
-			return &Error{Kind: ErrInvalid, Message: "cannot find a state directory: " + err.Error(), Cause: "no_directory"}
+			return &Error{Kind: ErrInvalid, Message: "cannot find a state directory: " + err.Error(),
+				Cause: "no_directory"}
 		}
 	}
 	for _, dir := range []*string{&o.CacheDir, &o.StateDir} {
@@ -98,7 +104,11 @@ func (o *Options) complete() error {
 			return err
 		}
 	}
-	if o.MaxActiveVMs, err = positive(o.MaxActiveVMs, "PYRO_MAX_ACTIVE_VMS", DefaultMaxActiveVMs); err != nil {
+	if err := trustDirs(o.StateDir, o.CacheDir); err != nil {
+		return err
+	}
+	if o.MaxActiveVMs, err = positive(o.MaxActiveVMs, "PYRO_MAX_ACTIVE_VMS",
+		DefaultMaxActiveVMs); err != nil {
 		return err
 	}
 	if o.Accelerator == "" {

@@ -166,7 +166,7 @@ func viewTask(v record.VM) Task {
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
 		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
 		Accelerator: v.Accelerator, Confinement: v.Confinement,
-		VMMConfinement: v.VMMConfinement}
+		VMMConfinement: v.VMMConfinement, Warnings: v.Warnings}
 	if v.LastCommand != nil {
 		t.LastCommand = (*LastCommand)(v.LastCommand)
 	}

@@ -35,7 +35,9 @@ func wordingForModels(p Policy) pyro.Wording {
 			}
 			return "ask the user to run `pyro " + command + "`"
 		},
-		Setting: func(option string) string { return "PYRO_" + strings.ToUpper(option) + ", which is the user's to set" },
+		Setting: func(option string) string {
+			return "PYRO_" + strings.ToUpper(option) + ", which is the user's to set"
+		},
 	}
 }
 

@@ -114,7 +114,7 @@ func TestFailures(t *testing.T) {
 	}{
 		{"vm_run", map[string]any{"environment": "debian:12"}, "command"},
 		{"vm_run", map[string]any{"environment": "debian:12", "command": "true", "vcpus": 2}, "vcpus"},
-		{"vm_run", map[string]any{"environment": "debian:12", "command": "true", "vcpu_count": "two"}, "vcpu_count"},
+		{"vm_run", map[string]any{"environment": "x", "command": "true", "vcpu_count": "x"}, "vcpu_count"},
 		{"vm_run", map[string]any{"environment": "debian:12", "command": "true", "mem_mib": 1}, "mem_mib"},
 		{"task_status", map[string]any{"task_id": "none-such"}, "["},
 	} {
@@ -175,7 +175,10 @@ func TestBounds(t *testing.T) {
 			}
 			checked++
 			for value, want := range map[float64]bool{
-				*property.Minimum: true, *property.Maximum: true, *property.Minimum - 1: false, *property.Maximum + 1: false,
+				*property.Minimum:     true,
+				*property.Maximum:     true,
+				*property.Minimum - 1: false,
+				*property.Maximum + 1: false,
 			} {
 				if value == 0 && *property.Minimum > 0 {
 					continue // Nothing, which is the default.

@@ -89,7 +89,7 @@ func TestPolicy(t *testing.T) {
 		"no network, said":         {none, "network", false, ""},
 		"a network, allowed":       {network, "network", true, ""},
 		"a public host":            {network, "allow", list("example.org:22/tcp"), ""},
-		"a private one":            {network, "allow", list("a.example", "10.0.0.1"), flagNetwork + "=10.0.0.1"},
+		"a private one":            {network, "allow", list("a.b", "10.0.0.1"), flagNetwork + "=10.0.0.1"},
 		"this host":                {network, "allow", list("127.0.0.1:5"), flagNetwork + "=127.0.0.1:5"},
 		"nonsense":                 {network, "allow", list("exa mple"), "[invalid]"},
 		"a listed host":            {hosts, "allow", list("example.org:443", "10.1.2.3:443"), ""},

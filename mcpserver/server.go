@@ -113,7 +113,12 @@ func (s *Server) build(sessions bool) *mcp.Server {
 			Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
 		},
 	)
-	to := &toolbox{Server: s, into: server, sessions: sessions, profile: s.options.Profile}
+	to := &toolbox{
+		Server:   s,
+		into:     server,
+		sessions: sessions,
+		profile:  s.options.Profile,
+	}
 	to.fill()
 	server.AddReceivingMiddleware(declaredOnly)
 	return server

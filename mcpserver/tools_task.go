@@ -15,9 +15,13 @@ const historyLimit = 50
 func taskTools() []tool {
 	return []tool{
 		{
-			name: "task_create", title: "Create a task", operation: "create_task",
-			description: "Create and start a task: a Linux VM whose files persist between commands. Returns its task_id. " +
-				"It outlives this session, until ttl_seconds without a command: call task_delete when the work is done.",
+			name:      "task_create",
+			title:     "Create a task",
+			operation: "create_task",
+			description: "Create and start a task: a Linux VM whose files persist between commands. " +
+				"Returns its task_id. " +
+				"It outlives this session, until ttl_seconds without a command: call task_delete when the " +
+				"work is done.",
 			notes: []note{
 				{"source_path", "source_path seeds /workspace with a copy of a directory or tar archive of " +
 					"the user's; changes never reach the original."},
@@ -26,8 +30,11 @@ func taskTools() []tool {
 			doing:    "creating the task",
 		},
 		{
-			name: "task_exec", title: "Run a command in a task", operation: "exec_task",
-			description: "Run one shell command in a task, in /workspace. Files persist; variables and the current directory " +
+			name:      "task_exec",
+			title:     "Run a command in a task",
+			operation: "exec_task",
+			description: "Run one shell command in a task, in /workspace. Files persist; variables and " +
+				"the current directory " +
 				"do not. " + outputNote + "task_logs has the rest.",
 			profiles: []Profile{ProfileTask},
 			required: []string{"command"},
@@ -39,13 +46,18 @@ func taskTools() []tool {
 			text: wording(func(r pyro.ExecTaskResult) string { return commandText(r.Output) }),
 		},
 		{
-			name: "task_status", title: "Show a task", operation: "status_task",
+			name:        "task_status",
+			title:       "Show a task",
+			operation:   "status_task",
 			description: "Show a task: state, when it expires, last command.",
 			profiles:    []Profile{ProfileTask},
 		},
 		{
-			name: "task_logs", title: "Read a task's history", operation: "logs_task",
-			description: "Read a task's commands, oldest first, each output shortened. With sequence: one command's output " +
+			name:      "task_logs",
+			title:     "Read a task's history",
+			operation: "logs_task",
+			description: "Read a task's commands, oldest first, each output shortened. With sequence: one " +
+				"command's output " +
 				"from offset_bytes on; the answer says where to go on.",
 			profiles: []Profile{ProfileTask},
 			prepare: preparing(func(in *pyro.LogsTaskRequest) {
@@ -65,7 +77,9 @@ func taskTools() []tool {
 			text: wording(logsText),
 		},
 		{
-			name: "task_delete", title: "Delete a task", operation: "delete_task",
+			name:        "task_delete",
+			title:       "Delete a task",
+			operation:   "delete_task",
 			description: "End a task and delete its files and history.",
 			profiles:    []Profile{ProfileTask},
 		},

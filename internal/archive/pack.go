@@ -11,12 +11,18 @@ import (
 	"syscall"
 )
 
-// Pack streams source, a directory or a .tar, .tar.gz or .tgz file, to w for Extract: of each entry its kind, path,
-// permissions, time of change, content and link. It refuses what the contract's "Seeding a workspace" does, with a
-// RefusedError that names the entry. What was written before an error is not to be used; an error does not name the source.
+// Pack streams source, a directory or a .tar, .tar.gz or .tgz file, to w for Extract: of each entry its kind,
+// path, permissions, time of change, content and link. It refuses what the contract's "Seeding a workspace"
+// does, with a RefusedError that names the entry. What was written before an error is not to be used; an
+// error does not name the source.
 func Pack(ctx context.Context, w io.Writer, source string, l Limits) (Summary, error) {
 	out := bufio.NewWriterSize(w, bufferSize)
-	p := &packer{rules: newRules(l), alive: ctx.Err, out: out, buf: make([]byte, bufferSize)}
+	p := &packer{
+		rules: newRules(l),
+		alive: ctx.Err,
+		out:   out,
+		buf:   make([]byte, bufferSize),
+	}
 	err := p.source(source)
 	if err == nil {
 		err = writeEnd(out)
@@ -37,7 +43,8 @@ type packer struct {
 	buf   []byte
 }
 
-// Check tells whether a source can be packed at all: that it is there, may be read, and is of a kind that Pack takes.
+// Check tells whether a source can be packed at all: that it is there, may be read, and is of a kind that
+// Pack takes.
 func Check(source string) error {
 	f, _, err := openSource(source)
 	if err != nil {
@@ -96,7 +103,8 @@ func bare(err error) error {
 	return err
 }
 
-// put admits an entry and writes its head; a file's content is to follow. It tells whether the entry is carried.
+// put admits an entry and writes its head; a file's content is to follow. It tells whether the entry is
+// carried.
 func (p *packer) put(e *entry) (bool, error) {
 	if err := p.alive(); err != nil {
 		return false, err

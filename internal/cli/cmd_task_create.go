@@ -40,6 +40,7 @@ func newTaskCreate(a *app) *cobra.Command {
 				return err
 			}
 			a.confined(task.Confinement)
+			a.warn(task.Warnings)
 			if task.LastError != nil && *task.LastError != "" {
 				a.remark("%s", oneLine(*task.LastError))
 			}

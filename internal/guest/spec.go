@@ -33,7 +33,9 @@ type Spec struct {
 	VCPUs   int
 	MemMiB  int
 	DiskMiB int
-	Durable bool // the disk outlives the guest, so that what is flushed must reach the host's disk
+	// PromisedMiB is the memory that other living guests have been promised, used or not.
+	PromisedMiB int
+	Durable     bool // the disk outlives the guest, so that what is flushed must reach the host's disk
 
 	Network bool
 	Allow   []string // what the guest may reach, as package network reads rules

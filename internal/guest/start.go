@@ -7,8 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
+	"runtime"
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
@@ -42,11 +41,32 @@ func (l Launcher) Start(ctx context.Context, spec Spec) (*Guest, error) {
 	if err == nil {
 		return g, nil
 	}
+	if damage := damageOf(ctx, spec, err); damage != nil {
+		return nil, &link.Error{
+			Code:    link.CodeUnavailable,
+			Cause:   link.CauseDamaged,
+			Message: fmt.Sprintf("%v (so it is no wonder that %v)", damage, err),
+		}
+	}
 	if !spec.AllowHost || ctx.Err() != nil || !isNoGuest(err) {
 		return nil, unavailable(err)
 	}
 	l.Log.Warn("no guest can be had, the host stands in", "error", err)
 	return l.startHost(ctx, spec)
+}
+
+// damageOf tells what is damaged of that which a guest that did not start was to be made of.
+func damageOf(ctx context.Context, spec Spec, err error) error {
+	var known *link.Error
+	if spec.ImageSHA256 == "" || errors.As(err, &known) && known.Cause != "" || ctx.Err() != nil {
+		return nil
+	}
+	image := environment.File{Path: spec.Image, SHA256: spec.ImageSHA256}
+	var damaged *environment.DamagedError
+	if errors.As(environment.Open(spec.CacheDir).VerifyFiles(ctx, image, spec.Kernel), &damaged) {
+		return damaged
+	}
+	return nil
 }
 
 // silentError is that a machine was started and its guest never answered.
@@ -124,7 +144,7 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	if err := roomFor(spec.MemMiB); err != nil {
+	if err := roomFor(spec.MemMiB, spec.PromisedMiB); err != nil {
 		return plan{}, err
 	}
 	driver, err := l.Drivers.Driver(spec.VMM, spec.CacheDir)
@@ -141,7 +161,7 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 		return plan{}, err
 	}
 	p := plan{Spec: spec, driver: driver, scratch: filepath.Join(spec.Dir, spec.ScratchFile), cmdline: agentEnv}
-	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program); err != nil {
+	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program, spec.Dir); err != nil {
 		return plan{}, err
 	}
 	choice, err := driver.Accelerator(ctx, vmm.Accelerator(spec.Accelerator), func(ctx context.Context, a vmm.Accelerator) error {
@@ -159,6 +179,13 @@ func fits(driver vmm.Driver, spec Spec) error {
 	}
 	if spec.Network && !can.Network {
 		return refuse("cannot give a guest a network")
+	}
+	if have := runtime.NumCPU(); spec.VCPUs > have {
+		return &link.Error{
+			Code: link.CodeInvalid,
+			Message: fmt.Sprintf("vcpu_count is %d, and this host has %d processors: a guest with more than "+
+				"those is slower, not faster", spec.VCPUs, have),
+		}
 	}
 	if can.VCPUs > 0 && spec.VCPUs > can.VCPUs {
 		return refuse(fmt.Sprintf("cannot give a guest %d processors: %d is the most", spec.VCPUs, can.VCPUs))
@@ -291,29 +318,4 @@ func (l Launcher) tryBoot(ctx context.Context, p plan, a vmm.Accelerator) error 
 	defer g.Kill()
 	_, err = g.client.Exec(ctx, link.Exec{Argv: []string{"/bin/true"}}, link.Streams{})
 	return err
-}
-
-// roomFor refuses a guest that the host has no memory for, before it is found out in the middle of something.
-func roomFor(mib int) error {
-	data, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return nil
-	}
-	var free int64
-	for line := range strings.Lines(string(data)) {
-		fields := strings.Fields(line)
-		if len(fields) >= 2 && (fields[0] == "MemAvailable:" || fields[0] == "SwapFree:") {
-			kib, _ := strconv.ParseInt(fields[1], 10, 64)
-			free += kib
-		}
-	}
-	if int64(mib) > free>>10 {
-		return &link.Error{
-			Code:    link.CodeUnavailable,
-			Cause:   link.CauseHostMemory,
-			Message: fmt.Sprintf("the host has %d MiB of memory left, not the %d MiB that the guest is to have", free>>10, mib),
-			Facts:   link.Facts{HaveMiB: free >> 10, WantMiB: int64(mib)},
-		}
-	}
-	return nil
 }

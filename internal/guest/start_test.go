@@ -22,7 +22,7 @@ func TestIsNoGuest(t *testing.T) {
 		"no agent":                 {&link.Error{Cause: link.CauseNoAgent}, true},
 		"a guest that is silent":   {silentError{errors.New("the guest did not start in time")}, true},
 		"a kernel that gives up":   {silentError{&link.Error{Cause: link.CausePanic}}, true},
-		"too much memory":          {roomFor(1 << 40), false},
+		"too much memory":          {roomFor(1<<40, 0), false},
 		"too much for the VMM":     {silentError{fmt.Errorf("qemu: %w", vmm.ErrNoMemory)}, false},
 		"a full disk":              {fmt.Errorf("cannot make the disk: %w", unix.ENOSPC), false},
 		"the host's disk":          {silentError{&link.Error{Cause: link.CauseHostDisk}}, false},

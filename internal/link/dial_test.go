@@ -57,7 +57,10 @@ func TestDial(t *testing.T) {
 			c.CloseWrite()
 			io.Copy(io.Discard, c)
 		},
-		3: func(c *net.TCPConn) { c.SetLinger(0) }, // and is reset
+		3: func(c *net.TCPConn) { // is reset, once there is a connection at both ends
+			c.Read(make([]byte, 1))
+			c.SetLinger(0)
+		},
 	})
 	echo, err := client.Dial(t.Context(), 1)
 	if err != nil {
@@ -87,6 +90,7 @@ func TestDial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	reset.Write([]byte("x"))
 	io.ReadAll(reset)
 	reset.Close()
 	var refused *Error

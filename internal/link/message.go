@@ -55,7 +55,7 @@ const (
 	OpDelete  Op = "delete"  // Empty -> Empty
 	OpSeeded  Op = "seeded"  // Seeded -> the VM's record: creation is complete
 	OpFollow  Op = "follow"  // Empty -> Event in each data message, until the VM ends
-	OpWarm    Op = "warm"    // Empty -> Warmed: make a template of this VM's shape
+	OpWarm    Op = "warm"    // Warm -> Warmed: make a template of this VM's shape
 	OpNetwork Op = "network" // Empty -> the network's state
 )
 
@@ -67,6 +67,7 @@ const (
 	KindStderr  = 4
 	KindData    = 5 // a tree
 	KindNote    = 6 // JSON: an Attached
+	KindResize  = 7 // a terminal's size: rows and columns, 16 bits each, little-endian
 )
 
 // Request opens a conversation.
@@ -168,6 +169,12 @@ const (
 	EventEnd    EventKind = "end"
 	EventLost   EventKind = "lost" // the follower was too slow: output is missing here
 )
+
+// Warm asks for a template.
+type Warm struct {
+	// Background is that nobody waits for it: it yields to all that runs, and is not made while another is.
+	Background bool `json:"background"`
+}
 
 // Warmed answers OpWarm.
 type Warmed struct {

@@ -81,6 +81,7 @@ type VM struct {
 	Warm            bool   `json:"warm"` // the guest was started from a template
 	// Of the host, where it stands in for a guest
 	Confinement     string            `json:"confinement,omitempty"`
+	Warnings        []string          `json:"warnings,omitempty"`        // what the host may not be able to keep
 	VMMConfinement  string            `json:"vmm_confinement,omitempty"` // what the VMM is confined by
 	WantAccelerator string            `json:"want_accelerator"`
 	LastError       *string           `json:"last_error"`

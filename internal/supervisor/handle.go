@@ -62,10 +62,14 @@ func (s *supervisor) handle(
 	case link.OpNetwork:
 		return s.networkInfo()
 	case link.OpWarm:
+		how, err := link.Decode[link.Warm](req)
+		if err != nil {
+			return nil, err
+		}
 		c.bound.Store(false)
 		defer s.end(errDeleted)
 		// It goes on without its client, who need not wait.
-		return s.guests.Warm(context.WithoutCancel(ctx), s.spec(s.snapshot()))
+		return s.guests.Warm(context.WithoutCancel(ctx), s.spec(s.snapshot()), how.Background)
 	}
 	return nil, &link.Error{Code: link.CodeUnsupported,
 		Message: fmt.Sprintf("the supervisor does not know %q", req.Op)}

@@ -97,6 +97,7 @@ func (s *supervisor) stop() error {
 func (s *supervisor) spec(vm record.VM) guest.Spec {
 	return guest.Spec{
 		ID:          vm.ID,
+		PromisedMiB: s.root.Promised(vm),
 		MachineID:   machineID(vm),
 		Dir:         s.dir,
 		CacheDir:    vm.CacheDir,

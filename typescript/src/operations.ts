@@ -51,6 +51,7 @@ export interface EnvironmentListing {
   version: string;
   description: string;
   installed: boolean;
+  problem?: string | undefined;
 }
 
 /** ListEnvironmentsResult is the catalog, and what else is installed. */
@@ -111,11 +112,12 @@ export interface EnvironmentManifest {
   config?: EnvironmentConfig | undefined;
 }
 
-/** PullEnvironmentResult is the installed environment. Changed is false where it was already current.
- * PreviousOrigin is the origin of the one that was installed before, if any: where a tag moved, it
- * differs from the new one's. */
+/** PullEnvironmentResult is the installed environment. Changed is false where it was already current
+ * and sound. PreviousOrigin is the origin of the one that was installed before, if any: where a tag
+ * moved, it differs from the new one's. */
 export interface PullEnvironmentResult {
   changed: boolean;
+  repaired?: boolean | undefined;
   previous_origin?: string | undefined;
   phases: Array<PullPhase>;
   environment: EnvironmentManifest;
@@ -174,6 +176,7 @@ export interface RunInVMResult extends Output {
   mem_mib: number;
   accelerator: "kvm" | "tcg";
   confinement?: string | undefined;
+  warnings?: Array<string> | undefined;
 }
 
 /** Shape is what every VM and task is made of. The JSON names are those of every face. */
@@ -185,7 +188,7 @@ export interface Shape {
   vcpu_count?: number | undefined;
   /** Memory in MiB. */
   mem_mib?: number | undefined;
-  /** Seconds until the VM or task is reaped, from its creation; 0 is no limit. */
+  /** Seconds without a command after which the VM or task is removed; 0 is no limit. */
   ttl_seconds?: number | undefined;
   /** Give the guest a network. */
   network?: boolean | undefined;
@@ -205,7 +208,7 @@ export interface CommandLine {
   command?: string | undefined;
   /** An argument vector, run as it is, in place of command. */
   argv?: Array<string> | undefined;
-  /** Seconds after which the command and all that it started is killed. */
+  /** Seconds after which the command and all that it started is ended; 0 is no limit. */
   timeout_seconds?: number | undefined;
 }
 
@@ -235,6 +238,7 @@ export interface VM {
   accelerator: "kvm" | "tcg";
   confinement?: string | undefined;
   vmm_confinement?: string | undefined;
+  warnings?: Array<string> | undefined;
 }
 
 /** CreateVMRequest asks for a VM that is not started yet. */
@@ -349,6 +353,7 @@ export interface Task {
   accelerator: "kvm" | "tcg";
   confinement?: string | undefined;
   vmm_confinement?: string | undefined;
+  warnings?: Array<string> | undefined;
 }
 
 /** ListVMsResult is all that lives or is kept in the state directory. */
@@ -409,6 +414,14 @@ export interface LogsTaskRequest {
   offset_bytes?: number | undefined;
   /** With sequence: how many bytes of each stream to give. */
   max_bytes?: number | undefined;
+}
+
+/** ExtendTaskRequest asks for a task to be kept for longer. */
+export interface ExtendTaskRequest {
+  /** The task's id or name. */
+  task_id: string;
+  /** Idle TTL from now on, in seconds; left out: as long as before. */
+  ttl_seconds?: number | undefined;
 }
 
 /** What may be asked of pyro. */
@@ -512,6 +525,21 @@ export abstract class Operations {
   /** Give a task's history. */
   async logsTask(params: LogsTaskRequest, options: CallOptions & FollowOptions = {}): Promise<LogsTaskResult> {
     return (await this.call("logs_task", params, options)) as LogsTaskResult;
+  }
+
+  /** Begin a task's idle TTL anew, with another length if one is given. */
+  async extendTask(params: ExtendTaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("extend_task", params, options)) as Task;
+  }
+
+  /** End a task's guest and keep its files; the next command starts it again. */
+  async stopTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("stop_task", params, options)) as Task;
+  }
+
+  /** Start a stopped task. */
+  async startTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("start_task", params, options)) as Task;
   }
 
   /** End a task and remove all that it kept. */

@@ -333,6 +333,39 @@ class AsyncOperations(AsyncCalls):
             follow=True if on_event else None,
         ))
 
+    async def extend_task(
+        self,
+        task_id: str,
+        *,
+        ttl_seconds: int | None = None,
+    ) -> Task:
+        """Begin a task's idle TTL anew, with another length if one is given."""
+        return cast(Task, await self._call(
+            "extend_task",
+            task_id=task_id,
+            ttl_seconds=ttl_seconds,
+        ))
+
+    async def stop_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """End a task's guest and keep its files; the next command starts it again."""
+        return cast(Task, await self._call(
+            "stop_task",
+            task_id=task_id,
+        ))
+
+    async def start_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Start a stopped task."""
+        return cast(Task, await self._call(
+            "start_task",
+            task_id=task_id,
+        ))
+
     async def delete_task(
         self,
         task_id: str,
