@@ -1,6 +1,7 @@
 package pyro
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 			len(s.Allow)+len(publish) > 0,
 		Allow: s.Allow, Publish: publish, InboundOnly: !s.Network && len(s.Allow) == 0 && len(publish) > 0,
 		AllowHostCompat: s.AllowHostCompat, ExecutionMode: link.ModeGuest, Metadata: s.Metadata,
-		Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
+		Isolation: cmp.Or(s.Isolation, p.options.Isolation), Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
 	}
 	if vm.Metadata == nil {
 		vm.Metadata = map[string]string{}
@@ -88,6 +89,9 @@ func checkShape(vm record.VM) error {
 		if err := ParameterNamed(given.name).check(given.value); err != nil {
 			return err
 		}
+	}
+	if err := checkIsolation(vm.Isolation); err != nil {
+		return err
 	}
 	if len(vm.Metadata) > maxMetadata {
 		return invalid("metadata has %d entries, more than %d", len(vm.Metadata), maxMetadata)

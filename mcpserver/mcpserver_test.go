@@ -51,7 +51,7 @@ func connect(t *testing.T, s *Server) *mcp.ClientSession {
 }
 
 func TestProfiles(t *testing.T) {
-	for profile, want := range map[Profile]int{ProfileRun: 1, ProfileTask: 7, ProfileFull: 15, "": 15} {
+	for profile, want := range map[Profile]int{ProfileRun: 1, ProfileTask: 11, ProfileFull: 19, "": 19} {
 		list, err := connect(t, newServer(t, Options{Profile: profile})).ListTools(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)

@@ -22,7 +22,8 @@ func (g *Guest) NetworkInfo() any {
 	return g.network.Info()
 }
 
-// NoNetwork is what there is to tell of the network of a guest that does not run; enabled says that it is to have one.
+// NoNetwork is what there is to tell of the network of a guest that does not run; enabled says that it is to
+// have one.
 func NoNetwork(enabled bool) any { return network.Info{Enabled: enabled} }
 
 // newNetwork makes the user-mode network that ends in this process.

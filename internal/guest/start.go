@@ -133,6 +133,7 @@ type plan struct {
 	initrd      string
 	accelerator vmm.Accelerator // the one chosen
 	scratch     string          // path of the disk
+	kept        string          // path of what is kept of a disk that is memory
 	cmdline     string          // ours of the kernel command line
 	memory      *vmm.Memory     // nil if it is nobody else's business
 	incoming    *os.File        // a template's state
@@ -147,7 +148,7 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	if err := roomFor(spec.MemMiB, spec.PromisedMiB); err != nil {
 		return plan{}, err
 	}
-	driver, err := l.Drivers.Driver(spec.VMM, spec.CacheDir)
+	driver, err := l.Drivers.Driver(spec.driver(), spec.CacheDir)
 	if err != nil {
 		return plan{}, err
 	}
@@ -160,7 +161,11 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	if err := fits(driver, spec); err != nil {
 		return plan{}, err
 	}
-	p := plan{Spec: spec, driver: driver, scratch: filepath.Join(spec.Dir, spec.ScratchFile), cmdline: agentEnv}
+	p := plan{Spec: spec, driver: driver}
+	if driver.Abilities().Boxed {
+		return p, p.box(ctx, program)
+	}
+	p.scratch, p.cmdline = filepath.Join(spec.Dir, spec.ScratchFile), agentEnv
 	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program, spec.Dir); err != nil {
 		return plan{}, err
 	}
@@ -169,6 +174,23 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	})
 	p.accelerator = choice.Accelerator
 	return p, err
+}
+
+// box plans a guest whose kernel is a program of the host's.
+func (p *plan) box(ctx context.Context, program environment.Agent) (err error) {
+	store := environment.Open(p.CacheDir)
+	if _, err = p.driver.Accelerator(ctx, "", nil); err != nil {
+		return err
+	}
+	if p.initrd, err = store.BoxedRoot(ctx, program); err != nil {
+		return err
+	}
+	if p.Image, err = store.Boxed(ctx, p.Image); err != nil {
+		return err
+	}
+	p.kept = filepath.Join(p.Dir, p.ScratchFile)
+	p.cmdline = fmt.Sprintf("%s%d %s%d", link.CmdlineDiskSize, p.DiskMiB, link.CmdlineMemory, p.MemMiB)
+	return nil
 }
 
 // fits refuses what a VMM cannot do, before anything is made.
@@ -221,12 +243,15 @@ func (l Launcher) bring(ctx context.Context, p plan) (*Guest, error) {
 
 // prepare starts a guest and waits for its agent, without making it a machine of its own.
 func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
-	if _, err := os.Lstat(p.scratch); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(p.scratch); p.scratch != "" && errors.Is(err, fs.ErrNotExist) {
 		if err := image.WriteScratch(p.scratch, int64(p.DiskMiB)<<20+link.SpoolSize); err != nil {
 			return nil, fmt.Errorf("cannot make the VM's disk: %w", err)
 		}
 	}
-	g := newGuest(Facts{Mode: ModeGuest, Accelerator: string(p.accelerator), MemMiB: p.MemMiB})
+	g := newGuest(Facts{Mode: ModeGuest, Isolation: p.isolation(), Accelerator: string(p.accelerator), MemMiB: p.MemMiB})
+	if p.kept != "" {
+		g.kept, g.log = newKept(p.kept, p.DiskMiB), l.Log
+	}
 	g.scratch, g.spoolAt = p.scratch, int64(p.DiskMiB)<<20
 	if err := g.power(ctx, p); err != nil {
 		return nil, err
@@ -250,10 +275,15 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		Cmdline:     p.cmdline,
 		Memory:      p.memory,
 		Incoming:    p.incoming,
-		Disks: []vmm.Disk{
-			{Path: p.Image, ID: "base", ReadOnly: true},
-			{Path: p.scratch, ID: "scratch", Durable: p.Durable},
-		},
+		Disks:       []vmm.Disk{{Path: p.Image, ID: "base", ReadOnly: true}},
+		Dir:         p.Dir,
+	}
+	if _, err := os.Lstat(p.kept); p.kept != "" && err == nil {
+		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.kept, ID: "kept", ReadOnly: true})
+		spec.Cmdline += " " + link.CmdlineKept
+	}
+	if p.scratch != "" {
+		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.scratch, ID: "scratch", Durable: p.Durable})
 	}
 	var child []*os.File
 	defer func() {

@@ -170,6 +170,8 @@ func (m *machine) unpack(ctx context.Context, i link.Import, stream *wire.Stream
 		MaxBytes:   i.MaxBytes,
 		UID:        os.Getuid(),
 		GID:        os.Getgid(),
+		Links:      archive.Links(i.Links),
+		DropSetID:  true,
 	})
 	if err != nil {
 		code := link.CodeBadSeed

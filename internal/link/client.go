@@ -63,6 +63,27 @@ func (c *Client) AttachTo(ctx context.Context, a Attach, std Streams, at func(At
 	return result, c.converse(ctx, OpAttach, a, &result, source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}, out)
 }
 
+// AttachJob follows a background command's output and passes input on, until it has ended, of which the record
+// comes, or ctx has, which ends nothing. lost is told how many bytes are missing at that place.
+func (c *Client) AttachJob(ctx context.Context, a JobAttach, std Streams, lost func(int64), rec any) error {
+	a.Stdin = std.Stdin != nil
+	out := outputs(std.Stdout, std.Stderr)
+	out[KindNote] = gaps(lost)
+	return c.converse(ctx, OpJobAttach, a, rec, source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}, out)
+}
+
+// gaps takes the notes of an attached stream.
+type gaps func(int64)
+
+func (f gaps) Write(p []byte) (int, error) {
+	var lost JobLost
+	if err := json.Unmarshal(p, &lost); err != nil {
+		return 0, &Error{Code: CodeInternal, Message: fmt.Sprintf("the answer makes no sense: %v", err)}
+	}
+	f(lost.Bytes)
+	return len(p), nil
+}
+
 // notes takes the first message of an attached stream.
 type notes func(Attached)
 
@@ -83,6 +104,16 @@ func (f notes) Write(p []byte) (int, error) {
 func (c *Client) Import(ctx context.Context, i Import, r io.Reader) (ImportResult, error) {
 	var result ImportResult
 	return result, c.converse(ctx, OpImport, i, &result, source{kind: KindData, r: r, wait: true}, nil)
+}
+
+// Take asks for an operation whose answer comes as data.
+func (c *Client) Take(ctx context.Context, op Op, params, result any, w io.Writer) error {
+	return c.converse(ctx, op, params, result, source{}, map[uint8]io.Writer{KindData: w})
+}
+
+// Give asks for an operation whose input goes as data.
+func (c *Client) Give(ctx context.Context, op Op, params, result any, r io.Reader) error {
+	return c.converse(ctx, op, params, result, source{kind: KindData, r: r, wait: true}, nil)
 }
 
 // Export writes a tar stream of what differs from the base image, with whiteouts in the form of OCI layers.
@@ -260,9 +291,12 @@ func (s Size) bytes() []byte {
 	return binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, s.Rows), s.Cols)
 }
 
-// parseSize reads the 4 bytes of a size.
-func parseSize(b []byte) Size {
-	return Size{Rows: binary.LittleEndian.Uint16(b), Cols: binary.LittleEndian.Uint16(b[2:])}
+// ParseSize reads a message of [KindResize].
+func ParseSize(b []byte) (size Size, ok bool) {
+	if len(b) != 4 {
+		return Size{}, false
+	}
+	return Size{Rows: binary.LittleEndian.Uint16(b), Cols: binary.LittleEndian.Uint16(b[2:])}, true
 }
 
 // sourceError is the failure of a pump's reader, not of its stream.

@@ -55,6 +55,7 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 	s.vm.State, s.vm.ExecutionMode, s.vm.Accelerator = record.StateStarted, facts.Mode, facts.Accelerator
 	s.vm.Warm, s.vm.Confinement, s.vm.VMMConfinement = facts.Warm, facts.Confinement, facts.VMMConfinement
 	go s.watch(g)
+	go s.reviveServices(g)
 	return g, s.save()
 }
 
@@ -122,6 +123,7 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		Publish:     vm.Publish,
 		Inbound:     vm.InboundOnly,
 		Accelerator: vm.WantAccelerator,
+		Isolation:   vm.Isolation,
 		AllowHost:   vm.AllowHostCompat,
 		ScratchFile: record.ScratchFile,
 		ConsoleFile: record.ConsoleFile,

@@ -67,6 +67,7 @@ type supervisor struct {
 	orphaned bool // its supervisor died, and it is not taken over yet: it is not ours to remove unasked
 
 	audience audience
+	jobs     jobs
 	expiry   *time.Timer
 	rest     *time.Timer
 	conns    sync.WaitGroup
