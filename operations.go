@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 )
 
 // Effect is the most that an operation does to the world.
@@ -147,11 +148,15 @@ func bare[Out any](
 		func(p *Pyro, ctx context.Context, _ None) (Out, error) { return method(p, ctx) })
 }
 
-// Operations declares every operation, in the order of the documentation. To add one, add a row here:
-// docs/contributing.md says what else.
-func Operations() []Operation { return append(vmOperations(), fileOperations()...) }
+// Operations declares every operation, in the order of the documentation. To add one, add a row to the list
+// of its subject: docs/operations.md says what else.
+func Operations() []Operation {
+	return slices.Concat(environmentOperations(), vmOperations(), taskOperations(), commandOperations(),
+		fileOperations(), snapshotOperations())
+}
 
-func vmOperations() []Operation {
+// environmentOperations are those on environments.
+func environmentOperations() []Operation {
 	return []Operation{
 		bare("list_environments", EffectReads,
 			"List the environments: the catalog, and what else is installed.", (*Pyro).ListEnvironments),
@@ -165,7 +170,12 @@ func vmOperations() []Operation {
 		operation("warm_environment", EffectMakes,
 			"Boot an environment once and keep it frozen, so that VMs of this shape start warm.",
 			(*Pyro).WarmEnvironment),
+	}
+}
 
+// vmOperations are those on VMs.
+func vmOperations() []Operation {
+	return []Operation{
 		operation("run_in_vm", EffectChanges,
 			"Run one command in a fresh VM, which is gone afterwards.", (*Pyro).RunInVM),
 		operation("create_vm", EffectMakes,
@@ -186,7 +196,12 @@ func vmOperations() []Operation {
 			"List all VMs and tasks that there are.", (*Pyro).ListVMs),
 		bare("reap_expired", EffectDestroys,
 			"Remove the VMs and tasks that are past their TTL.", (*Pyro).ReapExpired),
+	}
+}
 
+// taskOperations are those on tasks.
+func taskOperations() []Operation {
+	return []Operation{
 		operation("create_task", EffectMakes,
 			"Create and start a task, its workspace seeded from a directory or a tar archive.",
 			(*Pyro).CreateTask),
@@ -196,6 +211,20 @@ func vmOperations() []Operation {
 			"Give a task's record.", (*Pyro).StatusTask),
 		operation("logs_task", EffectReads,
 			"Give a task's history.", (*Pyro).LogsTask),
+		operation("extend_task", EffectMakes,
+			"Begin a task's idle TTL anew, with another length if one is given.", (*Pyro).ExtendTask),
+		operation("stop_task", EffectDestroys,
+			"End a task's guest and keep its files; the next command starts it again.", (*Pyro).StopTask),
+		operation("start_task", EffectMakes,
+			"Start a stopped task.", (*Pyro).StartTask),
+		operation("delete_task", EffectDestroys,
+			"End a task and remove all that it kept.", (*Pyro).DeleteTask),
+	}
+}
+
+// commandOperations are those on background commands, shells and services.
+func commandOperations() []Operation {
+	return []Operation{
 		operation("start_command", EffectChanges,
 			"Start a command in the background of a task; it goes on when the caller goes.",
 			(*Pyro).StartCommand),
@@ -221,14 +250,30 @@ func vmOperations() []Operation {
 			"Tell the terminal of a background command its size.", (*Pyro).ResizeCommand),
 		operation("stop_command", EffectDestroys,
 			"End a background command, shell or service.", (*Pyro).StopCommand),
-		operation("extend_task", EffectMakes,
-			"Begin a task's idle TTL anew, with another length if one is given.", (*Pyro).ExtendTask),
-		operation("stop_task", EffectDestroys,
-			"End a task's guest and keep its files; the next command starts it again.", (*Pyro).StopTask),
-		operation("start_task", EffectMakes,
-			"Start a stopped task.", (*Pyro).StartTask),
-		operation("delete_task", EffectDestroys,
-			"End a task and remove all that it kept.", (*Pyro).DeleteTask),
+	}
+}
+
+// snapshotOperations are those on snapshots and forks.
+func snapshotOperations() []Operation {
+	return []Operation{
+		operation("snapshot_task", EffectMakes,
+			"Keep a task as it is at one moment: processes, memory and disk; it goes on.",
+			(*Pyro).SnapshotTask),
+		operation("fork_task", EffectMakes,
+			"Make tasks that go on from where another is, or from a snapshot.", (*Pyro).ForkTask),
+		operation("rollback_task", EffectDestroys,
+			"Have a task go on from a snapshot; what it did since is lost.", (*Pyro).RollbackTask),
+		operation("pause_task", EffectChanges,
+			"Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host.",
+			(*Pyro).PauseTask),
+		operation("resume_task", EffectChanges,
+			"Have a paused task go on, and a stopped one start.", (*Pyro).ResumeTask),
+		bare("list_snapshots", EffectReads,
+			"List the snapshots of tasks, with what they take on disk.", (*Pyro).ListSnapshots),
+		operation("inspect_snapshot", EffectReads,
+			"Tell what a snapshot is of, and what it takes.", (*Pyro).InspectSnapshot),
+		operation("delete_snapshot", EffectDestroys,
+			"Remove a snapshot; tasks that were made from it go on.", (*Pyro).DeleteSnapshot),
 	}
 }
 

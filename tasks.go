@@ -9,7 +9,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// CreateTask makes a task and starts it, its workspace seeded. What cannot be done whole leaves nothing behind.
+// CreateTask makes a task and starts it, its workspace seeded. What cannot be done whole leaves nothing
+// behind.
 func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error) {
 	if err := r.seeding().check(); err != nil {
 		return Task{}, err
@@ -124,7 +125,7 @@ func viewTask(v record.VM) Task {
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
 		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
 		Accelerator: v.Accelerator, Isolation: isolation(v), Confinement: v.Confinement,
-		VMMConfinement: v.VMMConfinement, Warnings: v.Warnings}
+		VMMConfinement: v.VMMConfinement, Warnings: v.Warnings, ForkedFrom: v.From}
 	if v.LastCommand != nil {
 		t.LastCommand = (*LastCommand)(v.LastCommand)
 	}

@@ -172,9 +172,12 @@ func TestPolicySchemas(t *testing.T) {
 
 // Copies to the host are for people: a model cannot ask for any.
 func TestNoOutputs(t *testing.T) {
-	everything := Policy{SourceRoots: []string{"/"}, Network: true, Publish: true}
-	text, failed := callTool(t, connect(t, newServer(t, Options{Policy: everything})), "vm_run", map[string]any{
-		"environment": "debian:none", "command": "true", "outputs": []string{"a=/tmp/a"}})
+	session := connect(t, newServer(t, Options{Policy: Policy{SourceRoots: []string{"/"}, Network: true}}))
+	text, failed := callTool(t, session, "vm_run", map[string]any{
+		"environment": "debian:none",
+		"command":     "true",
+		"outputs":     []string{"a=/tmp/a"},
+	})
 	if !failed || !strings.HasPrefix(text, "[invalid]") || !strings.Contains(text, "outputs") {
 		t.Error(text)
 	}

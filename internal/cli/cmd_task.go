@@ -12,5 +12,6 @@ func newTask(a *app) *cobra.Command {
 		newTaskCreate(a), newTaskExec(a), newTaskShell(a), newTaskAttach(a), newTaskCopy(a),
 		newTaskCommand(a), newTaskService(a),
 		newTaskList(a), newTaskStatus(a), newTaskLogs(a),
-		newTaskNetwork(a), newTaskExtend(a), newTaskStop(a), newTaskStart(a), newTaskDelete(a))
+		newTaskNetwork(a), newTaskExtend(a), newTaskStop(a), newTaskStart(a), newTaskDelete(a),
+		newTaskSnapshot(a), newTaskFork(a), newTaskRollback(a), newTaskPause(a), newTaskResume(a))
 }

@@ -66,19 +66,24 @@ const (
 	OpExport   Op = "export"   // Empty -> tar data, Empty: what differs from the base image, OCI whiteouts
 	OpSave     Op = "save"     // Save -> tar data, Empty: what differs, as it is, of a disk that is memory
 	OpSync     Op = "sync"     // Empty -> Empty: all file systems written out
+	OpHold     Op = "hold"     // Empty -> Empty: commands stand still until OpRelease
+	OpRelease  Op = "release"  // Empty -> Empty
 	OpShutdown Op = "shutdown" // Empty -> Empty, then the guest powers off
 
-	OpCreate  Op = "create"  // the VM's record as wanted -> as it is: the first request to a new supervisor
-	OpResume  Op = "resume"  // Empty -> the VM's record: the first request to one that takes over a stopped VM
-	OpStatus  Op = "status"  // Empty -> the VM's record
-	OpStart   Op = "start"   // Empty -> the VM's record
-	OpStop    Op = "stop"    // Empty -> the VM's record
-	OpExtend  Op = "extend"  // Extend -> the VM's record: its TTL begins anew
-	OpDelete  Op = "delete"  // Empty -> Empty
-	OpSeeded  Op = "seeded"  // Seeded -> the VM's record: creation is complete
-	OpFollow  Op = "follow"  // Empty -> Event in each data message, until the VM ends
-	OpWarm    Op = "warm"    // Warm -> Warmed: make a template of this VM's shape
-	OpNetwork Op = "network" // Empty -> the network's state
+	OpCreate   Op = "create"   // the VM's record as wanted -> as it is: the first request to a new supervisor
+	OpResume   Op = "resume"   // Empty -> the VM's record: the first request to one that takes over a stopped VM
+	OpStatus   Op = "status"   // Empty -> the VM's record
+	OpStart    Op = "start"    // Empty -> the VM's record
+	OpStop     Op = "stop"     // Empty -> the VM's record
+	OpExtend   Op = "extend"   // Extend -> the VM's record: its TTL begins anew
+	OpDelete   Op = "delete"   // Empty -> Empty
+	OpSeeded   Op = "seeded"   // Seeded -> the VM's record: creation is complete
+	OpFollow   Op = "follow"   // Empty -> Event in each data message, until the VM ends
+	OpSnapshot Op = "snapshot" // TakeSnapshot -> Snapshot
+	OpRollback Op = "rollback" // Rollback -> Snapshot
+	OpPause    Op = "pause"    // Empty -> the VM's record
+	OpWarm     Op = "warm"     // Warm -> Warmed: make a template of this VM's shape
+	OpNetwork  Op = "network"  // Empty -> the network's state
 )
 
 // Kinds of message on a stream, in the numbering of package wire.
@@ -279,6 +284,23 @@ const (
 	EventEnd    EventKind = "end"
 	EventLost   EventKind = "lost" // the follower was too slow: output is missing here
 )
+
+// TakeSnapshot asks for a snapshot.
+type TakeSnapshot struct {
+	Name  string `json:"name,omitempty"`
+	Brief bool   `json:"brief,omitempty"` // it is to be deleted soon
+}
+
+// Snapshot answers OpSnapshot and OpRollback.
+type Snapshot struct {
+	ID      string `json:"id"`
+	PauseMS int64  `json:"pause_ms"` // for how long the guest stood still
+}
+
+// Rollback asks for a VM to go on from a snapshot. Empty is the newest one of that VM.
+type Rollback struct {
+	Snapshot string `json:"snapshot,omitempty"`
+}
 
 // Warm asks for a template.
 type Warm struct {

@@ -53,6 +53,7 @@ const (
 	StateCreated State = "created"
 	StateStarted State = "started"
 	StateStopped State = "stopped"
+	StatePaused  State = "paused" // its memory is on disk; its next start goes on from there
 )
 
 // VM is the record of one VM. It outlives the supervisor that wrote it.
@@ -91,11 +92,41 @@ type VM struct {
 	CommandCount    int               `json:"command_count"`
 	LastCommand     *LastCommand      `json:"last_command"`
 	Seed            *Seed             `json:"workspace_seed,omitempty"`
+	// Which incarnation of its guest the VM is at; each start makes another
+	Generation int64 `json:"generation,omitempty"`
+	// The snapshot that the VM was forked from
+	From string `json:"from,omitempty"`
+	// The guest goes on with the memory of before, or of another
+	Resumed bool `json:"resumed,omitempty"`
+	// Commands that ran in what the VM was forked from, and go on in it
+	Running []Entry `json:"running,omitempty"`
 	// Creation is finished; an incomplete VM goes with its creator
 	Complete   bool   `json:"complete"`
 	Boot       Boot   `json:"boot"`
 	CacheDir   string `json:"cache_dir"`
 	HostBootID string `json:"host_boot_id"` // of the host's boot that the supervisor ran in
+}
+
+// Like is the record of another VM that is made of the same things. It has nothing that is this VM's alone:
+// no ports of the host, no metadata, no errors.
+func (v *VM) Like() VM {
+	return VM{
+		Kind:            v.Kind,
+		Environment:     v.Environment,
+		VCPUCount:       v.VCPUCount,
+		MemMiB:          v.MemMiB,
+		DiskMiB:         v.DiskMiB,
+		TTLSeconds:      v.TTLSeconds,
+		NetworkEnabled:  v.NetworkEnabled,
+		Allow:           v.Allow,
+		InboundOnly:     v.InboundOnly,
+		WantAccelerator: v.WantAccelerator,
+		Seed:            v.Seed,
+		Boot:            v.Boot,
+		CacheDir:        v.CacheDir,
+		Generation:      v.Generation,
+		CommandCount:    v.CommandCount,
+	}
 }
 
 // LastCommand is the newest finished command.

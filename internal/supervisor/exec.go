@@ -33,6 +33,13 @@ func (s *supervisor) exec(
 		c.bound.Store(true)
 	}
 	run := s.begin(want, g)
+	if s.snapshot().Kind == record.KindTask {
+		// By this it is found again in a guest that goes on from a snapshot.
+		want.ID = commandID(run.entry.Sequence)
+		if req.Params, err = json.Marshal(want); err != nil {
+			return nil, err
+		}
+	}
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if want.TimeoutMS > 0 {
@@ -113,10 +120,22 @@ func (s *supervisor) begin(want link.Exec, g *running) *run {
 	if r.entry.CWD == "" {
 		r.entry.CWD = link.Workspace
 	}
+	s.enter(r)
+	return r
+}
+
+// enter notes that a command runs: a new one, or one that has gone on without us.
+func (s *supervisor) enter(r *run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sequence++
-	r.entry.Sequence = s.sequence
+	if r.entry.Sequence == 0 {
+		s.sequence++
+		r.entry.Sequence = s.sequence
+	}
+	if s.runs == nil {
+		s.runs = map[*run]struct{}{}
+	}
+	s.runs[r] = struct{}{}
 	if s.keepsHistory() {
 		if err := record.Append(s.dir, r.entry, false); err != nil {
 			s.log.Error("cannot note a command's start", "error", err)
@@ -126,7 +145,6 @@ func (s *supervisor) begin(want link.Exec, g *running) *run {
 		entry, _ := json.Marshal(r.entry)
 		return link.Event{Kind: link.EventStart, Sequence: r.entry.Sequence, Entry: entry}
 	})
-	return r
 }
 
 // keepsHistory tells whether somebody could ever read it. The caller holds mu.
@@ -205,7 +223,10 @@ func (s *supervisor) finishRun(r *run, result link.ExecResult, failure error) er
 	e.TimedOut, e.Notice, e.Cause = result.TimedOut, result.Notice, string(result.Cause)
 	if failure != nil {
 		e.Interrupted, e.Notice = true, failure.Error()
-		if known := (*link.Error)(nil); errors.As(failure, &known) {
+		if known := (*link.Error)(nil); s.pausing {
+			e.Cause = string(link.CausePaused)
+			e.Notice = "the task was paused while the command ran; it goes on when the task does"
+		} else if errors.As(failure, &known) {
 			e.Cause = string(known.Cause)
 		}
 	}
@@ -214,6 +235,7 @@ func (s *supervisor) finishRun(r *run, result link.ExecResult, failure error) er
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.audience.tell(func() link.Event { return link.Event{Kind: link.EventEnd, Sequence: e.Sequence} })
+	delete(s.runs, r)
 	s.vm.CommandCount++
 	s.vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
 	if !s.keepsHistory() {

@@ -66,6 +66,12 @@ func (s *supervisor) handle(
 		return s.handleJob(ctx, req, stream)
 	case link.OpNetwork:
 		return s.networkInfo()
+	case link.OpSnapshot:
+		return s.takeSnapshot(ctx, req)
+	case link.OpRollback:
+		return s.rollback(ctx, req)
+	case link.OpPause:
+		return s.pause(ctx)
 	case link.OpWarm:
 		how, err := link.Decode[link.Warm](req)
 		if err != nil {
@@ -100,6 +106,12 @@ func (s *supervisor) create(req link.Request) (any, error) {
 	}
 	if err := guest.CheckRules(vm.Allow, vm.Publish); err != nil {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: err.Error()}
+	}
+	if vm.From != "" {
+		if _, err := guest.KeepSnapshot(s.root.StateDir(), vm.From, "", s.dir); err != nil {
+			return nil, err
+		}
+		s.sequence = vm.CommandCount
 	}
 	vm.ID, vm.State, vm.CreatedAt = s.id, record.StateCreated, time.Now().UTC().Truncate(time.Millisecond)
 	vm.HostBootID = record.HostBootID()
@@ -145,7 +157,10 @@ func (s *supervisor) resume(c *session) (any, error) {
 	if vm.State == record.StateStarted {
 		s.fail(record.EndedWithout(vm))
 	}
-	s.vm.State, s.vm.HostBootID = record.StateStopped, record.HostBootID()
+	if s.vm.State != record.StatePaused {
+		s.vm.State = record.StateStopped
+	}
+	s.vm.HostBootID = record.HostBootID()
 	if err := s.save(); err != nil {
 		return nil, err
 	}

@@ -263,7 +263,7 @@ export interface RunInVMRequest extends Shape, CommandLine {
 export interface VM {
   vm_id: string;
   environment: string;
-  state: "created" | "started" | "stopped";
+  state: "created" | "started" | "stopped" | "paused";
   vcpu_count: number;
   mem_mib: number;
   ttl_seconds: number;
@@ -366,7 +366,7 @@ export interface LastCommand {
 export interface Task {
   task_id: string;
   environment: string;
-  state: "created" | "started" | "stopped";
+  state: "created" | "started" | "stopped" | "paused";
   workspace_path: string;
   vcpu_count: number;
   mem_mib: number;
@@ -386,6 +386,7 @@ export interface Task {
   confinement?: string | undefined;
   vmm_confinement?: string | undefined;
   warnings?: Array<string> | undefined;
+  forked_from?: string | undefined;
 }
 
 /** ListVMsResult is all that lives or is kept in the state directory. */
@@ -454,6 +455,14 @@ export interface LogsTaskRequest {
   max_bytes?: number | undefined;
 }
 
+/** ExtendTaskRequest asks for a task to be kept for longer. */
+export interface ExtendTaskRequest {
+  /** The task's id or name. */
+  task_id: string;
+  /** Idle TTL from now on, in seconds; left out: as long as before. */
+  ttl_seconds?: number | undefined;
+}
+
 /** Command is the record of a background command. Kind is command, shell or service. State is running,
  * exited, stopped (it was asked to end) or interrupted (its guest ended), and of a service also starting,
  * ready, backoff (it is about to be started again) and failed. */
@@ -461,7 +470,7 @@ export interface Command {
   task_id: string;
   command_id: string;
   kind: string;
-  state: "created" | "started" | "stopped";
+  state: "created" | "started" | "stopped" | "paused";
   sequence: number;
   command: string;
   terminal: boolean;
@@ -616,14 +625,6 @@ export interface StopCommandRequest extends CommandRequest {
   grace_seconds?: number | undefined;
 }
 
-/** ExtendTaskRequest asks for a task to be kept for longer. */
-export interface ExtendTaskRequest {
-  /** The task's id or name. */
-  task_id: string;
-  /** Idle TTL from now on, in seconds; left out: as long as before. */
-  ttl_seconds?: number | undefined;
-}
-
 /** FileInfo is what is known of a file in a guest. Type is file, directory, link or other. */
 export interface FileInfo {
   path: string;
@@ -734,6 +735,84 @@ export interface PatchTaskRequest {
   path?: string | undefined;
 }
 
+/** Snapshot is a task as it was at one moment. */
+export interface Snapshot {
+  snapshot_id: string;
+  name?: string | undefined;
+  task_id: string;
+  environment: string;
+  created_at: string;
+  memory: boolean;
+  without_memory?: string | undefined;
+  mem_mib: number;
+  pause_ms: number;
+  memory_bytes: number;
+  disk_bytes: number;
+  shared_bytes: number;
+  bytes: number;
+  commands: Array<string>;
+}
+
+/** SnapshotTaskRequest asks for a snapshot of a task. */
+export interface SnapshotTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A name for the snapshot, beside its id: lower-case letters, digits, dots, dashes, underscores. */
+  name?: string | undefined;
+}
+
+/** ForkTaskResult has the forks. */
+export interface ForkTaskResult {
+  tasks: Array<Task>;
+}
+
+/** ForkTaskRequest asks for tasks that go on from where another is. One of TaskID and Snapshot is set. */
+export interface ForkTaskRequest {
+  /** The task to fork as it is now. */
+  task_id?: string | undefined;
+  /** The id or name of a snapshot to fork, in place of task_id. */
+  snapshot?: string | undefined;
+  /** How many forks to make. */
+  count?: number | undefined;
+  /** Seconds after which each fork is removed; 0 is no limit. */
+  ttl_seconds?: number | undefined;
+  /** Names and values to keep with each fork. */
+  metadata?: Record<string, string> | undefined;
+}
+
+/** RollbackTaskResult is the task after it was rolled back. */
+export interface RollbackTaskResult extends Task {
+  snapshot_id: string;
+  duration_ms: number;
+}
+
+/** RollbackTaskRequest asks for a task to go on from a snapshot. */
+export interface RollbackTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The snapshot's id or name; the newest one of the task if left out. */
+  snapshot?: string | undefined;
+}
+
+/** ListSnapshotsResult has all snapshots, oldest first. */
+export interface ListSnapshotsResult {
+  snapshots: Array<Snapshot>;
+  total_bytes: number;
+}
+
+/** SnapshotRequest names a snapshot. */
+export interface SnapshotRequest {
+  /** The snapshot's id or name. */
+  snapshot: string;
+}
+
+/** DeleteSnapshotResult says what a deletion did. */
+export interface DeleteSnapshotResult {
+  snapshot_id: string;
+  deleted: boolean;
+  freed_bytes: number;
+}
+
 /** What may be asked of pyro. */
 export abstract class Operations {
   protected abstract call(
@@ -837,6 +916,26 @@ export abstract class Operations {
     return (await this.call("logs_task", params, options)) as LogsTaskResult;
   }
 
+  /** Begin a task's idle TTL anew, with another length if one is given. */
+  async extendTask(params: ExtendTaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("extend_task", params, options)) as Task;
+  }
+
+  /** End a task's guest and keep its files; the next command starts it again. */
+  async stopTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("stop_task", params, options)) as Task;
+  }
+
+  /** Start a stopped task. */
+  async startTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("start_task", params, options)) as Task;
+  }
+
+  /** End a task and remove all that it kept. */
+  async deleteTask(params: TaskRequest, options: CallOptions = {}): Promise<DeleteResult> {
+    return (await this.call("delete_task", params, options)) as DeleteResult;
+  }
+
   /** Start a command in the background of a task; it goes on when the caller goes. */
   async startCommand(params: StartCommandRequest, options: CallOptions = {}): Promise<Command> {
     return (await this.call("start_command", params, options)) as Command;
@@ -897,26 +996,6 @@ export abstract class Operations {
     return (await this.call("stop_command", params, options)) as Command;
   }
 
-  /** Begin a task's idle TTL anew, with another length if one is given. */
-  async extendTask(params: ExtendTaskRequest, options: CallOptions = {}): Promise<Task> {
-    return (await this.call("extend_task", params, options)) as Task;
-  }
-
-  /** End a task's guest and keep its files; the next command starts it again. */
-  async stopTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
-    return (await this.call("stop_task", params, options)) as Task;
-  }
-
-  /** Start a stopped task. */
-  async startTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
-    return (await this.call("start_task", params, options)) as Task;
-  }
-
-  /** End a task and remove all that it kept. */
-  async deleteTask(params: TaskRequest, options: CallOptions = {}): Promise<DeleteResult> {
-    return (await this.call("delete_task", params, options)) as DeleteResult;
-  }
-
   /** Read a part of a file of a task. */
   async readFile(params: ReadFileRequest, options: CallOptions = {}): Promise<ReadFileResult> {
     return (await this.call("read_file", params, options)) as ReadFileResult;
@@ -945,5 +1024,45 @@ export abstract class Operations {
   /** Apply a unified diff to files of a task, all of it or nothing. */
   async patchTask(params: PatchTaskRequest, options: CallOptions = {}): Promise<PatchTaskResult> {
     return (await this.call("patch_task", params, options)) as PatchTaskResult;
+  }
+
+  /** Keep a task as it is at one moment: processes, memory and disk; it goes on. */
+  async snapshotTask(params: SnapshotTaskRequest, options: CallOptions = {}): Promise<Snapshot> {
+    return (await this.call("snapshot_task", params, options)) as Snapshot;
+  }
+
+  /** Make tasks that go on from where another is, or from a snapshot. */
+  async forkTask(params: ForkTaskRequest, options: CallOptions = {}): Promise<ForkTaskResult> {
+    return (await this.call("fork_task", params, options)) as ForkTaskResult;
+  }
+
+  /** Have a task go on from a snapshot; what it did since is lost. */
+  async rollbackTask(params: RollbackTaskRequest, options: CallOptions = {}): Promise<RollbackTaskResult> {
+    return (await this.call("rollback_task", params, options)) as RollbackTaskResult;
+  }
+
+  /** Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host. */
+  async pauseTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("pause_task", params, options)) as Task;
+  }
+
+  /** Have a paused task go on, and a stopped one start. */
+  async resumeTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("resume_task", params, options)) as Task;
+  }
+
+  /** List the snapshots of tasks, with what they take on disk. */
+  async listSnapshots(options: CallOptions = {}): Promise<ListSnapshotsResult> {
+    return (await this.call("list_snapshots", {}, options)) as ListSnapshotsResult;
+  }
+
+  /** Tell what a snapshot is of, and what it takes. */
+  async inspectSnapshot(params: SnapshotRequest, options: CallOptions = {}): Promise<Snapshot> {
+    return (await this.call("inspect_snapshot", params, options)) as Snapshot;
+  }
+
+  /** Remove a snapshot; tasks that were made from it go on. */
+  async deleteSnapshot(params: SnapshotRequest, options: CallOptions = {}): Promise<DeleteSnapshotResult> {
+    return (await this.call("delete_snapshot", params, options)) as DeleteSnapshotResult;
   }
 }

@@ -15,11 +15,14 @@ from .types import (
     Command,
     CopyResult,
     DeleteResult,
+    DeleteSnapshotResult,
     EnvironmentManifest,
     Environments,
     Everything,
+    ForkTaskResult,
     ListCommandsResult,
     ListFilesResult,
+    ListSnapshotsResult,
     NetworkInfo,
     PatchTaskResult,
     PruneResult,
@@ -27,7 +30,9 @@ from .types import (
     ReadCommandResult,
     ReadFileResult,
     ReapResult,
+    RollbackTaskResult,
     RunResult,
+    Snapshot,
     Task,
     TaskCommand,
     TaskLogs,
@@ -363,6 +368,49 @@ class AsyncOperations(AsyncCalls):
             follow=True if on_event else None,
         ))
 
+    async def extend_task(
+        self,
+        task_id: str,
+        *,
+        ttl_seconds: int | None = None,
+    ) -> Task:
+        """Begin a task's idle TTL anew, with another length if one is given."""
+        return cast(Task, await self._call(
+            "extend_task",
+            task_id=task_id,
+            ttl_seconds=ttl_seconds,
+        ))
+
+    async def stop_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """End a task's guest and keep its files; the next command starts it again."""
+        return cast(Task, await self._call(
+            "stop_task",
+            task_id=task_id,
+        ))
+
+    async def start_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Start a stopped task."""
+        return cast(Task, await self._call(
+            "start_task",
+            task_id=task_id,
+        ))
+
+    async def delete_task(
+        self,
+        task_id: str,
+    ) -> DeleteResult:
+        """End a task and remove all that it kept."""
+        return cast(DeleteResult, await self._call(
+            "delete_task",
+            task_id=task_id,
+        ))
+
     async def start_command(
         self,
         task_id: str,
@@ -582,49 +630,6 @@ class AsyncOperations(AsyncCalls):
             grace_seconds=grace_seconds,
         ))
 
-    async def extend_task(
-        self,
-        task_id: str,
-        *,
-        ttl_seconds: int | None = None,
-    ) -> Task:
-        """Begin a task's idle TTL anew, with another length if one is given."""
-        return cast(Task, await self._call(
-            "extend_task",
-            task_id=task_id,
-            ttl_seconds=ttl_seconds,
-        ))
-
-    async def stop_task(
-        self,
-        task_id: str,
-    ) -> Task:
-        """End a task's guest and keep its files; the next command starts it again."""
-        return cast(Task, await self._call(
-            "stop_task",
-            task_id=task_id,
-        ))
-
-    async def start_task(
-        self,
-        task_id: str,
-    ) -> Task:
-        """Start a stopped task."""
-        return cast(Task, await self._call(
-            "start_task",
-            task_id=task_id,
-        ))
-
-    async def delete_task(
-        self,
-        task_id: str,
-    ) -> DeleteResult:
-        """End a task and remove all that it kept."""
-        return cast(DeleteResult, await self._call(
-            "delete_task",
-            task_id=task_id,
-        ))
-
     async def read_file(
         self,
         task_id: str,
@@ -725,4 +730,97 @@ class AsyncOperations(AsyncCalls):
             task_id=task_id,
             patch=patch,
             path=path,
+        ))
+
+    async def snapshot_task(
+        self,
+        task_id: str,
+        *,
+        name: str | None = None,
+    ) -> Snapshot:
+        """Keep a task as it is at one moment: processes, memory and disk; it goes on."""
+        return cast(Snapshot, await self._call(
+            "snapshot_task",
+            task_id=task_id,
+            name=name,
+        ))
+
+    async def fork_task(
+        self,
+        *,
+        task_id: str | None = None,
+        snapshot: str | None = None,
+        count: int = 1,
+        ttl_seconds: int = 600,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ForkTaskResult:
+        """Make tasks that go on from where another is, or from a snapshot."""
+        return cast(ForkTaskResult, await self._call(
+            "fork_task",
+            task_id=task_id,
+            snapshot=snapshot,
+            count=count,
+            ttl_seconds=ttl_seconds,
+            metadata=metadata,
+        ))
+
+    async def rollback_task(
+        self,
+        task_id: str,
+        *,
+        snapshot: str | None = None,
+    ) -> RollbackTaskResult:
+        """Have a task go on from a snapshot; what it did since is lost."""
+        return cast(RollbackTaskResult, await self._call(
+            "rollback_task",
+            task_id=task_id,
+            snapshot=snapshot,
+        ))
+
+    async def pause_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host."""
+        return cast(Task, await self._call(
+            "pause_task",
+            task_id=task_id,
+        ))
+
+    async def resume_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Have a paused task go on, and a stopped one start."""
+        return cast(Task, await self._call(
+            "resume_task",
+            task_id=task_id,
+        ))
+
+    async def list_snapshots(
+        self,
+    ) -> ListSnapshotsResult:
+        """List the snapshots of tasks, with what they take on disk."""
+        return cast(ListSnapshotsResult, await self._call(
+            "list_snapshots",
+        ))
+
+    async def inspect_snapshot(
+        self,
+        snapshot: str,
+    ) -> Snapshot:
+        """Tell what a snapshot is of, and what it takes."""
+        return cast(Snapshot, await self._call(
+            "inspect_snapshot",
+            snapshot=snapshot,
+        ))
+
+    async def delete_snapshot(
+        self,
+        snapshot: str,
+    ) -> DeleteSnapshotResult:
+        """Remove a snapshot; tasks that were made from it go on."""
+        return cast(DeleteSnapshotResult, await self._call(
+            "delete_snapshot",
+            snapshot=snapshot,
         ))

@@ -15,11 +15,14 @@ from .types import (
     Command,
     CopyResult,
     DeleteResult,
+    DeleteSnapshotResult,
     EnvironmentManifest,
     Environments,
     Everything,
+    ForkTaskResult,
     ListCommandsResult,
     ListFilesResult,
+    ListSnapshotsResult,
     NetworkInfo,
     PatchTaskResult,
     PruneResult,
@@ -27,7 +30,9 @@ from .types import (
     ReadCommandResult,
     ReadFileResult,
     ReapResult,
+    RollbackTaskResult,
     RunResult,
+    Snapshot,
     Task,
     TaskCommand,
     TaskLogs,
@@ -363,6 +368,49 @@ class Operations(Calls):
             follow=True if on_event else None,
         ))
 
+    def extend_task(
+        self,
+        task_id: str,
+        *,
+        ttl_seconds: int | None = None,
+    ) -> Task:
+        """Begin a task's idle TTL anew, with another length if one is given."""
+        return cast(Task, self._call(
+            "extend_task",
+            task_id=task_id,
+            ttl_seconds=ttl_seconds,
+        ))
+
+    def stop_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """End a task's guest and keep its files; the next command starts it again."""
+        return cast(Task, self._call(
+            "stop_task",
+            task_id=task_id,
+        ))
+
+    def start_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Start a stopped task."""
+        return cast(Task, self._call(
+            "start_task",
+            task_id=task_id,
+        ))
+
+    def delete_task(
+        self,
+        task_id: str,
+    ) -> DeleteResult:
+        """End a task and remove all that it kept."""
+        return cast(DeleteResult, self._call(
+            "delete_task",
+            task_id=task_id,
+        ))
+
     def start_command(
         self,
         task_id: str,
@@ -582,49 +630,6 @@ class Operations(Calls):
             grace_seconds=grace_seconds,
         ))
 
-    def extend_task(
-        self,
-        task_id: str,
-        *,
-        ttl_seconds: int | None = None,
-    ) -> Task:
-        """Begin a task's idle TTL anew, with another length if one is given."""
-        return cast(Task, self._call(
-            "extend_task",
-            task_id=task_id,
-            ttl_seconds=ttl_seconds,
-        ))
-
-    def stop_task(
-        self,
-        task_id: str,
-    ) -> Task:
-        """End a task's guest and keep its files; the next command starts it again."""
-        return cast(Task, self._call(
-            "stop_task",
-            task_id=task_id,
-        ))
-
-    def start_task(
-        self,
-        task_id: str,
-    ) -> Task:
-        """Start a stopped task."""
-        return cast(Task, self._call(
-            "start_task",
-            task_id=task_id,
-        ))
-
-    def delete_task(
-        self,
-        task_id: str,
-    ) -> DeleteResult:
-        """End a task and remove all that it kept."""
-        return cast(DeleteResult, self._call(
-            "delete_task",
-            task_id=task_id,
-        ))
-
     def read_file(
         self,
         task_id: str,
@@ -725,4 +730,97 @@ class Operations(Calls):
             task_id=task_id,
             patch=patch,
             path=path,
+        ))
+
+    def snapshot_task(
+        self,
+        task_id: str,
+        *,
+        name: str | None = None,
+    ) -> Snapshot:
+        """Keep a task as it is at one moment: processes, memory and disk; it goes on."""
+        return cast(Snapshot, self._call(
+            "snapshot_task",
+            task_id=task_id,
+            name=name,
+        ))
+
+    def fork_task(
+        self,
+        *,
+        task_id: str | None = None,
+        snapshot: str | None = None,
+        count: int = 1,
+        ttl_seconds: int = 600,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ForkTaskResult:
+        """Make tasks that go on from where another is, or from a snapshot."""
+        return cast(ForkTaskResult, self._call(
+            "fork_task",
+            task_id=task_id,
+            snapshot=snapshot,
+            count=count,
+            ttl_seconds=ttl_seconds,
+            metadata=metadata,
+        ))
+
+    def rollback_task(
+        self,
+        task_id: str,
+        *,
+        snapshot: str | None = None,
+    ) -> RollbackTaskResult:
+        """Have a task go on from a snapshot; what it did since is lost."""
+        return cast(RollbackTaskResult, self._call(
+            "rollback_task",
+            task_id=task_id,
+            snapshot=snapshot,
+        ))
+
+    def pause_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host."""
+        return cast(Task, self._call(
+            "pause_task",
+            task_id=task_id,
+        ))
+
+    def resume_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Have a paused task go on, and a stopped one start."""
+        return cast(Task, self._call(
+            "resume_task",
+            task_id=task_id,
+        ))
+
+    def list_snapshots(
+        self,
+    ) -> ListSnapshotsResult:
+        """List the snapshots of tasks, with what they take on disk."""
+        return cast(ListSnapshotsResult, self._call(
+            "list_snapshots",
+        ))
+
+    def inspect_snapshot(
+        self,
+        snapshot: str,
+    ) -> Snapshot:
+        """Tell what a snapshot is of, and what it takes."""
+        return cast(Snapshot, self._call(
+            "inspect_snapshot",
+            snapshot=snapshot,
+        ))
+
+    def delete_snapshot(
+        self,
+        snapshot: str,
+    ) -> DeleteSnapshotResult:
+        """Remove a snapshot; tasks that were made from it go on."""
+        return cast(DeleteSnapshotResult, self._call(
+            "delete_snapshot",
+            snapshot=snapshot,
         ))

@@ -28,7 +28,7 @@ ExecutionMode = Literal["guest", "host_compat"]
 Accelerator = Literal["kvm", "tcg"]
 Isolation = Literal["vm", "gvisor", "none"]
 SeedMode = Literal["empty", "directory", "tar_archive"]
-State = Literal["created", "started", "stopped"]
+State = Literal["created", "started", "stopped", "paused"]
 
 
 class PullProgress(TypedDict):
@@ -321,6 +321,7 @@ class Task(TypedDict):
     confinement: NotRequired[str]
     vmm_confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
+    forked_from: NotRequired[str]
 
 
 class Everything(TypedDict):
@@ -446,3 +447,50 @@ class PatchTaskResult(TypedDict):
     task_id: str
     written: list[str]
     removed: list[str]
+
+
+class Snapshot(TypedDict):
+    """A task as it was at one moment."""
+
+    snapshot_id: str
+    name: NotRequired[str]
+    task_id: str
+    environment: str
+    created_at: str
+    memory: bool
+    without_memory: NotRequired[str]
+    mem_mib: int
+    pause_ms: int
+    memory_bytes: int
+    disk_bytes: int
+    shared_bytes: int
+    bytes: int
+    commands: list[str]
+
+
+class ForkTaskResult(TypedDict):
+    """ForkTaskResult has the forks."""
+
+    tasks: list[Task]
+
+
+class RollbackTaskResult(Task):
+    """The task after it was rolled back."""
+
+    snapshot_id: str
+    duration_ms: int
+
+
+class ListSnapshotsResult(TypedDict):
+    """ListSnapshotsResult has all snapshots, oldest first."""
+
+    snapshots: list[Snapshot]
+    total_bytes: int
+
+
+class DeleteSnapshotResult(TypedDict):
+    """What a deletion did."""
+
+    snapshot_id: str
+    deleted: bool
+    freed_bytes: int
