@@ -174,6 +174,8 @@ type VM struct {
 	Accelerator     string            `json:"accelerator"`
 	Isolation       string            `json:"isolation"`
 	Confinement     string            `json:"confinement,omitempty"`
+	// Warm is that the guest was started from a template.
+	Warm bool `json:"warm"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
 	// Warnings are what the host may not be able to keep of what was asked for.
@@ -244,6 +246,8 @@ type Task struct {
 	Accelerator     string            `json:"accelerator"`
 	Isolation       string            `json:"isolation"`
 	Confinement     string            `json:"confinement,omitempty"`
+	// Warm is that the guest was started from a template.
+	Warm bool `json:"warm"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
 	// Warnings are what the host may not be able to keep of what was asked for.

@@ -277,6 +277,7 @@ export interface VM {
   accelerator: "kvm" | "tcg";
   isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
+  warm: boolean;
   vmm_confinement?: string | undefined;
   warnings?: Array<string> | undefined;
 }
@@ -384,6 +385,7 @@ export interface Task {
   accelerator: "kvm" | "tcg";
   isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
+  warm: boolean;
   vmm_confinement?: string | undefined;
   warnings?: Array<string> | undefined;
   forked_from?: string | undefined;

@@ -219,6 +219,7 @@ class VM(TypedDict):
     accelerator: Accelerator
     isolation: Isolation
     confinement: NotRequired[str]
+    warm: bool
     vmm_confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
 
@@ -319,6 +320,7 @@ class Task(TypedDict):
     accelerator: Accelerator
     isolation: Isolation
     confinement: NotRequired[str]
+    warm: bool
     vmm_confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
     forked_from: NotRequired[str]
