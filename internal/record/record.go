@@ -23,6 +23,7 @@ const (
 	LockFile    = "lock"
 	VMFile      = "vm.json"
 	HistoryFile = "history.jsonl"
+	OutputsFile = "outputs.raw"
 	NetworkFile = "network.jsonl"
 	ScratchFile = "scratch.img"
 	ConsoleFile = "console.log"
