@@ -7,10 +7,12 @@ import (
 	"time"
 )
 
-// watchEvery is how often the memory of commands is looked at, if the kernel counts it and does not bound it.
+// watchEvery is how often the memory of commands is looked at, if the kernel counts it and does not bound
+// it.
 const watchEvery = 100 * time.Millisecond
 
-// watch ends the command that has most whenever all of them together have more than they may. It does not return.
+// watch ends the command that has most whenever all of them together have more than they may. It does not
+// return.
 func (g *cgroups) watch() {
 	most, err := count(g.dir + "/memory.max")
 	if err != nil {
