@@ -104,6 +104,9 @@ func (o *Options) complete() error {
 			return err
 		}
 	}
+	if err := trustDirs(o.StateDir, o.CacheDir); err != nil {
+		return err
+	}
 	if o.MaxActiveVMs, err = positive(o.MaxActiveVMs, "PYRO_MAX_ACTIVE_VMS",
 		DefaultMaxActiveVMs); err != nil {
 		return err

@@ -194,5 +194,12 @@ func (p *Pyro) createHeld(ctx context.Context, vm record.VM) (*instances.Session
 	}
 	defer release()
 	s, err := p.instances.Create(ctx, vm)
-	return s, fromLink("", err)
+	if err != nil {
+		return nil, fromLink("", err)
+	}
+	if err := p.store.Use(vm.Boot.ImageSHA256, vm.Boot.Kernel.Path, p.instances.Dir(s.ID)); err != nil {
+		s.Close()
+		return nil, errors.Join(environmentError("", err), p.instances.Discard(s.ID))
+	}
+	return s, nil
 }

@@ -41,11 +41,32 @@ func (l Launcher) Start(ctx context.Context, spec Spec) (*Guest, error) {
 	if err == nil {
 		return g, nil
 	}
+	if damage := damageOf(ctx, spec, err); damage != nil {
+		return nil, &link.Error{
+			Code:    link.CodeUnavailable,
+			Cause:   link.CauseDamaged,
+			Message: fmt.Sprintf("%v (so it is no wonder that %v)", damage, err),
+		}
+	}
 	if !spec.AllowHost || ctx.Err() != nil {
 		return nil, unavailable(err)
 	}
 	l.Log.Warn("no guest can be had, the host stands in", "error", err)
 	return l.startHost(ctx, spec)
+}
+
+// damageOf tells what is damaged of that which a guest that did not start was to be made of.
+func damageOf(ctx context.Context, spec Spec, err error) error {
+	var known *link.Error
+	if spec.ImageSHA256 == "" || errors.As(err, &known) && known.Cause != "" || ctx.Err() != nil {
+		return nil
+	}
+	image := environment.File{Path: spec.Image, SHA256: spec.ImageSHA256}
+	var damaged *environment.DamagedError
+	if errors.As(environment.Open(spec.CacheDir).VerifyFiles(ctx, image, spec.Kernel), &damaged) {
+		return damaged
+	}
+	return nil
 }
 
 // unavailable words the failure to start a guest.
@@ -110,7 +131,7 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 		return plan{}, err
 	}
 	p := plan{Spec: spec, driver: driver, scratch: filepath.Join(spec.Dir, spec.ScratchFile), cmdline: agentEnv}
-	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program); err != nil {
+	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program, spec.Dir); err != nil {
 		return plan{}, err
 	}
 	choice, err := driver.Accelerator(ctx, vmm.Accelerator(spec.Accelerator), func(ctx context.Context, a vmm.Accelerator) error {

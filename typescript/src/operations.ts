@@ -51,6 +51,7 @@ export interface EnvironmentListing {
   version: string;
   description: string;
   installed: boolean;
+  problem?: string | undefined;
 }
 
 /** ListEnvironmentsResult is the catalog, and what else is installed. */
@@ -111,11 +112,12 @@ export interface EnvironmentManifest {
   config?: EnvironmentConfig | undefined;
 }
 
-/** PullEnvironmentResult is the installed environment. Changed is false where it was already current.
- * PreviousOrigin is the origin of the one that was installed before, if any: where a tag moved, it
- * differs from the new one's. */
+/** PullEnvironmentResult is the installed environment. Changed is false where it was already current
+ * and sound. PreviousOrigin is the origin of the one that was installed before, if any: where a tag
+ * moved, it differs from the new one's. */
 export interface PullEnvironmentResult {
   changed: boolean;
+  repaired?: boolean | undefined;
   previous_origin?: string | undefined;
   phases: Array<PullPhase>;
   environment: EnvironmentManifest;

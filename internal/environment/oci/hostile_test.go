@@ -156,7 +156,7 @@ func nothingLeft(t *testing.T, s *environment.Store) {
 		t.Errorf("listed: %v, %v", list, err)
 	}
 	k, err := s.Initrd(t.Context(), environment.Kernel{Path: "/x/y"},
-		environment.Agent{Open: func() ([]byte, error) { return nil, nil }})
+		environment.Agent{Open: func() ([]byte, error) { return nil, nil }}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

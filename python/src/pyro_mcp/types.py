@@ -48,6 +48,7 @@ class EnvironmentListing(TypedDict):
     version: str
     description: str
     installed: bool
+    problem: NotRequired[str]
 
 
 class Environments(TypedDict):
@@ -115,10 +116,11 @@ class EnvironmentManifest(TypedDict):
 
 
 class PullResult(TypedDict):
-    """The installed environment. Changed is false where it was already current. PreviousOrigin is the origin of
-    the one that was installed before, if any: where a tag moved, it differs from the new one's."""
+    """The installed environment. Changed is false where it was already current and sound. PreviousOrigin is the
+    origin of the one that was installed before, if any: where a tag moved, it differs from the new one's."""
 
     changed: bool
+    repaired: NotRequired[bool]
     previous_origin: NotRequired[str]
     phases: list[PullPhase]
     environment: EnvironmentManifest
