@@ -13,10 +13,10 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
 .PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks soak faults fuzz man dist
-.PHONY: changelog clean
+.PHONY: test-kvm recording changelog clean
 
-# build leaves bin/pyro: static, with the guest's agent in it.
-build: $(GUEST)
+# build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
+build: $(GUEST) bin/pyro-runsc
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pyro ./cmd/pyro
 
 # The agent is rebuilt each time; go build knows when there is nothing to do.
@@ -24,6 +24,10 @@ build: $(GUEST)
 $(GUEST):
 	GOARCH=$(GOARCH) go build -trimpath -ldflags "-s -w" -o $@ ./cmd/pyro-agent
 	cd $(@D) && sha256sum $(@F) >$(@F).sha256
+
+# gVisor takes minutes to compile: it is built when what is named here changes, for the architectures that it has.
+bin/pyro-runsc: cmd/pyro-runsc/go.mod cmd/pyro-runsc/go.sum cmd/pyro-runsc/main.go
+	GOARCH=$(GOARCH) go -C cmd/pyro-runsc build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
 
 # setup installs QEMU where it is missing.
 setup:
@@ -69,6 +73,12 @@ test-clients: build
 test-typescript: npm
 	./test/npm
 
+# test-kvm runs guests on a real KVM, in a machine whose virtualization is emulated: as root, in two to six minutes, with
+# nothing else beside it. It wants an installed debian:12.
+test-kvm: build
+	./tools/setup kvm
+	./test/kvm/run
+
 # test-cluster runs jobs on a Ray cluster and under a Slurm of its own on this machine, and ends nodes in the middle.
 test-cluster: build
 	./test/cluster/run
@@ -99,12 +109,18 @@ dist/third-party-licenses:
 dist: build man dist/third-party-licenses
 	./tools/dist $(VERSION) $(GOARCH)
 
-# bench measures starts beside the tools of bench-setup, and what the faces cost; make bench-compare OLD.json NEW.json shows
-# regressions.
+# bench measures starts, many VMs and computing beside the tools of bench-setup, draws it, and tells what the faces cost;
+# make bench-compare OLD.json NEW.json shows regressions.
 bench: build
 	python3 bench/start.py
+	python3 bench/work.py
 	python3 bench/plot.py
 	python3 bench/faces.py
+
+# recording draws the README's terminal session from a real one.
+recording: build
+	bin/pyro -q env warm debian:12
+	./tools/recording
 
 bench-setup:
 	./tools/setup bench

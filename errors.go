@@ -15,7 +15,7 @@ var (
 	ErrLimitReached     = errors.New("limit reached")
 	ErrGuestUnavailable = errors.New("guest unavailable")
 	ErrGuestLost        = errors.New("guest lost")
-	ErrTimeout          = errors.New("time-out")
+	ErrTimeout          = errors.New("timeout")
 	ErrBadSeed          = errors.New("bad seed")
 	ErrNoSpace          = errors.New("no space")
 	ErrEnvironment      = errors.New("environment unavailable")

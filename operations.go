@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 )
 
 // Effect is the most that an operation does to the world.
@@ -96,6 +97,7 @@ type (
 func (s *Shape) setProgress(f func(PullProgress))                  { s.Progress = f }
 func (r *PullEnvironmentRequest) setProgress(f func(PullProgress)) { r.Progress = f }
 func (c *CommandLine) setStreams(s Streams)                        { c.Streams = s }
+func (r *AttachCommandRequest) setStreams(s Streams)               { r.Streams = s }
 func (r *LogsTaskRequest) setFollow(f func(LogEvent))              { r.Follow = f }
 
 // operation declares an operation by its method.
@@ -146,9 +148,15 @@ func bare[Out any](
 		func(p *Pyro, ctx context.Context, _ None) (Out, error) { return method(p, ctx) })
 }
 
-// Operations declares every operation, in the order of the documentation. To add one, add a row here:
-// docs/contributing.md says what else.
+// Operations declares every operation, in the order of the documentation. To add one, add a row to the list
+// of its subject: docs/operations.md says what else.
 func Operations() []Operation {
+	return slices.Concat(environmentOperations(), vmOperations(), taskOperations(), commandOperations(),
+		fileOperations(), snapshotOperations())
+}
+
+// environmentOperations are those on environments.
+func environmentOperations() []Operation {
 	return []Operation{
 		bare("list_environments", EffectReads,
 			"List the environments: the catalog, and what else is installed.", (*Pyro).ListEnvironments),
@@ -162,7 +170,12 @@ func Operations() []Operation {
 		operation("warm_environment", EffectMakes,
 			"Boot an environment once and keep it frozen, so that VMs of this shape start warm.",
 			(*Pyro).WarmEnvironment),
+	}
+}
 
+// vmOperations are those on VMs.
+func vmOperations() []Operation {
+	return []Operation{
 		operation("run_in_vm", EffectChanges,
 			"Run one command in a fresh VM, which is gone afterwards.", (*Pyro).RunInVM),
 		operation("create_vm", EffectMakes,
@@ -183,7 +196,12 @@ func Operations() []Operation {
 			"List all VMs and tasks that there are.", (*Pyro).ListVMs),
 		bare("reap_expired", EffectDestroys,
 			"Remove the VMs and tasks that are past their TTL.", (*Pyro).ReapExpired),
+	}
+}
 
+// taskOperations are those on tasks.
+func taskOperations() []Operation {
+	return []Operation{
 		operation("create_task", EffectMakes,
 			"Create and start a task, its workspace seeded from a directory or a tar archive.",
 			(*Pyro).CreateTask),
@@ -199,6 +217,51 @@ func Operations() []Operation {
 			"End a task's guest and keep its files; the next command starts it again.", (*Pyro).StopTask),
 		operation("start_task", EffectMakes,
 			"Start a stopped task.", (*Pyro).StartTask),
+		operation("delete_task", EffectDestroys,
+			"End a task and remove all that it kept.", (*Pyro).DeleteTask),
+	}
+}
+
+// commandOperations are those on background commands, shells and services.
+func commandOperations() []Operation {
+	return []Operation{
+		operation("start_command", EffectChanges,
+			"Start a command in the background of a task; it goes on when the caller goes.",
+			(*Pyro).StartCommand),
+		operation("open_shell", EffectChanges,
+			"Start a program on a terminal of a task; it goes on when the caller goes.", (*Pyro).OpenShell),
+		operation("start_service", EffectChanges,
+			"Start a service in a task, and wait until it is ready.", (*Pyro).StartService),
+		operation("list_commands", EffectReads,
+			"List a task's background commands, shells and services.", (*Pyro).ListCommands),
+		operation("status_command", EffectReads,
+			"Give the record of a background command.", (*Pyro).StatusCommand),
+		operation("wait_command", EffectReads,
+			"Wait for the end of a background command.", (*Pyro).WaitCommand),
+		operation("read_command", EffectReads,
+			"Read a background command's output from a cursor on.", (*Pyro).ReadCommand),
+		operation("attach_command", EffectChanges,
+			"Pass a background command's output on as it comes, and input to it.", (*Pyro).AttachCommand),
+		operation("write_command", EffectChanges,
+			"Send input to a background command.", (*Pyro).WriteCommand),
+		operation("signal_command", EffectChanges,
+			"Send a signal to a background command.", (*Pyro).SignalCommand),
+		operation("resize_command", EffectMakes,
+			"Tell the terminal of a background command its size.", (*Pyro).ResizeCommand),
+		operation("stop_command", EffectDestroys,
+			"End a background command, shell or service.", (*Pyro).StopCommand),
+		operation("forward_port", EffectChanges,
+			"Open a port of the host that leads to a server in a task.", (*Pyro).ForwardPort),
+		operation("list_forwards", EffectReads,
+			"List the ports of the host that lead into a task.", (*Pyro).ListForwards),
+		operation("unforward_port", EffectDestroys,
+			"Close a port of the host that leads into a task.", (*Pyro).UnforwardPort),
+	}
+}
+
+// snapshotOperations are those on snapshots and forks.
+func snapshotOperations() []Operation {
+	return []Operation{
 		operation("snapshot_task", EffectMakes,
 			"Keep a task as it is at one moment: processes, memory and disk; it goes on.",
 			(*Pyro).SnapshotTask),
@@ -211,9 +274,6 @@ func Operations() []Operation {
 			(*Pyro).PauseTask),
 		operation("resume_task", EffectChanges,
 			"Have a paused task go on, and a stopped one start.", (*Pyro).ResumeTask),
-		operation("delete_task", EffectDestroys,
-			"End a task and remove all that it kept.", (*Pyro).DeleteTask),
-
 		bare("list_snapshots", EffectReads,
 			"List the snapshots of tasks, with what they take on disk.", (*Pyro).ListSnapshots),
 		operation("inspect_snapshot", EffectReads,
@@ -231,4 +291,21 @@ func OperationNamed(name string) (Operation, bool) {
 		}
 	}
 	return Operation{}, false
+}
+
+func fileOperations() []Operation {
+	return []Operation{
+		operation("read_file", EffectReads,
+			"Read a part of a file of a task.", (*Pyro).ReadFile),
+		operation("write_file", EffectChanges,
+			"Make or replace a file of a task, whole or not at all.", (*Pyro).WriteFile),
+		operation("list_files", EffectReads,
+			"List what is in a directory of a task.", (*Pyro).ListFiles),
+		operation("upload", EffectChanges,
+			"Copy a file or a directory of the host into a task.", (*Pyro).Upload),
+		operation("download", EffectMakes,
+			"Copy a file or a directory of a task to the host.", (*Pyro).Download),
+		operation("patch_task", EffectChanges,
+			"Apply a unified diff to files of a task, all of it or nothing.", (*Pyro).PatchTask),
+	}
 }

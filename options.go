@@ -1,6 +1,7 @@
 package pyro
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"os"
@@ -29,17 +30,21 @@ type Options struct {
 	StateDir string
 	// Command is the pyro executable that supervises VMs: this program if it is pyro, else pyro on PATH.
 	Command string
-	// MaxActiveVMs is how many VMs and tasks may live at once for one StateDir: $PYRO_MAX_ACTIVE_VMS, else 4.
+	// MaxActiveVMs is how many VMs and tasks may live at once for one StateDir: $PYRO_MAX_ACTIVE_VMS, else
+	// 4.
 	MaxActiveVMs int
 	// Accelerator is auto (KVM where a guest really boots on it, else TCG), kvm or tcg: $PYRO_ACCELERATOR,
 	// else auto.
 	Accelerator string
+	// Isolation is what stands between guests and the host unless a [Shape] says otherwise:
+	// $PYRO_ISOLATION, else vm.
+	Isolation string
 	// Mirror is the Debian mirror that environments are built from: $PYRO_DEBIAN_MIRROR, else the one that
 	// the host's own apt sources name, else ftp.debian.org.
 	Mirror string
 	// InsecureRegistries are the hosts of container registries that may be asked without TLS, or whose
-	// certificates are not verified: $PYRO_INSECURE_REGISTRIES, separated by commas. A registry on this host
-	// needs no mention.
+	// certificates are not verified: $PYRO_INSECURE_REGISTRIES, separated by commas. A registry on this
+	// host needs no mention.
 	InsecureRegistries []string
 	// Pool is how many booted clones are kept ready for RunInVM, apart from MaxActiveVMs. The default is
 	// none.
@@ -65,6 +70,9 @@ func WithMaxActiveVMs(n int) Option { return func(o *Options) { o.MaxActiveVMs =
 
 // WithAccelerator sets [Options.Accelerator].
 func WithAccelerator(name string) Option { return func(o *Options) { o.Accelerator = name } }
+
+// WithIsolation sets [Options.Isolation].
+func WithIsolation(name string) Option { return func(o *Options) { o.Isolation = name } }
 
 // WithMirror sets [Options.Mirror].
 func WithMirror(url string) Option { return func(o *Options) { o.Mirror = url } }
@@ -118,6 +126,10 @@ func (o *Options) complete() error {
 	}
 	if choices := AcceleratorChoices(); !slices.Contains(choices, o.Accelerator) {
 		return invalid("accelerator %q is none of %s", o.Accelerator, strings.Join(choices, ", "))
+	}
+	o.Isolation = cmp.Or(o.Isolation, os.Getenv("PYRO_ISOLATION"), IsolationChoices()[0])
+	if err := checkIsolation(o.Isolation); err != nil {
+		return err
 	}
 	if hosts := os.Getenv("PYRO_INSECURE_REGISTRIES"); o.InsecureRegistries == nil && hosts != "" {
 		o.InsecureRegistries = strings.Split(hosts, ",")

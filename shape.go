@@ -1,6 +1,7 @@
 package pyro
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 			len(s.Allow)+len(publish) > 0,
 		Allow: s.Allow, Publish: publish, InboundOnly: !s.Network && len(s.Allow) == 0 && len(publish) > 0,
 		AllowHostCompat: s.AllowHostCompat, ExecutionMode: link.ModeGuest, Metadata: s.Metadata,
-		Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
+		Isolation: cmp.Or(s.Isolation, p.options.Isolation), Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
 	}
 	if vm.Metadata == nil {
 		vm.Metadata = map[string]string{}
@@ -39,12 +40,16 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	if _, err := network.Parse(network.Config{Allow: vm.Allow, Publish: vm.Publish}); err != nil {
 		return vm, &Error{Kind: ErrInvalid, Message: err.Error(), cause: err}
 	}
-	vm.Warnings = p.diskWarning(s.DiskMiB)
+	if kind != record.KindRun || vm.DiskMiB > DefaultDiskMiB { // A run fills no disk of the default's size.
+		vm.Warnings = p.diskWarning(vm.DiskMiB)
+	}
 	manifest, err := p.installed(ctx, s)
 	if err != nil {
 		if !s.AllowHostCompat || !errors.Is(err, ErrEnvironment) {
 			return vm, err
 		}
+		// Whether the host may stand in is the supervisor's to say: only if it could have no guest anyhow.
+		vm.Boot.Missing = err.Error()
 		return vm, nil
 	}
 	vm.Boot = record.Boot{Image: manifest.Image.Path, ImageSHA256: manifest.Image.SHA256,
@@ -86,6 +91,9 @@ func checkShape(vm record.VM) error {
 		if err := ParameterNamed(given.name).check(given.value); err != nil {
 			return err
 		}
+	}
+	if err := checkIsolation(vm.Isolation); err != nil {
+		return err
 	}
 	if len(vm.Metadata) > maxMetadata {
 		return invalid("metadata has %d entries, more than %d", len(vm.Metadata), maxMetadata)

@@ -25,6 +25,9 @@ type Shape struct {
 	Allow []string `json:"allow,omitempty" jsonschema:"allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network"`
 	// AllowHostCompat lets the command run on the host, confined, where no guest can be had.
 	AllowHostCompat bool `json:"allow_host_compat,omitempty" jsonschema:"let the command run on the host, confined, where no guest can be had"`
+	// Isolation is what stands between the guest and the host: vm, a virtual machine, or gvisor, a kernel in user
+	// space, which computes at the host's speed if there is no KVM. Empty is [Options].Isolation. There is no fallback.
+	Isolation string `json:"isolation,omitempty" jsonschema:"what stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, much faster if the host has no KVM"`
 	// DiskMiB is the size of the writable disk; it is sparse. 0 is 8192.
 	DiskMiB int `json:"disk_mib,omitempty" jsonschema:"size of the writable disk in MiB; it is sparse"`
 	// Metadata is kept with the VM or task and given back by its status.
@@ -83,7 +86,7 @@ type Output struct {
 	TimedOut        bool   `json:"timed_out,omitempty"`
 	DurationMS      int64  `json:"duration_ms"`
 	ExecutionMode   string `json:"execution_mode"`
-	// Notice is pyro's own word on how the command ended (a time-out, guest memory or disk exhausted), or "".
+	// Notice is pyro's own word on how the command ended (a timeout, guest memory or disk exhausted), or "".
 	Notice string `json:"notice,omitempty"`
 	// Cause is what Notice is about, for programs: timeout, guest_memory, guest_disk, host_disk, and for a
 	// command that was interrupted also caller_gone, guest_ended, guest_stuck, panic, killed, stopped,
@@ -109,6 +112,15 @@ func (o Output) Err() error {
 type RunInVMRequest struct {
 	Shape
 	CommandLine
+	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets, where the command then
+	// runs. Strict, Exclude and IncludeIgnored are those of [CreateTaskRequest].
+	SourcePath     string   `json:"source_path,omitempty" jsonschema:"a directory or tar archive on the host whose content /workspace gets"`
+	Strict         bool     `json:"strict,omitempty" jsonschema:"refuse a source of which something cannot come along"`
+	Exclude        []string `json:"exclude,omitempty" jsonschema:"patterns of what stays behind, as in .gitignore"`
+	IncludeIgnored bool     `json:"include_ignored,omitempty" jsonschema:"take along what git ignores"`
+	// Outputs are copied to the host when the command has ended, whatever its exit status: PATH=HOST_PATH. One that is
+	// not there is told of in the result's warnings.
+	Outputs []string `json:"outputs,omitempty" jsonschema:"what is copied to the host afterwards, as PATH=HOST_PATH"`
 	// Entrypoint replaces the environment's entry point and its own command; nil keeps them, "" is none.
 	Entrypoint *string `json:"entrypoint,omitempty" jsonschema:"a program that replaces the environment's entry point before argv"`
 }
@@ -122,10 +134,16 @@ type RunInVMResult struct {
 	VCPUCount   int    `json:"vcpu_count"`
 	MemMiB      int    `json:"mem_mib"`
 	Accelerator string `json:"accelerator"`
+	// Isolation is what stood between the guest and the host: vm, gvisor, or none, if the host stood in.
+	Isolation string `json:"isolation"`
 	// Confinement says what is confined and what is not, where the host stood in for a guest.
 	Confinement string `json:"confinement,omitempty"`
-	// Warnings are what the host may not be able to keep of what was asked for.
+	// Warnings are what the host may not be able to keep of what was asked for, and outputs that are not there.
 	Warnings []string `json:"warnings,omitempty"`
+	// WorkspaceSeed says what the workspace was filled with, if it was.
+	WorkspaceSeed *WorkspaceSeed `json:"workspace_seed,omitempty"`
+	// Outputs are the copies on the host.
+	Outputs []CopyResult `json:"outputs,omitempty"`
 }
 
 // CreateVMRequest asks for a VM that is not started yet.
@@ -154,7 +172,10 @@ type VM struct {
 	LastError       *string           `json:"last_error"`
 	Metadata        map[string]string `json:"metadata"`
 	Accelerator     string            `json:"accelerator"`
+	Isolation       string            `json:"isolation"`
 	Confinement     string            `json:"confinement,omitempty"`
+	// Warm is that the guest was started from a template.
+	Warm bool `json:"warm"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
 	// Warnings are what the host may not be able to keep of what was asked for.
@@ -180,8 +201,14 @@ type CreateTaskRequest struct {
 	Shape
 	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets.
 	SourcePath string `json:"source_path,omitempty" jsonschema:"a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets"`
-	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It
-	// gives the guest a network that is for these ports alone, unless Network or Allow is set, too.
+	// Strict refuses a directory of which something cannot come along; otherwise that is left out and told of.
+	Strict bool `json:"strict,omitempty" jsonschema:"refuse a source of which something cannot come along"`
+	// Exclude are patterns of what stays behind, as in .gitignore, over those of the source's .pyroignore.
+	Exclude []string `json:"exclude,omitempty" jsonschema:"patterns of what stays behind, as in .gitignore"`
+	// IncludeIgnored takes along what git ignores in a work tree.
+	IncludeIgnored bool `json:"include_ignored,omitempty" jsonschema:"take along what git ignores"`
+	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It gives the guest a
+	// network that is for these ports alone, unless Network or Allow is set, too.
 	Publish []string `json:"publish,omitempty" jsonschema:"guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing outwards"`
 }
 
@@ -217,7 +244,10 @@ type Task struct {
 	LastError       *string           `json:"last_error"`
 	Metadata        map[string]string `json:"metadata"`
 	Accelerator     string            `json:"accelerator"`
+	Isolation       string            `json:"isolation"`
 	Confinement     string            `json:"confinement,omitempty"`
+	// Warm is that the guest was started from a template.
+	Warm bool `json:"warm"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
 	// Warnings are what the host may not be able to keep of what was asked for.
@@ -239,6 +269,12 @@ type WorkspaceSeed struct {
 	Destination  string  `json:"destination"`
 	EntryCount   int64   `json:"entry_count"`
 	BytesWritten int64   `json:"bytes_written"`
+	// LeftOut names the first of what could not come along, each with its reason.
+	LeftOut      []string `json:"left_out,omitempty"`
+	LeftOutCount int64    `json:"left_out_count,omitempty"`
+	// Ignored names the first of what git ignores and stayed behind for it.
+	Ignored      []string `json:"ignored,omitempty"`
+	IgnoredCount int64    `json:"ignored_count,omitempty"`
 }
 
 // ExecTaskRequest asks for one command in a task, which lives on.
@@ -265,6 +301,10 @@ type LogsTaskRequest struct {
 	OffsetBytes int `json:"offset_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to pass over"`
 	// MaxBytes bound what is given of each stream; 0 is all that was kept. With Sequence alone.
 	MaxBytes int `json:"max_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to give"`
+	// Each, if set, is called with one entry after the other, and how many there are, in place of
+	// Entries: no more than one is held at a time. An error ends it. Entries have all streams only so far
+	// as 4 MiB hold; ask for one by Sequence.
+	Each func(count int, e LogEntry) error `json:"-"`
 	// Follow, where set, is called with what happens after the entries that are returned: output as
 	// commands write it, and their ends. LogsTask then returns when the context ends (without an error) or
 	// the task stops.
@@ -290,9 +330,9 @@ type LogEntry struct {
 	Output
 }
 
-// LogEvent is what a follower of a task's history sees. Kind is start, stdout, stderr, end or lost (the
-// follower was too slow, output is missing). Entry is the command as known at that moment: finished at its
-// end.
+// LogEvent is what a follower of a task's history sees. Kind is start, stdout, stderr, end or lost
+// (the follower was too slow, output is missing). Entry is the command as known at that moment:
+// finished at its end.
 type LogEvent struct {
 	Kind  string
 	Entry LogEntry

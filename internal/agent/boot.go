@@ -65,28 +65,12 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	if err := linkUp("lo"); err != nil {
 		return nil, nil, err
 	}
-	groups, err := newCgroups()
+	g := &realMachine{network: configureNetwork}
+	a, groups, err := newAgent(g, upper, made, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	g := &realMachine{}
-	a := &Agent{
-		upper:    upper,
-		null:     null,
-		machine:  g,
-		start:    newReaper(),
-		group:    groups.make,
-		quiet:    groups.killAll,
-		hold:     groups.hold,
-		powerOff: func() { unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) },
-	}
-	if made {
-		a.made = defaultWorkDir
-	}
+	a.powerOff = func() { unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) }
 	raiseLimits()
 	if slices.Contains(words, link.CmdlineWarm) {
 		if err := errors.Join(a.warm(g), groups.prepare()); err != nil {
@@ -95,6 +79,32 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	}
 	port, err := openPort("pyro.link")
 	return a, port, err
+}
+
+// newAgent makes the agent of a guest whose root is entered. made tells that the workspace is the agent's,
+// memory how many bytes the guest has, if its kernel does not know.
+func newAgent(g *realMachine, upper *os.Root, made bool, memory int64) (*Agent, *cgroups, error) {
+	groups, err := newCgroups(memory)
+	if err != nil {
+		return nil, nil, err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	a := &Agent{
+		upper:   upper,
+		null:    null,
+		machine: g,
+		start:   newReaper(),
+		group:   groups.make,
+		quiet:   groups.killAll,
+		hold:    groups.hold,
+	}
+	if made {
+		a.made = defaultWorkDir
+	}
+	return a, groups, nil
 }
 
 // haveDir makes a directory, in place of whatever else an image has there: a file, or a link that leads
@@ -118,8 +128,8 @@ func haveDir(path string) error {
 	return nil
 }
 
-// leadsToKernel removes a link that leads into the kernel's own file systems, where nothing can be made, and tells whether
-// it did.
+// leadsToKernel removes a link that leads into the kernel's own file systems, where nothing can be made, and
+// tells whether it did.
 func leadsToKernel(path string) bool {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil || !strings.HasPrefix(real+"/", "/proc/") && !strings.HasPrefix(real+"/", "/sys/") {
@@ -128,8 +138,8 @@ func leadsToKernel(path string) bool {
 	return os.Remove(path) == nil
 }
 
-// ownDir makes a directory at the root in place of whatever else an image has there, be it a link to a directory: what
-// is mounted over it would cover where the link leads.
+// ownDir makes a directory at the root in place of whatever else an image has there, be it a link to a
+// directory: what is mounted over it would cover where the link leads.
 func ownDir(path string) error {
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		if err := os.Remove(path); err != nil {
@@ -241,13 +251,21 @@ func mountRoot() (*os.Root, error) {
 		return nil, err
 	}
 	if err := mountAll([]mount{
-		{base, baseDir, "erofs", unix.MS_RDONLY, ""}, {scratch, scratchDir, "ext4", unix.MS_NOATIME, "noinit_itable,commit=30"},
+		{base, baseDir, "erofs", unix.MS_RDONLY, ""},
+		{scratch, scratchDir, "ext4", unix.MS_NOATIME, "noinit_itable,commit=30"},
 	}); err != nil {
 		return nil, err
 	}
 	if err := grow(scratch); err != nil {
 		return nil, err
 	}
+	// With redirect_dir a directory of the image can be renamed, as npm and others do without a way to copy
+	// it instead; the exporter knows what such a one is.
+	return mountOverlay("redirect_dir=on,metacopy=off,")
+}
+
+// mountOverlay lays what will differ over the base image.
+func mountOverlay(options string) (*os.Root, error) {
 	for _, dir := range []string{"upper", "work"} {
 		if err := os.MkdirAll(filepath.Join(scratchDir, dir), 0o755); err != nil {
 			return nil, err
@@ -257,8 +275,8 @@ func mountRoot() (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := mountAll([]mount{{"overlay", newRoot, "overlay", 0,
-		"redirect_dir=off,metacopy=off,lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"}}); err != nil {
+	options += "lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"
+	if err := mountAll([]mount{{"overlay", newRoot, "overlay", 0, options}}); err != nil {
 		return nil, err
 	}
 	return upper, nil
@@ -322,7 +340,8 @@ func grow(device string) error {
 	}
 	defer dir.Close()
 	blocks := uint64(size / block)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, dir.Fd(), resize, uintptr(unsafe.Pointer(&blocks))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, dir.Fd(), resize,
+		uintptr(unsafe.Pointer(&blocks))); errno != 0 {
 		return fmt.Errorf("cannot grow the disk to %d blocks: %w", blocks, errno)
 	}
 	return nil
@@ -333,7 +352,8 @@ func enterRoot() error {
 	if err := unix.Chdir(newRoot); err != nil {
 		return err
 	}
-	if err := errors.Join(unix.Mount(".", "/", "", unix.MS_MOVE, ""), unix.Chroot("."), unix.Chdir("/")); err != nil {
+	if err := errors.Join(unix.Mount(".", "/", "", unix.MS_MOVE, ""), unix.Chroot("."),
+		unix.Chdir("/")); err != nil {
 		return fmt.Errorf("cannot enter the new root: %w", err)
 	}
 	// From here on the image's links lead where they do for its programs.
@@ -349,13 +369,15 @@ func enterRoot() error {
 		return err
 	}
 	unix.Umask(0o022)
-	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"} {
+	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1",
+		"stderr": "fd/2", "ptmx": "pts/ptmx"} {
 		os.Remove("/dev/" + name)
 		if err := os.Symlink(target, "/dev/"+name); err != nil {
 			return err
 		}
 	}
-	for dir, mode := range map[string]os.FileMode{"/tmp": 0o1777, "/var/tmp": 0o1777, "/run/lock": 0o1777, "/etc": 0o755, "/root": 0o700} {
+	for dir, mode := range map[string]os.FileMode{"/tmp": 0o1777, "/var/tmp": 0o1777, "/run/lock": 0o1777,
+		"/etc": 0o755, "/root": 0o700} {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() && !leadsToKernel(dir) {
 			continue
 		}

@@ -18,6 +18,9 @@ import (
 
 // realMachine is a guest that is one.
 type realMachine struct {
+	boxed   bool                     // its kernel is a program of the host's
+	network func(link.Network) error // sets up the network device
+
 	files   *identity // nil unless they were opened ahead, in a template
 	covered bool      // the kernel's boot id is
 	named   bool      // it has been a machine of its own before
@@ -31,16 +34,18 @@ type identity struct {
 }
 
 func (g *realMachine) become(p link.Identify) (string, error) {
-	now := unix.NsecToTimespec(p.ClockNS)
-	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
-		return "", fmt.Errorf("cannot set the clock: %w", err)
-	}
 	id, err := g.open()
 	if err != nil {
 		return "", err
 	}
-	if err := reseed(id.random, p.Entropy); err != nil {
-		return "", err
+	if !g.boxed { // Such a guest has the host's clock and entropy.
+		now := unix.NsecToTimespec(p.ClockNS)
+		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
+			return "", fmt.Errorf("cannot set the clock: %w", err)
+		}
+		if err := reseed(id.random, p.Entropy); err != nil {
+			return "", err
+		}
 	}
 	bootID, err := id.set(p, g.named)
 	if err != nil {
@@ -52,7 +57,7 @@ func (g *realMachine) become(p link.Identify) (string, error) {
 		}
 	}
 	if p.Network != nil {
-		if err := configureNetwork(*p.Network); err != nil {
+		if err := g.network(*p.Network); err != nil {
 			return "", err
 		}
 	}
@@ -88,7 +93,7 @@ func (g *realMachine) open() (_ *identity, err error) {
 			return nil, err
 		}
 	}
-	if !g.covered {
+	if !g.covered && !g.boxed {
 		if err := unix.Mount(bootID, over, "", unix.MS_BIND, ""); err != nil {
 			return nil, fmt.Errorf("cannot cover the boot id: %w", err)
 		}
@@ -98,8 +103,8 @@ func (g *realMachine) open() (_ *identity, err error) {
 	return id, nil
 }
 
-// openOver opens a file for writing in the place of what an image may have there: nothing, a link, which may lead
-// nowhere, a directory, or what would not be written to at once.
+// openOver opens a file for writing in the place of what an image may have there: nothing, a link, which may
+// lead nowhere, a directory, or what would not be written to at once.
 func openOver(path string) (*os.File, error) {
 	const notWritten = os.ModeSymlink | os.ModeDir | os.ModeNamedPipe | os.ModeSocket
 	if info, err := os.Lstat(path); err == nil && info.Mode()&notWritten != 0 {
@@ -137,12 +142,14 @@ func (id *identity) set(p link.Identify, again bool) (string, error) {
 	if before == p.Hostname {
 		return boot, nil
 	}
-	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t" + p.Hostname + "\n"
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t" + p.Hostname +
+		"\n"
 	if again {
 		hosts = renamed(id.hosts, before, p.Hostname, hosts)
 	}
 	return boot, errors.Join(
-		overwrite(id.machineID, p.MachineID+"\n"), overwrite(id.hosts, hosts), overwrite(id.hostname, p.Hostname+"\n"))
+		overwrite(id.machineID, p.MachineID+"\n"), overwrite(id.hosts, hosts),
+		overwrite(id.hostname, p.Hostname+"\n"))
 }
 
 // renamed gives a hosts file with a name in place of another, or what it is to be instead if it cannot be
@@ -156,7 +163,8 @@ func renamed(hosts *os.File, before, now, otherwise string) string {
 	}
 	var out strings.Builder
 	for line := range strings.Lines(string(text[:n])) {
-		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == "127.0.1.1" && fields[1] == before {
+		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == "127.0.1.1" &&
+			fields[1] == before {
 			line = "127.0.1.1\t" + now + "\n"
 		}
 		out.WriteString(line)
@@ -198,7 +206,8 @@ func reseed(random *os.File, entropy []byte) error {
 	binary.NativeEndian.PutUint32(info, uint32(len(entropy)*8))
 	binary.NativeEndian.PutUint32(info[4:], uint32(len(entropy)))
 	info = append(info, entropy...)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, random.Fd(), addEntropy, uintptr(unsafe.Pointer(&info[0]))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, random.Fd(), addEntropy,
+		uintptr(unsafe.Pointer(&info[0]))); errno != 0 {
 		return fmt.Errorf("cannot add entropy: %w", errno)
 	}
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, random.Fd(), reseedCRNG, 0); errno != 0 {

@@ -12,7 +12,7 @@ const exitCodes = `Exit status:
   0    done; for run and task exec: the command's own status
   1    pyro failed
   2    pyro was called in a wrong way
-  124  the command ran into its time-out
+  124  the command ran into its timeout
   130  interrupted (143: terminated)`
 
 // newRoot builds the tree of commands.
@@ -49,8 +49,8 @@ whose workspace outlives each command. There is no daemon, and it needs no root.
 	_ = root.RegisterFlagCompletionFunc("accelerator",
 		cobra.FixedCompletions(pyro.AcceleratorChoices(), cobra.ShellCompDirectiveNoFileComp))
 	root.Flags().BoolVar(&version, "version", false, "print the version and stop")
-	root.AddCommand(newEnv(a), newRun(a), newTask(a), newSnapshot(a), newMCP(a), newDoctor(a), newDemo(a),
-		newVersion(a), newRPC(a))
+	root.AddCommand(newEnv(a), newRun(a), newTask(a), newSnapshot(a), newMCP(a), newServe(a), newDoctor(a),
+		newDemo(a), newVersion(a), newRPC(a))
 	root.InitDefaultHelpFlag()
 	return root
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pyro-mcp/pyro"
 	"github.com/pyro-mcp/pyro/internal/vmm"
@@ -182,6 +183,21 @@ func TestUnits(t *testing.T) {
 		}
 		if err := (&duration{least: 0}).Set(text); err == nil && text != "-1m" {
 			t.Errorf("%q is a duration", text)
+		}
+	}
+}
+
+func TestSpan(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		600 * time.Second:  "10m",
+		time.Hour:          "1h",
+		90 * time.Minute:   "1h30m",
+		90 * time.Second:   "1m30s",
+		3601 * time.Second: "1h0m1s",
+		5 * time.Second:    "5s",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("%v is %q, want %q", d, got, want)
 		}
 	}
 }

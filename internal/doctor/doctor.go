@@ -234,7 +234,7 @@ func cache(o Options, r *Report) Cache {
 	}
 	for _, l := range list {
 		if l.Problem != "" {
-			r.add(false, l.Problem, "have it made again with pyro env pull "+l.Name)
+			r.add(true, l.Problem, "have it made again with pyro env pull "+l.Name)
 		}
 		if l.Installed {
 			c.Installed = append(c.Installed, l.Name)

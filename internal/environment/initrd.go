@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -77,11 +76,11 @@ func writeInitrd(path string, files []image.InitFile) error {
 	if err := WriteFile(path+digestSuffix, []byte(hex.EncodeToString(sum.Sum(nil))+"\n")); err != nil {
 		return err
 	}
-	return writeStream(path, func(w io.Writer) error { return image.WriteInitramfs(w, files) })
+	return writeStream(path, func(w *os.File) error { return image.WriteInitramfs(w, files) })
 }
 
 // writeStream is WriteFile for what is produced as it is written.
-func writeStream(path string, produce func(io.Writer) error) error {
+func writeStream(path string, produce func(*os.File) error) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}

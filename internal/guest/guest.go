@@ -45,6 +45,7 @@ type Guest struct {
 	console *console
 	network *network.Network // nil without one
 
+	log       *slog.Logger
 	diskError atomic.Pointer[string] // what the host said when it failed a disk
 	broken    atomic.Pointer[error]  // how the guest broke the protocol, if that is why it was ended
 	ending    atomic.Bool            // the end was asked for
@@ -58,6 +59,7 @@ type Guest struct {
 	base        string // path of the memory that it was started from; empty if it was booted
 	fingerprint string // of the VMM
 
+	kept    *kept      // nil unless the guest's disk is memory
 	scratch string     // path of the disk with the spool; empty is none
 	spoolAt int64      // where the spool begins, in bytes
 	spool   sync.Mutex // held by the import that uses it
@@ -67,7 +69,9 @@ func newGuest(facts Facts) *Guest { return &Guest{facts: facts, done: make(chan 
 
 // Join makes a guest of a machine that runs already, over the link to its agent: what it is asked first,
 // and who it is. The machine and the link are the guest's from then on, also if Join fails.
-func (l Launcher) Join(ctx context.Context, spec Spec, m Machine, pipe io.ReadWriteCloser, facts Facts) (*Guest, error) {
+func (l Launcher) Join(
+	ctx context.Context, spec Spec, m Machine, pipe io.ReadWriteCloser, facts Facts,
+) (*Guest, error) {
 	g := newGuest(facts)
 	g.machine, g.pipe = m, pipe
 	err := g.guarded(ctx, g.greet)
@@ -135,6 +139,9 @@ func (g *Guest) release() {
 // listen. Kill it afterwards.
 func (g *Guest) Shutdown() {
 	g.ending.Store(true)
+	if g.kept != nil {
+		g.keep()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownLimit)
 	defer cancel()
 	if err := g.client.Call(ctx, link.OpShutdown, link.Empty{}, nil); err != nil {
@@ -146,11 +153,26 @@ func (g *Guest) Shutdown() {
 	}
 }
 
+// keep keeps all of a disk that is memory, that of files which were written by way of a mapping, too. If
+// that fails there is what was kept after the last command.
+func (g *Guest) keep() {
+	ctx, cancel := context.WithTimeout(context.Background(), syncLimit)
+	defer cancel()
+	if err := g.kept.save(ctx, g.client, true); err != nil {
+		g.log.Error("cannot keep the guest's disk as it is", "error", err)
+	}
+}
+
 // Sync returns when everything that was written in the guest is on its disk.
 func (g *Guest) Sync() error {
 	ctx, cancel := context.WithTimeout(context.Background(), syncLimit)
 	defer cancel()
-	err := g.client.Call(ctx, link.OpSync, link.Empty{}, nil)
+	var err error
+	if g.kept != nil {
+		err = g.kept.save(ctx, g.client, false)
+	} else {
+		err = g.client.Call(ctx, link.OpSync, link.Empty{}, nil)
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &link.Error{
 			Code:    link.CodeGuestLost,
@@ -162,7 +184,9 @@ func (g *Guest) Sync() error {
 }
 
 // Forward passes a request and what follows it on to the guest, as [link.Forward] does.
-func (g *Guest) Forward(ctx context.Context, req link.Request, from *wire.Stream, tap func(wire.Message)) (link.Reply, error) {
+func (g *Guest) Forward(
+	ctx context.Context, req link.Request, from *wire.Stream, tap func(wire.Message),
+) (link.Reply, error) {
 	return link.Forward(ctx, from, req, g.client, tap)
 }
 
@@ -176,7 +200,8 @@ func (g *Guest) Commands(ctx context.Context) ([]link.CommandInfo, error) {
 // Attach becomes the caller of a command that lost its own, and returns when it has ended. It gets what the
 // guest has kept of the command's output.
 func (g *Guest) Attach(ctx context.Context, id string, stdout, stderr io.Writer) (link.ExecResult, error) {
-	result, err := g.client.AttachTo(ctx, link.Attach{ID: id}, link.Streams{Stdout: stdout, Stderr: stderr}, nil)
+	result, err := g.client.AttachTo(ctx, link.Attach{ID: id}, link.Streams{Stdout: stdout, Stderr: stderr},
+		nil)
 	return result, g.Lost(err)
 }
 
@@ -215,7 +240,8 @@ func (g *Guest) causeOfDeath() *link.Error {
 		return died(link.CauseHostDisk, HostDisk(why))
 	}
 	if broken := g.broken.Load(); broken != nil {
-		return died(link.CauseProtocol, "the guest broke the rules of its link and was ended: "+(*broken).Error())
+		return died(link.CauseProtocol, "the guest broke the rules of its link and was ended: "+
+			(*broken).Error())
 	}
 	err := g.machine.Err()
 	switch {
@@ -302,7 +328,8 @@ func (g *Guest) greet(ctx context.Context) error {
 		return g.failed("the guest's agent did not answer", err)
 	}
 	if hello.Version != link.Version {
-		return fmt.Errorf("the guest's agent speaks version %d of the protocol, not %d", hello.Version, link.Version)
+		return fmt.Errorf("the guest's agent speaks version %d of the protocol, not %d", hello.Version,
+			link.Version)
 	}
 	g.talker.Store(g.client)
 	return nil

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/network"
 )
 
@@ -22,7 +23,8 @@ func (g *Guest) NetworkInfo() any {
 	return g.network.Info()
 }
 
-// NoNetwork is what there is to tell of the network of a guest that does not run; enabled says that it is to have one.
+// NoNetwork is what there is to tell of the network of a guest that does not run; enabled says that it is to
+// have one.
 func NoNetwork(enabled bool) any { return network.Info{Enabled: enabled} }
 
 // newNetwork makes the user-mode network that ends in this process.
@@ -42,7 +44,7 @@ func (g *Guest) dialInside(ctx context.Context, port int) (network.Conn, error) 
 	if client == nil {
 		return nil, errors.New("the guest does not answer yet")
 	}
-	return client.Dial(ctx, port)
+	return client.Dial(ctx, link.Dial{Port: port})
 }
 
 // logDecisions writes what the network decides into a file: a line of JSON each.

@@ -48,7 +48,7 @@ func (l Launcher) Start(ctx context.Context, spec Spec) (*Guest, error) {
 			Message: fmt.Sprintf("%v (so it is no wonder that %v)", damage, err),
 		}
 	}
-	if !spec.AllowHost || ctx.Err() != nil {
+	if !spec.AllowHost || ctx.Err() != nil || !isNoGuest(err) {
 		return nil, unavailable(err)
 	}
 	l.Log.Warn("no guest can be had, the host stands in", "error", err)
@@ -67,6 +67,37 @@ func damageOf(ctx context.Context, spec Spec, err error) error {
 		return damaged
 	}
 	return nil
+}
+
+// silentError is that a machine was started and its guest never answered.
+type silentError struct{ error }
+
+func (e silentError) Unwrap() error { return e.error }
+
+// isNoGuest tells whether this host can have no guest at all, so that the host may stand in if that is
+// allowed. The list is closed: a request that cannot be met (more memory than there is, a port that is
+// taken), a full disk or an environment that cannot be installed is no reason to run on the host what was
+// meant for a guest.
+func isNoGuest(err error) bool {
+	for _, reason := range []error{vmm.ErrMissing, vmm.ErrTooOld, vmm.ErrKVM} {
+		if errors.Is(err, reason) {
+			return true
+		}
+	}
+	if errors.Is(err, vmm.ErrNoMemory) || errors.Is(err, unix.ENOSPC) {
+		return false
+	}
+	var far *link.Error
+	if errors.As(err, &far) {
+		switch far.Cause {
+		case link.CauseNoAgent:
+			return true
+		case link.CauseHostMemory, link.CauseHostDisk:
+			return false
+		}
+	}
+	var silent silentError
+	return errors.As(err, &silent)
 }
 
 // unavailable words the failure to start a guest.
@@ -104,6 +135,7 @@ type plan struct {
 	fingerprint string          // of the driver
 	scratch     string          // path of the disk
 	disk        string          // path that the VMM opens it by: another until the guest goes on; empty is scratch
+	kept        string          // path of what is kept of a disk that is memory
 	cmdline     string          // ours of the kernel command line
 	memory      *vmm.Memory     // nil if it is nobody else's business
 	base        string          // path of the memory that a snapshot would rest on; empty is none
@@ -113,9 +145,6 @@ type plan struct {
 
 // plan decides how a guest is to be started.
 func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
-	if spec.Image == "" {
-		return plan{}, errors.New("the environment is not installed")
-	}
 	program, err := agent()
 	if err != nil {
 		return plan{}, err
@@ -123,14 +152,24 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	if err := roomFor(spec.MemMiB, spec.PromisedMiB); err != nil {
 		return plan{}, err
 	}
-	driver, err := l.Drivers.Driver(spec.VMM, spec.CacheDir)
+	driver, err := l.Drivers.Driver(spec.driver(), spec.CacheDir)
 	if err != nil {
 		return plan{}, err
+	}
+	if spec.Image == "" {
+		if _, err := driver.Fingerprint(ctx, vmm.TCG); err != nil {
+			return plan{}, err
+		}
+		return plan{}, fmt.Errorf("the environment is not installed: %s", spec.Missing)
 	}
 	if err := fits(driver, spec); err != nil {
 		return plan{}, err
 	}
-	p := plan{Spec: spec, driver: driver, scratch: filepath.Join(spec.Dir, spec.ScratchFile), cmdline: agentEnv}
+	p := plan{Spec: spec, driver: driver}
+	if driver.Abilities().Boxed {
+		return p, p.box(ctx, program)
+	}
+	p.scratch, p.cmdline = filepath.Join(spec.Dir, spec.ScratchFile), agentEnv
 	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program, spec.Dir); err != nil {
 		return plan{}, err
 	}
@@ -143,6 +182,23 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	p.accelerator = choice.Accelerator
 	p.fingerprint, err = driver.Fingerprint(ctx, p.accelerator)
 	return p, err
+}
+
+// box plans a guest whose kernel is a program of the host's.
+func (p *plan) box(ctx context.Context, program environment.Agent) (err error) {
+	store := environment.Open(p.CacheDir)
+	if _, err = p.driver.Accelerator(ctx, "", nil); err != nil {
+		return err
+	}
+	if p.initrd, err = store.BoxedRoot(ctx, program); err != nil {
+		return err
+	}
+	if p.Image, err = store.Boxed(ctx, p.Image); err != nil {
+		return err
+	}
+	p.kept = filepath.Join(p.Dir, p.ScratchFile)
+	p.cmdline = fmt.Sprintf("%s%d %s%d", link.CmdlineDiskSize, p.DiskMiB, link.CmdlineMemory, p.MemMiB)
+	return nil
 }
 
 // fits refuses what a VMM cannot do, before anything is made.
@@ -201,12 +257,15 @@ func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
 	if p.disk == "" {
 		p.disk = p.scratch
 	}
-	if _, err := os.Lstat(p.disk); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(p.disk); p.disk != "" && errors.Is(err, fs.ErrNotExist) {
 		if err := image.WriteScratch(p.scratch, int64(p.DiskMiB)<<20+link.SpoolSize); err != nil {
 			return nil, fmt.Errorf("cannot make the VM's disk: %w", err)
 		}
 	}
-	g := newGuest(Facts{Mode: ModeGuest, Accelerator: string(p.accelerator), MemMiB: p.MemMiB})
+	g := newGuest(Facts{Mode: ModeGuest, Isolation: p.isolation(), Accelerator: string(p.accelerator), MemMiB: p.MemMiB})
+	if p.kept != "" {
+		g.kept, g.log = newKept(p.kept, p.DiskMiB), l.Log
+	}
 	g.scratch, g.spoolAt = p.scratch, int64(p.DiskMiB)<<20
 	g.id, g.dir, g.base, g.fingerprint = p.ID, p.Dir, p.base, p.fingerprint
 	if err := g.power(ctx, p); err != nil {
@@ -214,7 +273,7 @@ func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
 	}
 	if err := g.guarded(ctx, g.greet); err != nil {
 		g.Kill()
-		return nil, err
+		return nil, silentError{err}
 	}
 	return g, nil
 }
@@ -232,10 +291,15 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		Memory:      p.memory,
 		Incoming:    p.incoming,
 		Ready:       p.ready,
-		Disks: []vmm.Disk{
-			{Path: p.Image, ID: "base", ReadOnly: true},
-			{Path: p.disk, ID: "scratch", Durable: p.Durable},
-		},
+		Disks:       []vmm.Disk{{Path: p.Image, ID: "base", ReadOnly: true}},
+		Dir:         p.Dir,
+	}
+	if _, err := os.Lstat(p.kept); p.kept != "" && err == nil {
+		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.kept, ID: "kept", ReadOnly: true})
+		spec.Cmdline += " " + link.CmdlineKept
+	}
+	if p.disk != "" {
+		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.disk, ID: "scratch", Durable: p.Durable})
 	}
 	var child []*os.File
 	defer func() {
@@ -268,7 +332,7 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 	g.console, spec.Console = console, writer
 	m, err := p.driver.Start(ctx, spec)
 	if err != nil {
-		return err
+		return silentError{err}
 	}
 	g.machine, g.pipe = m, m.Link()
 	if c, ok := m.(vmm.Confined); ok {

@@ -2,8 +2,8 @@
 // (face to supervisor, supervisor to agent).
 //
 // A conversation is one wire stream. The asking side sends a [Request] as a control message, then raw data
-// messages where the operation takes input. The answering side sends data messages and ends with exactly one
-// [Reply]. A stream that ends without a Reply means that the other side died.
+// messages where the operation takes input. The answering side sends data messages and ends with exactly
+// one [Reply]. A stream that ends without a Reply means that the other side died.
 package link
 
 import "encoding/json"
@@ -15,6 +15,19 @@ const Version = 2
 const (
 	CmdlineNetwork = "pyro.network=1" // there is a network device
 	CmdlineWarm    = "pyro.warm=1"    // it is to run its cold code once before it is frozen
+)
+
+// Boxed is the agent's first argument in a guest whose kernel is a program of the host's. Words as on a
+// kernel command line follow. The agent then finds the link to its host and, if it has a network, that
+// network's frames open.
+const (
+	Boxed           = "boxed"
+	BoxedLink       = 3
+	BoxedNetwork    = 4
+	BoxedKept       = 5                // what the host has kept of the disk: see PartLength
+	CmdlineKept     = "pyro.kept=1"    // there is such
+	CmdlineDiskSize = "pyro.disk_mib=" // a number: how much may be written
+	CmdlineMemory   = "pyro.mem_mib="  // a number: how much commands and the agent may use
 )
 
 // Workspace is the directory in the guest that a seed fills and in which commands run unless they say
@@ -30,8 +43,9 @@ const (
 // Op names an operation.
 type Op string
 
-// The operations. The agent answers those up to OpShutdown; the supervisor answers what concerns the VM as a
-// whole and passes the rest on. An operation that the answering side does not know gets [CodeUnsupported].
+// The operations. The agent answers those up to OpShutdown; the supervisor answers what concerns the VM as
+// a whole and passes the rest on. An operation that the answering side does not know gets
+// [CodeUnsupported].
 const (
 	OpHello    Op = "hello"    // Empty -> Hello
 	OpIdentify Op = "identify" // Identify -> Identified: whenever a guest becomes a machine of its own
@@ -43,14 +57,22 @@ const (
 	OpResize   Op = "resize"   // Resize -> Empty
 	OpDial     Op = "dial"     // Dial, data <-> data, Empty
 	OpImport   Op = "import"   // Import, data of package archive -> ImportResult
+	OpStat     Op = "stat"     // FilePath -> FileInfo
+	OpRead     Op = "read"     // ReadFile -> data, FileInfo
+	OpWrite    Op = "write"    // WriteFile, data -> FileInfo
+	OpList     Op = "list"     // ListFiles -> JSON of []FileInfo as data, Listed
+	OpFetch    Op = "fetch"    // Fetch -> data of package archive, Fetched
+	OpReplace  Op = "replace"  // JSON of Replace as data -> Empty: all of it or nothing
 	OpExport   Op = "export"   // Empty -> tar data, Empty: what differs from the base image, OCI whiteouts
+	OpSave     Op = "save"     // Save -> tar data, Empty: what differs, as it is, of a disk that is memory
 	OpSync     Op = "sync"     // Empty -> Empty: all file systems written out
 	OpHold     Op = "hold"     // Empty -> Empty: commands stand still until OpRelease
 	OpRelease  Op = "release"  // Empty -> Empty
 	OpShutdown Op = "shutdown" // Empty -> Empty, then the guest powers off
 
-	OpCreate   Op = "create"   // the VM's record as wanted -> as it is: the first request to a new supervisor
-	OpResume   Op = "resume"   // Empty -> the VM's record: the first request to one that takes over a stopped VM
+	OpCreate Op = "create" // the VM's record as wanted -> as it is: the first request to a new supervisor
+	// Empty -> the VM's record: the first request to one that takes over a stopped VM
+	OpResume   Op = "resume"
 	OpStatus   Op = "status"   // Empty -> the VM's record
 	OpStart    Op = "start"    // Empty -> the VM's record
 	OpStop     Op = "stop"     // Empty -> the VM's record
@@ -91,6 +113,11 @@ type Reply struct {
 // Empty is the parameter or result of operations that have none.
 type Empty struct{}
 
+// Save asks for what was written to a guest's disk that is memory.
+type Save struct {
+	Full bool `json:"full"` // all of it; otherwise what has changed since the last Save
+}
+
 // Hello tells who answers.
 type Hello struct {
 	Version int    `json:"version"`
@@ -100,11 +127,12 @@ type Hello struct {
 // Identify makes a guest a machine of its own. It is sent to each machine after it was booted, cloned,
 // forked or resumed, before anything new runs in it. What a guest was asked before is replaced.
 type Identify struct {
-	Hostname  string   `json:"hostname"`
-	MachineID string   `json:"machine_id"` // 32 lower-case hex digits
-	Entropy   []byte   `json:"entropy"`    // at least 32 random bytes, credited to the kernel's generator
-	ClockNS   int64    `json:"clock_ns"`   // wall clock, nanoseconds since 1970 UTC, when the message was sent
-	Network   *Network `json:"network,omitempty"`
+	Hostname  string `json:"hostname"`
+	MachineID string `json:"machine_id"` // 32 lower-case hex digits
+	Entropy   []byte `json:"entropy"`    // at least 32 random bytes, credited to the kernel's generator
+	// Wall clock, nanoseconds since 1970 UTC, when the message was sent
+	ClockNS int64    `json:"clock_ns"`
+	Network *Network `json:"network,omitempty"`
 
 	// Generation counts the machines that this guest has been. It is written to [GenerationFile] with the
 	// machine's id, so that a program can notice that it has become part of another machine.
@@ -142,6 +170,8 @@ type Import struct {
 	Destination string `json:"destination"` // absolute; made if missing
 	MaxEntries  int64  `json:"max_entries"`
 	MaxBytes    int64  `json:"max_bytes"`
+	Links       int    `json:"links,omitempty"`   // as package archive has them
+	Owners      bool   `json:"owners,omitempty"`  // the tree says who owns what
 	Spooled     bool   `json:"spooled,omitempty"` // the data are places in the spool: the supervisor's to set
 }
 
@@ -154,6 +184,87 @@ type ImportResult struct {
 // Extend asks for the TTL to begin anew, with another length if one is given.
 type Extend struct {
 	TTLSeconds *int `json:"ttl_seconds,omitempty"`
+}
+
+// FilePath names a file of the guest's: an absolute path, or one below the workspace.
+type FilePath struct {
+	Path   string `json:"path"`
+	Follow bool   `json:"follow"` // what a link leads to is meant
+}
+
+// FileInfo is what is known of a file. Of a link it is the link itself, unless it was asked to be followed.
+type FileInfo struct {
+	Path    string `json:"path"`
+	Type    string `json:"type"` // one of the kinds of file below
+	Size    int64  `json:"size"` // bytes
+	Mode    uint32 `json:"mode"` // permissions with set-uid, set-gid and sticky
+	UID     uint32 `json:"uid"`
+	GID     uint32 `json:"gid"`
+	MTimeNS int64  `json:"mtime_ns"` // since 1970 UTC
+	Target  string `json:"target,omitempty"`
+}
+
+// The kinds of file.
+const (
+	TypeFile      = "file"
+	TypeDirectory = "directory"
+	TypeLink      = "link"
+	TypeOther     = "other" // a device, a FIFO, a socket
+)
+
+// ReadFile asks for a part of a regular file; links are followed in the guest.
+type ReadFile struct {
+	Path   string `json:"path"`
+	Offset int64  `json:"offset"`
+	Limit  int64  `json:"limit"` // bytes, 0 is to the end
+}
+
+// WriteFile asks for a file to be made, or replaced as a whole. Directories above it are made.
+type WriteFile struct {
+	Path string `json:"path"`
+	Mode uint32 `json:"mode"` // permissions; 0 is those of the file that is there, else 0644
+	Size int64  `json:"size"` // what must come, or nothing is changed
+}
+
+// ListFiles asks for what is in a directory.
+type ListFiles struct {
+	Path      string `json:"path"`
+	Recursive bool   `json:"recursive"`
+	Limit     int    `json:"limit"` // entries
+}
+
+// Listed ends a ListFiles.
+type Listed struct {
+	Truncated bool `json:"truncated"` // there is more
+}
+
+// Fetch asks for a file or a tree.
+type Fetch struct {
+	Path       string `json:"path"`
+	Name       string `json:"name"` // of it in the archive; a directory without one is what is in it
+	MaxEntries int64  `json:"max_entries"`
+	MaxBytes   int64  `json:"max_bytes"`
+}
+
+// Fetched ends a Fetch.
+type Fetched struct {
+	Entries   int64    `json:"entries"`
+	Bytes     int64    `json:"bytes"`
+	LeftOut   []string `json:"left_out,omitempty"` // the first few, each with its reason
+	LeftCount int64    `json:"left_count,omitempty"`
+}
+
+// Replace asks for files to be written and removed, all or none.
+type Replace struct {
+	Files []Replacement `json:"files"`
+}
+
+// Replacement is one of the files.
+type Replacement struct {
+	Path    string `json:"path"`
+	Content []byte `json:"content"`
+	Mode    uint32 `json:"mode"` // as in WriteFile
+	Remove  bool   `json:"remove"`
 }
 
 // Event is something that happened to a command, for those who follow.

@@ -23,6 +23,7 @@ const (
 	LockFile    = "lock"
 	VMFile      = "vm.json"
 	HistoryFile = "history.jsonl"
+	OutputsFile = "outputs.raw"
 	NetworkFile = "network.jsonl"
 	ScratchFile = "scratch.img"
 	ConsoleFile = "console.log"
@@ -74,12 +75,15 @@ type VM struct {
 	NetworkEnabled bool              `json:"network_enabled"`
 	Allow          []string          `json:"allow,omitempty"`
 	Publish        []string          `json:"publish,omitempty"`
+	Forwards       []Forward         `json:"forwards,omitempty"`
 	// The network is for published ports alone
 	InboundOnly     bool   `json:"inbound_only,omitempty"`
 	AllowHostCompat bool   `json:"allow_host_compat"`
 	ExecutionMode   string `json:"execution_mode"`
 	Accelerator     string `json:"accelerator"`
-	Warm            bool   `json:"warm"` // the guest was started from a template
+	// What is to stand between the guest and the host; empty, in older records, is a virtual machine
+	Isolation string `json:"isolation,omitempty"`
+	Warm      bool   `json:"warm"` // the guest was started from a template
 	// Of the host, where it stands in for a guest
 	Confinement     string            `json:"confinement,omitempty"`
 	Warnings        []string          `json:"warnings,omitempty"`        // what the host may not be able to keep
@@ -103,6 +107,14 @@ type VM struct {
 	Boot       Boot   `json:"boot"`
 	CacheDir   string `json:"cache_dir"`
 	HostBootID string `json:"host_boot_id"` // of the host's boot that the supervisor ran in
+}
+
+// Forward is a port of the host that leads to one in the guest.
+type Forward struct {
+	HostIP    string `json:"host_ip"`
+	HostPort  int    `json:"host_port"`
+	GuestPort int    `json:"guest_port"`
+	UDP       bool   `json:"udp,omitempty"`
 }
 
 // Like is the record of another VM that is made of the same things. It has nothing that is this VM's alone:
@@ -140,12 +152,19 @@ type Seed struct {
 	Destination  string  `json:"destination"`
 	EntryCount   int64   `json:"entry_count"`
 	BytesWritten int64   `json:"bytes_written"`
+	// LeftOut names the first of what could not come along, each with its reason.
+	LeftOut      []string `json:"left_out,omitempty"`
+	LeftOutCount int64    `json:"left_out_count,omitempty"`
+	// Ignored names the first of what git ignores and stayed behind for it.
+	Ignored      []string `json:"ignored,omitempty"`
+	IgnoredCount int64    `json:"ignored_count,omitempty"`
 }
 
 // Boot is what a VM boots from, fixed at its creation so that a later pull does not change a task's base.
 type Boot struct {
 	Image       string   `json:"image"` // path of the read-only image
 	ImageSHA256 string   `json:"image_sha256"`
+	Missing     string   `json:"missing,omitempty"` // if there is no image: why
 	Kernel      Kernel   `json:"kernel"`
 	Env         []string `json:"env,omitempty"`
 	User        string   `json:"user,omitempty"`

@@ -18,7 +18,8 @@ func (s *supervisor) handle(
 ) (any, error) {
 	switch req.Op {
 	case link.OpStart, link.OpStop, link.OpSeeded, link.OpExec, link.OpAttach, link.OpImport, link.OpExport,
-		link.OpSync, link.OpWarm:
+		link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace, link.OpSync,
+		link.OpWarm, link.OpJobStart, link.OpJobRead, link.OpJobAttach, link.OpJobWrite, link.OpJobStop:
 		defer s.hold()()
 	}
 	switch req.Op {
@@ -52,13 +53,19 @@ func (s *supervisor) handle(
 			return g.Import(ctx, req, stream)
 		}
 		return nil, s.notStarted()
-	case link.OpExport, link.OpSync, link.OpSignal, link.OpResize, link.OpCommands:
+	case link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace,
+		link.OpExport, link.OpSync, link.OpSignal, link.OpResize, link.OpCommands:
 		if g := s.current(); g != nil {
 			return g.Pass(ctx, req, stream)
 		}
 		return nil, s.notStarted()
 	case link.OpFollow:
 		return s.follow(ctx, stream)
+	case link.OpJobStart, link.OpJobList, link.OpJobRead, link.OpJobAttach, link.OpJobWrite, link.OpJobSignal,
+		link.OpJobResize, link.OpJobWait, link.OpJobStop:
+		return s.handleJob(ctx, req, stream)
+	case link.OpForward, link.OpForwards, link.OpUnforward:
+		return s.handleForward(ctx, req, stream)
 	case link.OpNetwork:
 		return s.networkInfo()
 	case link.OpSnapshot:
@@ -128,6 +135,9 @@ func (s *supervisor) resume(c *session) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.loadJobs(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.vm.ID != "" {
@@ -156,6 +166,7 @@ func (s *supervisor) resume(c *session) (any, error) {
 	if err := s.save(); err != nil {
 		return nil, err
 	}
+	go s.reopenForwards(vm.Forwards)
 	// Only now is it ours: until here the end of the caller, or an error, leaves it as it was found.
 	s.orphaned = false
 	close(s.owned)

@@ -64,6 +64,7 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 	s.vm.Warm, s.vm.Confinement, s.vm.VMMConfinement = facts.Warm, facts.Confinement, facts.VMMConfinement
 	s.vm.Resumed = facts.Resumed
 	go s.watch(g)
+	go s.reviveServices(g)
 	return g, s.save()
 }
 
@@ -116,6 +117,7 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		CacheDir:    vm.CacheDir,
 		Image:       vm.Boot.Image,
 		ImageSHA256: vm.Boot.ImageSHA256,
+		Missing:     vm.Boot.Missing,
 		Kernel: guest.Kernel{
 			Path:       vm.Boot.Kernel.Path,
 			SHA256:     vm.Boot.Kernel.SHA256,
@@ -134,6 +136,7 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		Publish:     vm.Publish,
 		Inbound:     vm.InboundOnly,
 		Accelerator: vm.WantAccelerator,
+		Isolation:   vm.Isolation,
 		AllowHost:   vm.AllowHostCompat,
 		ScratchFile: record.ScratchFile,
 		ConsoleFile: record.ConsoleFile,

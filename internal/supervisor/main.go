@@ -70,6 +70,8 @@ type supervisor struct {
 	orphaned bool // its supervisor died, and it is not taken over yet: it is not ours to remove unasked
 
 	audience audience
+	jobs     jobs
+	forwards forwards
 	expiry   *time.Timer
 	rest     *time.Timer
 	conns    sync.WaitGroup

@@ -8,6 +8,10 @@ type Spec struct {
 	// Name is shown in the host's process list.
 	Name string
 
+	// Dir is a directory of the caller's where the VMM may keep what it needs while it runs. It needs
+	// [Abilities].Boxed.
+	Dir string
+
 	// Kernel is the path of the guest's kernel: a bzImage, or an ELF vmlinux where the driver can.
 	Kernel string
 	// Initrd is the path of its initramfs.
@@ -57,7 +61,8 @@ type Disk struct {
 	File *os.File
 	// Path is the disk's path, which the driver opens itself.
 	Path string
-	// ID tells the disks of a machine apart, in errors too: at most 20 bytes of letters, digits, '-' and '_'.
+	// ID tells the disks of a machine apart, in errors too: at most 20 bytes of letters, digits, '-' and
+	// '_'.
 	ID       string
 	ReadOnly bool
 	// Durable is that what the guest flushes reaches the host's disk. Otherwise a flush is a no-op and the

@@ -44,7 +44,11 @@ type Abilities struct {
 	Freeze   bool // its machines are a [Freezer], and start from what that has left
 	Snapshot bool // its machines are a [Snapshotter]
 	Network  bool // [Spec].Network
-	VCPUs    int  // the most that a machine may have; 0 is no limit
+	// Boxed is that the guest's kernel is the VMM itself: there is no Kernel, the Initrd and the first
+	// disk are EROFS images that can be mapped, and the Cmdline is for the agent, which finds the link open.
+	// A second disk is what was kept of a disk that is memory.
+	Boxed bool
+	VCPUs int // the most that a machine may have; 0 is no limit
 }
 
 // Boot boots a guest with the accelerator given, and reports why that failed.
@@ -63,9 +67,9 @@ type Machine interface {
 	// Done is closed when the VMM has ended, has been reaped, and has left nothing behind.
 	Done() <-chan struct{}
 
-	// Err says why the machine ended, once Done is closed: nil where the guest ended it by itself (be it in a
-	// panic: that is on the console), [ErrKilled] after Kill, else what went wrong in one sentence. Before
-	// that it is nil.
+	// Err says why the machine ended, once Done is closed: nil where the guest ended it by itself (be it in
+	// a panic: that is on the console), [ErrKilled] after Kill, else what went wrong in one sentence.
+	// Before that it is nil.
 	Err() error
 
 	// Kill ends the machine at once and returns when Done is closed. What the guest had not flushed to a

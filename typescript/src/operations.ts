@@ -6,7 +6,7 @@
 import type { CallOptions, FollowOptions, ProgressOptions, StreamOptions } from "./options.js";
 
 /** The parameters that are paths on this host. */
-export const hostPaths = ["source_path"];
+export const hostPaths = ["source_path", "host_path"];
 
 /** PullProgress is a moment of a pull. Totals are 0 while unknown. Packages are layers where the
  * environment is an image. */
@@ -167,6 +167,29 @@ export interface WarmEnvironmentRequest {
   network?: boolean | undefined;
 }
 
+/** WorkspaceSeed says what /workspace was filled with. Mode is empty, directory or tar_archive. */
+export interface WorkspaceSeed {
+  mode: "empty" | "directory" | "tar_archive";
+  source_path: string | null;
+  destination: string;
+  entry_count: number;
+  bytes_written: number;
+  left_out?: Array<string> | undefined;
+  left_out_count?: number | undefined;
+  ignored?: Array<string> | undefined;
+  ignored_count?: number | undefined;
+}
+
+/** CopyResult says what was copied. */
+export interface CopyResult {
+  task_id?: string | undefined;
+  path: string;
+  entry_count: number;
+  bytes_written: number;
+  left_out?: Array<string> | undefined;
+  left_out_count?: number | undefined;
+}
+
 /** RunInVMResult is the command's end. The VM is gone. */
 export interface RunInVMResult extends Output {
   vm_id: string;
@@ -175,8 +198,11 @@ export interface RunInVMResult extends Output {
   vcpu_count: number;
   mem_mib: number;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   warnings?: Array<string> | undefined;
+  workspace_seed?: WorkspaceSeed | undefined;
+  outputs?: Array<CopyResult> | undefined;
 }
 
 /** Shape is what every VM and task is made of. The JSON names are those of every face. */
@@ -196,6 +222,9 @@ export interface Shape {
   allow?: Array<string> | undefined;
   /** Let the command run on the host, confined, where no guest can be had. */
   allow_host_compat?: boolean | undefined;
+  /** What stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, much
+   * faster if the host has no KVM. */
+  isolation?: "vm" | "gvisor" | "none" | undefined;
   /** Size of the writable disk in MiB; it is sparse. */
   disk_mib?: number | undefined;
   /** Kept with the VM and given back by its status. */
@@ -216,6 +245,16 @@ export interface CommandLine {
  * of an environment that has one, and stands in for the environment's own command, which is run where
  * neither form is given. Command is run by the shell alone. */
 export interface RunInVMRequest extends Shape, CommandLine {
+  /** A directory or tar archive on the host whose content /workspace gets. */
+  source_path?: string | undefined;
+  /** Refuse a source of which something cannot come along. */
+  strict?: boolean | undefined;
+  /** Patterns of what stays behind, as in .gitignore. */
+  exclude?: Array<string> | undefined;
+  /** Take along what git ignores. */
+  include_ignored?: boolean | undefined;
+  /** What is copied to the host afterwards, as PATH=HOST_PATH. */
+  outputs?: Array<string> | undefined;
   /** A program that replaces the environment's entry point before argv. */
   entrypoint?: string | undefined;
 }
@@ -236,7 +275,9 @@ export interface VM {
   last_error: string | null;
   metadata: Record<string, string>;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
+  warm: boolean;
   vmm_confinement?: string | undefined;
   warnings?: Array<string> | undefined;
 }
@@ -322,15 +363,6 @@ export interface LastCommand {
   exit_code: number;
 }
 
-/** WorkspaceSeed says what /workspace was filled with. Mode is empty, directory or tar_archive. */
-export interface WorkspaceSeed {
-  mode: "empty" | "directory" | "tar_archive";
-  source_path: string | null;
-  destination: string;
-  entry_count: number;
-  bytes_written: number;
-}
-
 /** Task is a task's record. */
 export interface Task {
   task_id: string;
@@ -351,7 +383,9 @@ export interface Task {
   last_error: string | null;
   metadata: Record<string, string>;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
+  warm: boolean;
   vmm_confinement?: string | undefined;
   warnings?: Array<string> | undefined;
   forked_from?: string | undefined;
@@ -373,6 +407,12 @@ export interface ReapResult {
 export interface CreateTaskRequest extends Shape {
   /** A directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets. */
   source_path?: string | undefined;
+  /** Refuse a source of which something cannot come along. */
+  strict?: boolean | undefined;
+  /** Patterns of what stays behind, as in .gitignore. */
+  exclude?: Array<string> | undefined;
+  /** Take along what git ignores. */
+  include_ignored?: boolean | undefined;
   /** Guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing
    * outwards. */
   publish?: Array<string> | undefined;
@@ -423,6 +463,322 @@ export interface ExtendTaskRequest {
   task_id: string;
   /** Idle TTL from now on, in seconds; left out: as long as before. */
   ttl_seconds?: number | undefined;
+}
+
+/** Command is the record of a background command. Kind is command, shell or service. State is running,
+ * exited, stopped (it was asked to end) or interrupted (its guest ended), and of a service also starting,
+ * ready, backoff (it is about to be started again) and failed. */
+export interface Command {
+  task_id: string;
+  command_id: string;
+  kind: string;
+  state: "created" | "started" | "stopped" | "paused";
+  sequence: number;
+  command: string;
+  terminal: boolean;
+  started_at: string;
+  ended_at: string | null;
+  exit_code: number | null;
+  timed_out?: boolean | undefined;
+  restarts?: number | undefined;
+  notice?: string | undefined;
+  cause?: string | undefined;
+}
+
+/** StartCommandRequest asks for a command that runs in the background of a task: it goes on when the
+ * caller goes, and what it writes is kept on disk, the last 2 MiB at least. */
+export interface StartCommandRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A shell command line, run by /bin/sh -lc in the guest. */
+  command?: string | undefined;
+  /** An argument vector, run as it is, in place of command. */
+  argv?: Array<string> | undefined;
+  /** What the command is to be called, in place of an id that is made up. */
+  name?: string | undefined;
+  /** Seconds after which the command is ended; 0 is no limit. */
+  limit_seconds?: number | undefined;
+  /** The command takes input, which write_command sends. */
+  input?: boolean | undefined;
+}
+
+/** TerminalSize is a terminal's, in characters. */
+export interface TerminalSize {
+  /** Lines of the terminal. */
+  rows?: number | undefined;
+  /** Characters in a line of the terminal. */
+  cols?: number | undefined;
+}
+
+/** OpenShellRequest asks for a program on a terminal that goes on when the caller goes. */
+export interface OpenShellRequest extends TerminalSize {
+  /** The task's id. */
+  task_id: string;
+  /** A command line to run on the terminal; the user's shell if left out. */
+  command?: string | undefined;
+  /** What it is to be called, in place of an id that is made up. */
+  name?: string | undefined;
+  /** The TERM variable; xterm-256color if left out. */
+  type?: string | undefined;
+}
+
+/** StartServiceRequest asks for a service: a background command that is to run on. At most one of the
+ * Ready fields says when it is ready, which the call waits for; without one it is ready once it runs. */
+export interface StartServiceRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The service's name. */
+  name: string;
+  /** A shell command line, run by /bin/sh -lc in the guest. */
+  command?: string | undefined;
+  /** An argument vector, run as it is, in place of command. */
+  argv?: Array<string> | undefined;
+  /** PORT or PORT/PATH that answers with a status below 400. */
+  ready_http?: string | undefined;
+  /** A port that somebody listens on. */
+  ready_tcp?: number | undefined;
+  /** A file that is there. */
+  ready_file?: string | undefined;
+  /** A regular expression that a line of the output matches. */
+  ready_log?: string | undefined;
+  /** A command line that ends with 0. */
+  ready_command?: string | undefined;
+  /** Seconds that it may take to be ready; 60 if left out. */
+  ready_seconds?: number | undefined;
+  /** Start it again if it fails, each time a little later. */
+  restart?: boolean | undefined;
+  /** How often in a row at most; 0 is no bound. */
+  max_restarts?: number | undefined;
+  /** Start it again when the task is started again. */
+  resume?: boolean | undefined;
+}
+
+/** ListCommandsResult is a task's background commands, oldest first. */
+export interface ListCommandsResult {
+  task_id: string;
+  commands: Array<Command>;
+}
+
+/** CommandRequest names a background command of a task. */
+export interface CommandRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The command's id or name. */
+  command_id: string;
+}
+
+/** WaitCommandRequest waits for a background command's end. */
+export interface WaitCommandRequest extends CommandRequest {
+  /** Seconds to wait at most; 0 is no limit. */
+  limit_seconds?: number | undefined;
+}
+
+/** ReadCommandResult is a piece of a background command's output: stdout and stderr in the order in
+ * which they came. A character is never cut in two. */
+export interface ReadCommandResult extends Command {
+  output: string;
+  cursor: number;
+  lost_bytes?: number | undefined;
+}
+
+/** ReadCommandRequest asks for a background command's output from a cursor on. */
+export interface ReadCommandRequest extends CommandRequest {
+  /** Where to begin: 0, or the cursor that the read before gave; -N is N bytes before the end. */
+  cursor?: number | undefined;
+  /** How many bytes at most; 65536 if left out. */
+  max_bytes?: number | undefined;
+  /** Milliseconds to wait for output if there is none yet. */
+  wait_ms?: number | undefined;
+  /** Milliseconds in which nothing must come, within wait_ms, before the output is given. */
+  idle_ms?: number | undefined;
+  /** Give the output of a terminal as plain text, without escape sequences. */
+  plain?: boolean | undefined;
+}
+
+/** AttachCommandRequest asks for a background command's output as it comes, and passes input on to it.
+ * The end of the context, or of Stdin, detaches; the command goes on. */
+export interface AttachCommandRequest extends CommandRequest {
+  /** Where the output begins; 0 is all that is kept, -1 what comes from now on. */
+  cursor?: number | undefined;
+}
+
+/** WriteCommandRequest is input for a background command. */
+export interface WriteCommandRequest extends CommandRequest {
+  /** What is typed; is the Enter key,  is Ctrl-C. */
+  input: string;
+  /** End the input after that. */
+  end?: boolean | undefined;
+}
+
+/** SignalCommandRequest sends a signal to a background command: to the foreground job of its terminal
+ * if it has one. */
+export interface SignalCommandRequest extends CommandRequest {
+  /** The signal's name, for example INT, TERM, KILL or HUP. */
+  signal: string;
+}
+
+/** ResizeCommandRequest tells a background command's terminal its size. */
+export interface ResizeCommandRequest extends CommandRequest, TerminalSize {
+}
+
+/** StopCommandRequest asks a background command to end: by SIGTERM, a shell by SIGHUP. */
+export interface StopCommandRequest extends CommandRequest {
+  /** Seconds before it is killed; 10 if left out. */
+  grace_seconds?: number | undefined;
+}
+
+/** ForwardedPort is a port of the host that leads to one in a task. */
+export interface ForwardedPort {
+  task_id: string;
+  host_ip: string;
+  host_port: number;
+  guest_port: number;
+  udp: boolean;
+  stays: boolean;
+  connections: number;
+}
+
+/** ForwardPortRequest asks for a port of the host that leads to a server in a task, on whichever of the
+ * guest's addresses it listens, 127.0.0.1 and ::1 too. It needs no network in the task. */
+export interface ForwardPortRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The host's address to listen on; 127.0.0.1 if left out. */
+  host_ip?: string | undefined;
+  /** The host's port; 0 is one that is free. */
+  host_port?: number | undefined;
+  /** The port of the server in the task. */
+  guest_port: number;
+  /** Forward datagrams in place of connections. */
+  udp?: boolean | undefined;
+}
+
+/** ListForwardsResult is a task's forwarded ports. */
+export interface ListForwardsResult {
+  task_id: string;
+  forwards: Array<ForwardedPort>;
+}
+
+/** UnforwardPortRequest names a forwarded port of the host. */
+export interface UnforwardPortRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The host's address; 127.0.0.1 if left out. */
+  host_ip?: string | undefined;
+  /** The host's port. */
+  host_port: number;
+  /** A port of datagrams. */
+  udp?: boolean | undefined;
+}
+
+/** FileInfo is what is known of a file in a guest. Type is file, directory, link or other. */
+export interface FileInfo {
+  path: string;
+  type: string;
+  size_bytes: number;
+  mode: "empty" | "directory" | "tar_archive";
+  uid: number;
+  gid: number;
+  modified_at: string;
+  target?: string | undefined;
+}
+
+/** ReadFileResult is what was read. Exactly one of Content and ContentBase64 is set, unless nothing was
+ * read. */
+export interface ReadFileResult extends FileInfo {
+  task_id: string;
+  content: string;
+  content_base64?: string | undefined;
+  truncated: boolean;
+}
+
+/** ReadFileRequest asks for a part of a file of a task. */
+export interface ReadFileRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+  /** Where in the file to begin, in bytes. */
+  offset_bytes?: number | undefined;
+  /** How much to read at most, in bytes (1 MiB if left out, 8 MiB at most). */
+  max_bytes?: number | undefined;
+}
+
+/** WriteFileResult is the written file. */
+export interface WriteFileResult extends FileInfo {
+  task_id: string;
+}
+
+/** WriteFileRequest asks for a file of a task to be made, or replaced as a whole. Directories above it
+ * are made. */
+export interface WriteFileRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+  /** The whole new content. */
+  content?: string | undefined;
+  /** The whole new content in Base64, in place of content. */
+  content_base64?: string | undefined;
+  /** Permissions in octal digits, such as 755. */
+  mode?: "empty" | "directory" | "tar_archive" | undefined;
+}
+
+/** ListFilesResult is what is in a directory, in the order of names. */
+export interface ListFilesResult {
+  task_id: string;
+  path: string;
+  files: Array<FileInfo>;
+  truncated: boolean;
+}
+
+/** ListFilesRequest asks for what is in a directory of a task. */
+export interface ListFilesRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Directory in the guest, /workspace if left out. */
+  path?: string | undefined;
+  /** Also what is in directories below. */
+  recursive?: boolean | undefined;
+  /** How many entries at most. */
+  max_entries?: number | undefined;
+}
+
+/** UploadRequest asks for a file or a directory of the host to be copied into a task. */
+export interface UploadRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A file or directory on the host. */
+  host_path: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+}
+
+/** DownloadRequest asks for a file or a directory of a task to be copied to the host. */
+export interface DownloadRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+  /** Where to on the host. */
+  host_path: string;
+}
+
+/** PatchTaskResult says which files were changed. */
+export interface PatchTaskResult {
+  task_id: string;
+  written: Array<string>;
+  removed: Array<string>;
+}
+
+/** PatchTaskRequest asks for a unified diff to be applied to files of a task, all of it or nothing. */
+export interface PatchTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A unified diff, as git diff writes it. */
+  patch: string;
+  /** Directory that the names are relative to, /workspace if left out. */
+  path?: string | undefined;
 }
 
 /** Snapshot is a task as it was at one moment. */
@@ -621,6 +977,116 @@ export abstract class Operations {
     return (await this.call("start_task", params, options)) as Task;
   }
 
+  /** End a task and remove all that it kept. */
+  async deleteTask(params: TaskRequest, options: CallOptions = {}): Promise<DeleteResult> {
+    return (await this.call("delete_task", params, options)) as DeleteResult;
+  }
+
+  /** Start a command in the background of a task; it goes on when the caller goes. */
+  async startCommand(params: StartCommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("start_command", params, options)) as Command;
+  }
+
+  /** Start a program on a terminal of a task; it goes on when the caller goes. */
+  async openShell(params: OpenShellRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("open_shell", params, options)) as Command;
+  }
+
+  /** Start a service in a task, and wait until it is ready. */
+  async startService(params: StartServiceRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("start_service", params, options)) as Command;
+  }
+
+  /** List a task's background commands, shells and services. */
+  async listCommands(params: TaskRequest, options: CallOptions = {}): Promise<ListCommandsResult> {
+    return (await this.call("list_commands", params, options)) as ListCommandsResult;
+  }
+
+  /** Give the record of a background command. */
+  async statusCommand(params: CommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("status_command", params, options)) as Command;
+  }
+
+  /** Wait for the end of a background command. */
+  async waitCommand(params: WaitCommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("wait_command", params, options)) as Command;
+  }
+
+  /** Read a background command's output from a cursor on. */
+  async readCommand(params: ReadCommandRequest, options: CallOptions = {}): Promise<ReadCommandResult> {
+    return (await this.call("read_command", params, options)) as ReadCommandResult;
+  }
+
+  /** Pass a background command's output on as it comes, and input to it. */
+  async attachCommand(params: AttachCommandRequest, options: CallOptions & StreamOptions = {}): Promise<Command> {
+    return (await this.call("attach_command", params, options)) as Command;
+  }
+
+  /** Send input to a background command. */
+  async writeCommand(params: WriteCommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("write_command", params, options)) as Command;
+  }
+
+  /** Send a signal to a background command. */
+  async signalCommand(params: SignalCommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("signal_command", params, options)) as Command;
+  }
+
+  /** Tell the terminal of a background command its size. */
+  async resizeCommand(params: ResizeCommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("resize_command", params, options)) as Command;
+  }
+
+  /** End a background command, shell or service. */
+  async stopCommand(params: StopCommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("stop_command", params, options)) as Command;
+  }
+
+  /** Open a port of the host that leads to a server in a task. */
+  async forwardPort(params: ForwardPortRequest, options: CallOptions = {}): Promise<ForwardedPort> {
+    return (await this.call("forward_port", params, options)) as ForwardedPort;
+  }
+
+  /** List the ports of the host that lead into a task. */
+  async listForwards(params: TaskRequest, options: CallOptions = {}): Promise<ListForwardsResult> {
+    return (await this.call("list_forwards", params, options)) as ListForwardsResult;
+  }
+
+  /** Close a port of the host that leads into a task. */
+  async unforwardPort(params: UnforwardPortRequest, options: CallOptions = {}): Promise<ForwardedPort> {
+    return (await this.call("unforward_port", params, options)) as ForwardedPort;
+  }
+
+  /** Read a part of a file of a task. */
+  async readFile(params: ReadFileRequest, options: CallOptions = {}): Promise<ReadFileResult> {
+    return (await this.call("read_file", params, options)) as ReadFileResult;
+  }
+
+  /** Make or replace a file of a task, whole or not at all. */
+  async writeFile(params: WriteFileRequest, options: CallOptions = {}): Promise<WriteFileResult> {
+    return (await this.call("write_file", params, options)) as WriteFileResult;
+  }
+
+  /** List what is in a directory of a task. */
+  async listFiles(params: ListFilesRequest, options: CallOptions = {}): Promise<ListFilesResult> {
+    return (await this.call("list_files", params, options)) as ListFilesResult;
+  }
+
+  /** Copy a file or a directory of the host into a task. */
+  async upload(params: UploadRequest, options: CallOptions & ProgressOptions = {}): Promise<CopyResult> {
+    return (await this.call("upload", params, options)) as CopyResult;
+  }
+
+  /** Copy a file or a directory of a task to the host. */
+  async download(params: DownloadRequest, options: CallOptions & ProgressOptions = {}): Promise<CopyResult> {
+    return (await this.call("download", params, options)) as CopyResult;
+  }
+
+  /** Apply a unified diff to files of a task, all of it or nothing. */
+  async patchTask(params: PatchTaskRequest, options: CallOptions = {}): Promise<PatchTaskResult> {
+    return (await this.call("patch_task", params, options)) as PatchTaskResult;
+  }
+
   /** Keep a task as it is at one moment: processes, memory and disk; it goes on. */
   async snapshotTask(params: SnapshotTaskRequest, options: CallOptions = {}): Promise<Snapshot> {
     return (await this.call("snapshot_task", params, options)) as Snapshot;
@@ -644,11 +1110,6 @@ export abstract class Operations {
   /** Have a paused task go on, and a stopped one start. */
   async resumeTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
     return (await this.call("resume_task", params, options)) as Task;
-  }
-
-  /** End a task and remove all that it kept. */
-  async deleteTask(params: TaskRequest, options: CallOptions = {}): Promise<DeleteResult> {
-    return (await this.call("delete_task", params, options)) as DeleteResult;
   }
 
   /** List the snapshots of tasks, with what they take on disk. */

@@ -12,16 +12,25 @@ from typing import cast
 from ._calls import Calls, Command, Input, OnEvent, OnOutput, OnProgress, _command, _handlers, _path
 from .types import (
     VM,
+    BackgroundCommand,
+    CopyResult,
     DeleteResult,
     DeleteSnapshotResult,
     EnvironmentManifest,
     Environments,
     Everything,
     ForkTaskResult,
+    ForwardedPort,
+    ListCommandsResult,
+    ListFilesResult,
+    ListForwardsResult,
     ListSnapshotsResult,
     NetworkInfo,
+    PatchTaskResult,
     PruneResult,
     PullResult,
+    ReadCommandResult,
+    ReadFileResult,
     ReapResult,
     RollbackTaskResult,
     RunResult,
@@ -30,6 +39,7 @@ from .types import (
     TaskCommand,
     TaskLogs,
     WarmResult,
+    WriteFileResult,
 )
 
 
@@ -109,9 +119,15 @@ class Operations(Calls):
         network: bool = False,
         allow: Iterable[str] | None = None,
         allow_host_compat: bool = False,
+        isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
         timeout_seconds: int = 30,
+        source_path: str | os.PathLike[str] | None = None,
+        strict: bool = False,
+        exclude: Iterable[str] | None = None,
+        include_ignored: bool = False,
+        outputs: Iterable[str] | None = None,
         entrypoint: str | None = None,
         stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
@@ -130,9 +146,15 @@ class Operations(Calls):
             network=network,
             allow=allow,
             allow_host_compat=allow_host_compat,
+            isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
             timeout_seconds=timeout_seconds,
+            source_path=_path(source_path),
+            strict=strict,
+            exclude=exclude,
+            include_ignored=include_ignored,
+            outputs=outputs,
             entrypoint=entrypoint,
             stdin=stdin,
             stream=True if on_stdout or on_stderr else None,
@@ -148,6 +170,7 @@ class Operations(Calls):
         network: bool = False,
         allow: Iterable[str] | None = None,
         allow_host_compat: bool = False,
+        isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
         on_progress: OnProgress | None = None,
@@ -163,6 +186,7 @@ class Operations(Calls):
             network=network,
             allow=allow,
             allow_host_compat=allow_host_compat,
+            isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
         ))
@@ -264,9 +288,13 @@ class Operations(Calls):
         network: bool = False,
         allow: Iterable[str] | None = None,
         allow_host_compat: bool = False,
+        isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
         source_path: str | os.PathLike[str] | None = None,
+        strict: bool = False,
+        exclude: Iterable[str] | None = None,
+        include_ignored: bool = False,
         publish: Iterable[str] | None = None,
         on_progress: OnProgress | None = None,
     ) -> Task:
@@ -281,9 +309,13 @@ class Operations(Calls):
             network=network,
             allow=allow,
             allow_host_compat=allow_host_compat,
+            isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
             source_path=_path(source_path),
+            strict=strict,
+            exclude=exclude,
+            include_ignored=include_ignored,
             publish=publish,
         ))
 
@@ -371,6 +403,383 @@ class Operations(Calls):
             task_id=task_id,
         ))
 
+    def delete_task(
+        self,
+        task_id: str,
+    ) -> DeleteResult:
+        """End a task and remove all that it kept."""
+        return cast(DeleteResult, self._call(
+            "delete_task",
+            task_id=task_id,
+        ))
+
+    def start_command(
+        self,
+        task_id: str,
+        *,
+        command: Command,
+        name: str | None = None,
+        limit_seconds: int | None = None,
+        input: bool = False,
+    ) -> BackgroundCommand:
+        """Start a command in the background of a task; it goes on when the caller goes."""
+        return cast(BackgroundCommand, self._call(
+            "start_command",
+            task_id=task_id,
+            **_command(command),
+            name=name,
+            limit_seconds=limit_seconds,
+            input=input,
+        ))
+
+    def open_shell(
+        self,
+        task_id: str,
+        *,
+        command: str | None = None,
+        name: str | None = None,
+        rows: int | None = None,
+        cols: int | None = None,
+        type: str | None = None,
+    ) -> BackgroundCommand:
+        """Start a program on a terminal of a task; it goes on when the caller goes."""
+        return cast(BackgroundCommand, self._call(
+            "open_shell",
+            task_id=task_id,
+            command=command,
+            name=name,
+            rows=rows,
+            cols=cols,
+            type=type,
+        ))
+
+    def start_service(
+        self,
+        task_id: str,
+        *,
+        name: str,
+        command: Command,
+        ready_http: str | None = None,
+        ready_tcp: int | None = None,
+        ready_file: str | None = None,
+        ready_log: str | None = None,
+        ready_command: str | None = None,
+        ready_seconds: int | None = None,
+        restart: bool = False,
+        max_restarts: int | None = None,
+        resume: bool = False,
+    ) -> BackgroundCommand:
+        """Start a service in a task, and wait until it is ready."""
+        return cast(BackgroundCommand, self._call(
+            "start_service",
+            task_id=task_id,
+            name=name,
+            **_command(command),
+            ready_http=ready_http,
+            ready_tcp=ready_tcp,
+            ready_file=ready_file,
+            ready_log=ready_log,
+            ready_command=ready_command,
+            ready_seconds=ready_seconds,
+            restart=restart,
+            max_restarts=max_restarts,
+            resume=resume,
+        ))
+
+    def list_commands(
+        self,
+        task_id: str,
+    ) -> ListCommandsResult:
+        """List a task's background commands, shells and services."""
+        return cast(ListCommandsResult, self._call(
+            "list_commands",
+            task_id=task_id,
+        ))
+
+    def status_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+    ) -> BackgroundCommand:
+        """Give the record of a background command."""
+        return cast(BackgroundCommand, self._call(
+            "status_command",
+            task_id=task_id,
+            command_id=command_id,
+        ))
+
+    def wait_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        limit_seconds: int | None = None,
+    ) -> BackgroundCommand:
+        """Wait for the end of a background command."""
+        return cast(BackgroundCommand, self._call(
+            "wait_command",
+            task_id=task_id,
+            command_id=command_id,
+            limit_seconds=limit_seconds,
+        ))
+
+    def read_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        cursor: int | None = None,
+        max_bytes: int | None = None,
+        wait_ms: int | None = None,
+        idle_ms: int | None = None,
+        plain: bool = False,
+    ) -> ReadCommandResult:
+        """Read a background command's output from a cursor on."""
+        return cast(ReadCommandResult, self._call(
+            "read_command",
+            task_id=task_id,
+            command_id=command_id,
+            cursor=cursor,
+            max_bytes=max_bytes,
+            wait_ms=wait_ms,
+            idle_ms=idle_ms,
+            plain=plain,
+        ))
+
+    def attach_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        cursor: int | None = None,
+        stdin: Input | None = None,
+        on_stdout: OnOutput | None = None,
+        on_stderr: OnOutput | None = None,
+    ) -> BackgroundCommand:
+        """Pass a background command's output on as it comes, and input to it."""
+        return cast(BackgroundCommand, self._call(
+            "attach_command",
+            _handlers(on_stdout=on_stdout, on_stderr=on_stderr),
+            task_id=task_id,
+            command_id=command_id,
+            cursor=cursor,
+            stdin=stdin,
+            stream=True if on_stdout or on_stderr else None,
+        ))
+
+    def write_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        input: str,
+        end: bool = False,
+    ) -> BackgroundCommand:
+        """Send input to a background command."""
+        return cast(BackgroundCommand, self._call(
+            "write_command",
+            task_id=task_id,
+            command_id=command_id,
+            input=input,
+            end=end,
+        ))
+
+    def signal_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        signal: str,
+    ) -> BackgroundCommand:
+        """Send a signal to a background command."""
+        return cast(BackgroundCommand, self._call(
+            "signal_command",
+            task_id=task_id,
+            command_id=command_id,
+            signal=signal,
+        ))
+
+    def resize_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        rows: int | None = None,
+        cols: int | None = None,
+    ) -> BackgroundCommand:
+        """Tell the terminal of a background command its size."""
+        return cast(BackgroundCommand, self._call(
+            "resize_command",
+            task_id=task_id,
+            command_id=command_id,
+            rows=rows,
+            cols=cols,
+        ))
+
+    def stop_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        grace_seconds: int | None = None,
+    ) -> BackgroundCommand:
+        """End a background command, shell or service."""
+        return cast(BackgroundCommand, self._call(
+            "stop_command",
+            task_id=task_id,
+            command_id=command_id,
+            grace_seconds=grace_seconds,
+        ))
+
+    def forward_port(
+        self,
+        task_id: str,
+        *,
+        guest_port: int,
+        host_ip: str | None = None,
+        host_port: int | None = None,
+        udp: bool = False,
+    ) -> ForwardedPort:
+        """Open a port of the host that leads to a server in a task."""
+        return cast(ForwardedPort, self._call(
+            "forward_port",
+            task_id=task_id,
+            guest_port=guest_port,
+            host_ip=host_ip,
+            host_port=host_port,
+            udp=udp,
+        ))
+
+    def list_forwards(
+        self,
+        task_id: str,
+    ) -> ListForwardsResult:
+        """List the ports of the host that lead into a task."""
+        return cast(ListForwardsResult, self._call(
+            "list_forwards",
+            task_id=task_id,
+        ))
+
+    def unforward_port(
+        self,
+        task_id: str,
+        *,
+        host_port: int,
+        host_ip: str | None = None,
+        udp: bool = False,
+    ) -> ForwardedPort:
+        """Close a port of the host that leads into a task."""
+        return cast(ForwardedPort, self._call(
+            "unforward_port",
+            task_id=task_id,
+            host_port=host_port,
+            host_ip=host_ip,
+            udp=udp,
+        ))
+
+    def read_file(
+        self,
+        task_id: str,
+        *,
+        path: str,
+        offset_bytes: int | None = None,
+        max_bytes: int | None = None,
+    ) -> ReadFileResult:
+        """Read a part of a file of a task."""
+        return cast(ReadFileResult, self._call(
+            "read_file",
+            task_id=task_id,
+            path=path,
+            offset_bytes=offset_bytes,
+            max_bytes=max_bytes,
+        ))
+
+    def write_file(
+        self,
+        task_id: str,
+        *,
+        path: str,
+        content: str | None = None,
+        content_base64: str | None = None,
+        mode: str | None = None,
+    ) -> WriteFileResult:
+        """Make or replace a file of a task, whole or not at all."""
+        return cast(WriteFileResult, self._call(
+            "write_file",
+            task_id=task_id,
+            path=path,
+            content=content,
+            content_base64=content_base64,
+            mode=mode,
+        ))
+
+    def list_files(
+        self,
+        task_id: str,
+        *,
+        path: str | None = None,
+        recursive: bool = False,
+        max_entries: int = 1000,
+    ) -> ListFilesResult:
+        """List what is in a directory of a task."""
+        return cast(ListFilesResult, self._call(
+            "list_files",
+            task_id=task_id,
+            path=path,
+            recursive=recursive,
+            max_entries=max_entries,
+        ))
+
+    def upload(
+        self,
+        task_id: str,
+        *,
+        host_path: str | os.PathLike[str],
+        path: str,
+        on_progress: OnProgress | None = None,
+    ) -> CopyResult:
+        """Copy a file or a directory of the host into a task."""
+        return cast(CopyResult, self._call(
+            "upload",
+            _handlers(on_progress=on_progress),
+            task_id=task_id,
+            host_path=_path(host_path),
+            path=path,
+        ))
+
+    def download(
+        self,
+        task_id: str,
+        *,
+        path: str,
+        host_path: str | os.PathLike[str],
+        on_progress: OnProgress | None = None,
+    ) -> CopyResult:
+        """Copy a file or a directory of a task to the host."""
+        return cast(CopyResult, self._call(
+            "download",
+            _handlers(on_progress=on_progress),
+            task_id=task_id,
+            path=path,
+            host_path=_path(host_path),
+        ))
+
+    def patch_task(
+        self,
+        task_id: str,
+        *,
+        patch: str,
+        path: str | None = None,
+    ) -> PatchTaskResult:
+        """Apply a unified diff to files of a task, all of it or nothing."""
+        return cast(PatchTaskResult, self._call(
+            "patch_task",
+            task_id=task_id,
+            patch=patch,
+            path=path,
+        ))
+
     def snapshot_task(
         self,
         task_id: str,
@@ -433,16 +842,6 @@ class Operations(Calls):
         """Have a paused task go on, and a stopped one start."""
         return cast(Task, self._call(
             "resume_task",
-            task_id=task_id,
-        ))
-
-    def delete_task(
-        self,
-        task_id: str,
-    ) -> DeleteResult:
-        """End a task and remove all that it kept."""
-        return cast(DeleteResult, self._call(
-            "delete_task",
             task_id=task_id,
         ))
 

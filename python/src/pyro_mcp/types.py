@@ -26,8 +26,9 @@ else:
 
 ExecutionMode = Literal["guest", "host_compat"]
 Accelerator = Literal["kvm", "tcg"]
-State = Literal["created", "started", "stopped", "paused"]
+Isolation = Literal["vm", "gvisor", "none"]
 SeedMode = Literal["empty", "directory", "tar_archive"]
+State = Literal["created", "started", "stopped", "paused"]
 
 
 class PullProgress(TypedDict):
@@ -158,6 +159,31 @@ class Output(TypedDict):
     cause: NotRequired[str]
 
 
+class WorkspaceSeed(TypedDict):
+    """What /workspace was filled with. Mode is empty, directory or tar_archive."""
+
+    mode: SeedMode
+    source_path: str | None
+    destination: str
+    entry_count: int
+    bytes_written: int
+    left_out: NotRequired[list[str]]
+    left_out_count: NotRequired[int]
+    ignored: NotRequired[list[str]]
+    ignored_count: NotRequired[int]
+
+
+class CopyResult(TypedDict):
+    """What was copied."""
+
+    task_id: NotRequired[str]
+    path: str
+    entry_count: int
+    bytes_written: int
+    left_out: NotRequired[list[str]]
+    left_out_count: NotRequired[int]
+
+
 class RunResult(Output):
     """The command's end. The VM is gone."""
 
@@ -167,8 +193,11 @@ class RunResult(Output):
     vcpu_count: int
     mem_mib: int
     accelerator: Accelerator
+    isolation: Isolation
     confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
+    workspace_seed: NotRequired[WorkspaceSeed]
+    outputs: NotRequired[list[CopyResult]]
 
 
 class VM(TypedDict):
@@ -188,7 +217,9 @@ class VM(TypedDict):
     last_error: str | None
     metadata: dict[str, str]
     accelerator: Accelerator
+    isolation: Isolation
     confinement: NotRequired[str]
+    warm: bool
     vmm_confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
 
@@ -266,16 +297,6 @@ class LastCommand(TypedDict):
     exit_code: int
 
 
-class WorkspaceSeed(TypedDict):
-    """What /workspace was filled with. Mode is empty, directory or tar_archive."""
-
-    mode: SeedMode
-    source_path: str | None
-    destination: str
-    entry_count: int
-    bytes_written: int
-
-
 class Task(TypedDict):
     """A task's record."""
 
@@ -297,7 +318,9 @@ class Task(TypedDict):
     last_error: str | None
     metadata: dict[str, str]
     accelerator: Accelerator
+    isolation: Isolation
     confinement: NotRequired[str]
+    warm: bool
     vmm_confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
     forked_from: NotRequired[str]
@@ -344,6 +367,107 @@ class TaskLogs(TypedDict):
     task_id: str
     count: int
     entries: list[LogEntry]
+
+
+class BackgroundCommand(TypedDict):
+    """The record of a background command. Kind is command, shell or service. State is running, exited, stopped
+    (it was asked to end) or interrupted (its guest ended), and of a service also starting, ready, backoff (it
+    is about to be started again) and failed."""
+
+    task_id: str
+    command_id: str
+    kind: str
+    state: State
+    sequence: int
+    command: str
+    terminal: bool
+    started_at: str
+    ended_at: str | None
+    exit_code: int | None
+    timed_out: NotRequired[bool]
+    restarts: NotRequired[int]
+    notice: NotRequired[str]
+    cause: NotRequired[str]
+
+
+class ListCommandsResult(TypedDict):
+    """A task's background commands, oldest first."""
+
+    task_id: str
+    commands: list[BackgroundCommand]
+
+
+class ReadCommandResult(BackgroundCommand):
+    """A piece of a background command's output: stdout and stderr in the order in which they came. A character
+    is never cut in two."""
+
+    output: str
+    cursor: int
+    lost_bytes: NotRequired[int]
+
+
+class ForwardedPort(TypedDict):
+    """A port of the host that leads to one in a task."""
+
+    task_id: str
+    host_ip: str
+    host_port: int
+    guest_port: int
+    udp: bool
+    stays: bool
+    connections: int
+
+
+class ListForwardsResult(TypedDict):
+    """A task's forwarded ports."""
+
+    task_id: str
+    forwards: list[ForwardedPort]
+
+
+class FileInfo(TypedDict):
+    """What is known of a file in a guest. Type is file, directory, link or other."""
+
+    path: str
+    type: str
+    size_bytes: int
+    mode: SeedMode
+    uid: int
+    gid: int
+    modified_at: str
+    target: NotRequired[str]
+
+
+class ReadFileResult(FileInfo):
+    """What was read. Exactly one of Content and ContentBase64 is set, unless nothing was read."""
+
+    task_id: str
+    content: str
+    content_base64: NotRequired[str]
+    truncated: bool
+
+
+class WriteFileResult(FileInfo):
+    """The written file."""
+
+    task_id: str
+
+
+class ListFilesResult(TypedDict):
+    """What is in a directory, in the order of names."""
+
+    task_id: str
+    path: str
+    files: list[FileInfo]
+    truncated: bool
+
+
+class PatchTaskResult(TypedDict):
+    """Which files were changed."""
+
+    task_id: str
+    written: list[str]
+    removed: list[str]
 
 
 class Snapshot(TypedDict):
