@@ -20,8 +20,10 @@ from .types import (
     Environments,
     Everything,
     ForkTaskResult,
+    ForwardedPort,
     ListCommandsResult,
     ListFilesResult,
+    ListForwardsResult,
     ListSnapshotsResult,
     NetworkInfo,
     PatchTaskResult,
@@ -628,6 +630,52 @@ class Operations(Calls):
             task_id=task_id,
             command_id=command_id,
             grace_seconds=grace_seconds,
+        ))
+
+    def forward_port(
+        self,
+        task_id: str,
+        *,
+        guest_port: int,
+        host_ip: str | None = None,
+        host_port: int | None = None,
+        udp: bool = False,
+    ) -> ForwardedPort:
+        """Open a port of the host that leads to a server in a task."""
+        return cast(ForwardedPort, self._call(
+            "forward_port",
+            task_id=task_id,
+            guest_port=guest_port,
+            host_ip=host_ip,
+            host_port=host_port,
+            udp=udp,
+        ))
+
+    def list_forwards(
+        self,
+        task_id: str,
+    ) -> ListForwardsResult:
+        """List the ports of the host that lead into a task."""
+        return cast(ListForwardsResult, self._call(
+            "list_forwards",
+            task_id=task_id,
+        ))
+
+    def unforward_port(
+        self,
+        task_id: str,
+        *,
+        host_port: int,
+        host_ip: str | None = None,
+        udp: bool = False,
+    ) -> ForwardedPort:
+        """Close a port of the host that leads into a task."""
+        return cast(ForwardedPort, self._call(
+            "unforward_port",
+            task_id=task_id,
+            host_port=host_port,
+            host_ip=host_ip,
+            udp=udp,
         ))
 
     def read_file(

@@ -406,6 +406,25 @@ class ReadCommandResult(BackgroundCommand):
     lost_bytes: NotRequired[int]
 
 
+class ForwardedPort(TypedDict):
+    """A port of the host that leads to one in a task."""
+
+    task_id: str
+    host_ip: str
+    host_port: int
+    guest_port: int
+    udp: bool
+    stays: bool
+    connections: int
+
+
+class ListForwardsResult(TypedDict):
+    """A task's forwarded ports."""
+
+    task_id: str
+    forwards: list[ForwardedPort]
+
+
 class FileInfo(TypedDict):
     """What is known of a file in a guest. Type is file, directory, link or other."""
 
