@@ -24,7 +24,7 @@ type Duplex interface {
 // Dial connects to a server in the guest. ctx bounds the call alone. An error of [CodeState] means that
 // nobody listens.
 func (c *Client) Dial(ctx context.Context, port int) (Duplex, error) {
-	s, err := c.open(OpDial, Dial{Port: port})
+	s, err := c.open(ctx, OpDial, Dial{Port: port})
 	if err != nil {
 		return nil, err
 	}
