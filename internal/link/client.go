@@ -72,6 +72,15 @@ func (c *Client) AttachJob(ctx context.Context, a JobAttach, std Streams, lost f
 	return c.converse(ctx, OpJobAttach, a, rec, source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}, out)
 }
 
+// Note asks for an operation that lasts as long as its caller, and hears the note with which that begins.
+func (c *Client) Note(ctx context.Context, op Op, params any, heard func([]byte) error) error {
+	return c.converse(ctx, op, params, nil, source{}, map[uint8]io.Writer{KindNote: hearing(heard)})
+}
+
+type hearing func([]byte) error
+
+func (f hearing) Write(p []byte) (int, error) { return len(p), f(p) }
+
 // gaps takes the notes of an attached stream.
 type gaps func(int64)
 
@@ -229,6 +238,13 @@ func sourceFailure(ctx context.Context, sent <-chan error, wait bool) error {
 // open begins a conversation. The end of ctx ends the sending of the request, which waits for who does not
 // read.
 func (c *Client) open(ctx context.Context, op Op, params any) (*wire.Stream, error) {
+	return c.begin(ctx, op, params, c.conn.Open)
+}
+
+// begin is open, of a stream that is opened in a way of its own.
+func (c *Client) begin(
+	ctx context.Context, op Op, params any, open func() (*wire.Stream, error),
+) (*wire.Stream, error) {
 	raw, err := json.Marshal(params)
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode the parameters of %q: %w", op, err)
@@ -237,7 +253,7 @@ func (c *Client) open(ctx context.Context, op Op, params any) (*wire.Stream, err
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode the request %q: %w", op, err)
 	}
-	s, err := c.conn.Open()
+	s, err := open()
 	if err != nil {
 		return nil, lost(err)
 	}
