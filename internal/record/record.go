@@ -23,6 +23,7 @@ const (
 	LockFile    = "lock"
 	VMFile      = "vm.json"
 	HistoryFile = "history.jsonl"
+	OutputsFile = "outputs.raw"
 	NetworkFile = "network.jsonl"
 	ScratchFile = "scratch.img"
 	ConsoleFile = "console.log"
@@ -163,6 +164,7 @@ type Seed struct {
 type Boot struct {
 	Image       string   `json:"image"` // path of the read-only image
 	ImageSHA256 string   `json:"image_sha256"`
+	Missing     string   `json:"missing,omitempty"` // if there is no image: why
 	Kernel      Kernel   `json:"kernel"`
 	Env         []string `json:"env,omitempty"`
 	User        string   `json:"user,omitempty"`

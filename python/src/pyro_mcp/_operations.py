@@ -12,7 +12,7 @@ from typing import cast
 from ._calls import Calls, Command, Input, OnEvent, OnOutput, OnProgress, _command, _handlers, _path
 from .types import (
     VM,
-    Command,
+    BackgroundCommand,
     CopyResult,
     DeleteResult,
     DeleteSnapshotResult,
@@ -421,9 +421,9 @@ class Operations(Calls):
         name: str | None = None,
         limit_seconds: int | None = None,
         input: bool = False,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Start a command in the background of a task; it goes on when the caller goes."""
-        return cast(Command, self._call(
+        return cast(BackgroundCommand, self._call(
             "start_command",
             task_id=task_id,
             **_command(command),
@@ -441,9 +441,9 @@ class Operations(Calls):
         rows: int | None = None,
         cols: int | None = None,
         type: str | None = None,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Start a program on a terminal of a task; it goes on when the caller goes."""
-        return cast(Command, self._call(
+        return cast(BackgroundCommand, self._call(
             "open_shell",
             task_id=task_id,
             command=command,
@@ -468,9 +468,9 @@ class Operations(Calls):
         restart: bool = False,
         max_restarts: int | None = None,
         resume: bool = False,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Start a service in a task, and wait until it is ready."""
-        return cast(Command, self._call(
+        return cast(BackgroundCommand, self._call(
             "start_service",
             task_id=task_id,
             name=name,
@@ -501,9 +501,9 @@ class Operations(Calls):
         task_id: str,
         *,
         command_id: str,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Give the record of a background command."""
-        return cast(Command, self._call(
+        return cast(BackgroundCommand, self._call(
             "status_command",
             task_id=task_id,
             command_id=command_id,
@@ -515,9 +515,9 @@ class Operations(Calls):
         *,
         command_id: str,
         limit_seconds: int | None = None,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Wait for the end of a background command."""
-        return cast(Command, self._call(
+        return cast(BackgroundCommand, self._call(
             "wait_command",
             task_id=task_id,
             command_id=command_id,
@@ -556,9 +556,9 @@ class Operations(Calls):
         stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
         on_stderr: OnOutput | None = None,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Pass a background command's output on as it comes, and input to it."""
-        return cast(Command, self._call(
+        return cast(BackgroundCommand, self._call(
             "attach_command",
             _handlers(on_stdout=on_stdout, on_stderr=on_stderr),
             task_id=task_id,
@@ -575,9 +575,9 @@ class Operations(Calls):
         command_id: str,
         input: str,
         end: bool = False,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Send input to a background command."""
-        return cast(Command, self._call(
+        return cast(BackgroundCommand, self._call(
             "write_command",
             task_id=task_id,
             command_id=command_id,
@@ -591,9 +591,9 @@ class Operations(Calls):
         *,
         command_id: str,
         signal: str,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Send a signal to a background command."""
-        return cast(Command, self._call(
+        return cast(BackgroundCommand, self._call(
             "signal_command",
             task_id=task_id,
             command_id=command_id,
@@ -607,9 +607,9 @@ class Operations(Calls):
         command_id: str,
         rows: int | None = None,
         cols: int | None = None,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Tell the terminal of a background command its size."""
-        return cast(Command, self._call(
+        return cast(BackgroundCommand, self._call(
             "resize_command",
             task_id=task_id,
             command_id=command_id,
@@ -623,9 +623,9 @@ class Operations(Calls):
         *,
         command_id: str,
         grace_seconds: int | None = None,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """End a background command, shell or service."""
-        return cast(Command, self._call(
+        return cast(BackgroundCommand, self._call(
             "stop_command",
             task_id=task_id,
             command_id=command_id,
