@@ -74,7 +74,8 @@ func wording[Out any](word func(Out) string) func(any) string {
 
 // tools are all tools, in the order of the documentation.
 func tools() []tool {
-	return slices.Concat(runTools(), vmTools(), taskTools(), shellTools(), backgroundTools(), fileTools(), snapshotTools())
+	return slices.Concat(runTools(), vmTools(), taskTools(), shellTools(), backgroundTools(),
+		fileTools(), snapshotTools())
 }
 
 // fill puts the tools of the box's profile into its server.
