@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ._operations import Operations
-from .types import Command as CommandRecord
+from .types import BackgroundCommand
 
 
 class Command:
@@ -27,11 +27,11 @@ class Command:
             elif piece["ended_at"] is not None:
                 return
 
-    def wait(self, limit_seconds: int = 0) -> CommandRecord:
+    def wait(self, limit_seconds: int = 0) -> BackgroundCommand:
         """Wait until it has ended, for limit_seconds at most; 0 is no limit."""
         return self._pyro.wait_command(self.task_id, command_id=self.command_id, limit_seconds=limit_seconds)
 
-    def status(self) -> CommandRecord:
+    def status(self) -> BackgroundCommand:
         """Give its record."""
         return self._pyro.status_command(self.task_id, command_id=self.command_id)
 
@@ -43,11 +43,11 @@ class Command:
         """Send it a signal, such as INT or TERM."""
         self._pyro.signal_command(self.task_id, command_id=self.command_id, signal=name)
 
-    def stop(self, grace_seconds: int = 10) -> CommandRecord:
+    def stop(self, grace_seconds: int = 10) -> BackgroundCommand:
         """Ask it to end, and kill it if it has not in time."""
         return self._pyro.stop_command(self.task_id, command_id=self.command_id, grace_seconds=grace_seconds)
 
-    def kill(self) -> CommandRecord:
+    def kill(self) -> BackgroundCommand:
         """End it at once, with all that it started."""
         return self.stop(0)
 
