@@ -59,6 +59,7 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 		s.conns.Go(func() { s.adopt(context.WithoutCancel(ctx), g) })
 	} else if vm.From != "" || vm.State == record.StatePaused {
 		s.log.Info("the guest was booted: the memory that was kept is of no use here")
+		go s.loseJobs()
 	}
 	s.vm.State, s.vm.ExecutionMode, s.vm.Accelerator = record.StateStarted, facts.Mode, facts.Accelerator
 	s.vm.Warm, s.vm.Confinement, s.vm.VMMConfinement = facts.Warm, facts.Confinement, facts.VMMConfinement
