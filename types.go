@@ -174,6 +174,8 @@ type VM struct {
 	Accelerator     string            `json:"accelerator"`
 	Isolation       string            `json:"isolation"`
 	Confinement     string            `json:"confinement,omitempty"`
+	// Warm is that the guest was started from a template.
+	Warm bool `json:"warm"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
 	// Warnings are what the host may not be able to keep of what was asked for.
@@ -244,6 +246,8 @@ type Task struct {
 	Accelerator     string            `json:"accelerator"`
 	Isolation       string            `json:"isolation"`
 	Confinement     string            `json:"confinement,omitempty"`
+	// Warm is that the guest was started from a template.
+	Warm bool `json:"warm"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
 	// Warnings are what the host may not be able to keep of what was asked for.
@@ -297,6 +301,10 @@ type LogsTaskRequest struct {
 	OffsetBytes int `json:"offset_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to pass over"`
 	// MaxBytes bound what is given of each stream; 0 is all that was kept. With Sequence alone.
 	MaxBytes int `json:"max_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to give"`
+	// Each, if set, is called with one entry after the other, and how many there are, in place of
+	// Entries: no more than one is held at a time. An error ends it. Entries have all streams only so far
+	// as 4 MiB hold; ask for one by Sequence.
+	Each func(count int, e LogEntry) error `json:"-"`
 	// Follow, where set, is called with what happens after the entries that are returned: output as
 	// commands write it, and their ends. LogsTask then returns when the context ends (without an error) or
 	// the task stops.
