@@ -51,7 +51,8 @@ func (s *Server) snapshot(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &want); err != nil {
 		return err
 	}
-	made, err := s.engine.SnapshotTask(r.Context(), pyro.SnapshotTaskRequest{TaskID: t.TaskID, Name: want.Name})
+	request := pyro.SnapshotTaskRequest{TaskID: t.TaskID, Name: want.Name}
+	made, err := s.engine.SnapshotTask(r.Context(), request)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,9 @@ func (s *supervisor) loseJobs() {
 // lose writes down that the job did not go on. The caller holds the jobs' mu.
 func (j *job) lose() {
 	j.waits = false
-	j.update(func(rec *record.Job) { rec.Interrupt(string(link.CauseGuestEnded), "its guest ended while it ran") })
+	j.update(func(rec *record.Job) {
+		rec.Interrupt(string(link.CauseGuestEnded), "its guest ended while it ran")
+	})
 }
 
 // adoptJob takes over a background command that runs in the guest.

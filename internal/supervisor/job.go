@@ -128,7 +128,9 @@ func (j *job) once(ctx context.Context, g *running) (link.ExecResult, error) {
 	e.ID = inGuestID(j.rec)
 	j.rec.Seen = [2]int64{}
 	j.mu.Unlock()
-	return j.converse(ctx, g, e.ID, func(std link.Streams) (link.ExecResult, error) { return g.Exec(ctx, e, std) })
+	return j.converse(ctx, g, e.ID, func(std link.Streams) (link.ExecResult, error) {
+		return g.Exec(ctx, e, std)
+	})
 }
 
 // converse is the caller of the command, which talk starts or finds, until it has ended.
@@ -201,6 +203,13 @@ func (j *job) finish(g *running, result link.ExecResult, failure error) {
 	if failure != nil && j.s.isPausing() {
 		j.suspend()
 		return
+	}
+	if failure == nil && !j.stopped && j.s.isStopping() {
+		failure = &link.Error{
+			Code:    link.CodeGuestLost,
+			Cause:   link.CauseStopped,
+			Message: "the guest was stopped while the command ran",
+		}
 	}
 	if failure == nil {
 		failure = g.Sync()

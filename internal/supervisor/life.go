@@ -101,10 +101,25 @@ func (s *supervisor) stop() error {
 		s.vm.State = record.StateStopped
 		return s.save()
 	}
+	s.setStopping(true)
+	defer s.setStopping(false)
 	g.Shutdown()
 	g.Kill()
 	<-g.noted
 	return nil
+}
+
+func (s *supervisor) setStopping(stopping bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = stopping
+}
+
+// isStopping tells whether the guest is asked to end, which ends its commands first.
+func (s *supervisor) isStopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
 }
 
 // spec is the guest that a record asks for.
