@@ -56,7 +56,8 @@ var shape = []room{
 	{path: "internal/e2b", level: 5, may: []string{"."}},
 	{path: "internal/demo", level: 6, may: []string{".", "mcpserver", "internal/chat"}},
 	{path: "internal/cli", level: 7, may: []string{
-		".", "mcpserver", "internal/rpc", "internal/e2b", "internal/doctor", "internal/supervisor", "internal/demo",
+		".", "mcpserver", "internal/rpc", "internal/e2b", "internal/doctor", "internal/supervisor",
+		"internal/demo",
 		"internal/hostcompat",
 		"internal/vmm", "internal/vmm/qemu", "internal/vmm/gvisor",
 	}},
@@ -136,7 +137,9 @@ func TestShapeSeesFaults(t *testing.T) {
 	}
 	base := fstest.MapFS{
 		"internal/a/a.go": {Data: []byte(doc + "\nconst x = 1\n")},
-		"internal/b/b.go": {Data: []byte("// Package b is a room.\npackage b\n\nimport _ \"m/internal/a\"\n")},
+		"internal/b/b.go": {
+			Data: []byte("// Package b is a room.\npackage b\n\nimport _ \"m/internal/a\"\n"),
+		},
 		"cmd/c/c.go": {Data: []byte("// Command c is a room.\npackage main\n\n" +
 			"import _ \"m/internal/b\"\n")},
 		"test/t.go": {Data: []byte("// Package test is free.\npackage test\n\nimport _ \"m/cmd/c\"\n")},

@@ -125,7 +125,7 @@ func viewTask(v record.VM) Task {
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
 		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
 		Accelerator: v.Accelerator, Isolation: isolation(v), Confinement: v.Confinement,
-		VMMConfinement: v.VMMConfinement, Warnings: v.Warnings, ForkedFrom: v.From}
+		Warm: v.Warm, VMMConfinement: v.VMMConfinement, Warnings: v.Warnings, ForkedFrom: v.From}
 	if v.LastCommand != nil {
 		t.LastCommand = (*LastCommand)(v.LastCommand)
 	}

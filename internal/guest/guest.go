@@ -23,6 +23,7 @@ import (
 const (
 	shutdownLimit = 3 * time.Second
 	syncLimit     = 20 * time.Second
+	signLimit     = 15 * time.Second // for a sign of life, on a busy host under emulation
 )
 
 // Machine is what a guest runs in: a VMM's process, or the host itself, confined. See [vmm.Machine] for
@@ -47,6 +48,7 @@ type Guest struct {
 
 	log       *slog.Logger
 	diskError atomic.Pointer[string] // what the host said when it failed a disk
+	silent    atomic.Bool            // it gave no sign of life when it was asked for one
 	broken    atomic.Pointer[error]  // how the guest broke the protocol, if that is why it was ended
 	ending    atomic.Bool            // the end was asked for
 	once      sync.Once
@@ -69,7 +71,9 @@ func newGuest(facts Facts) *Guest { return &Guest{facts: facts, done: make(chan 
 
 // Join makes a guest of a machine that runs already, over the link to its agent: what it is asked first,
 // and who it is. The machine and the link are the guest's from then on, also if Join fails.
-func (l Launcher) Join(ctx context.Context, spec Spec, m Machine, pipe io.ReadWriteCloser, facts Facts) (*Guest, error) {
+func (l Launcher) Join(
+	ctx context.Context, spec Spec, m Machine, pipe io.ReadWriteCloser, facts Facts,
+) (*Guest, error) {
 	g := newGuest(facts)
 	g.machine, g.pipe = m, pipe
 	err := g.guarded(ctx, g.greet)
@@ -161,9 +165,23 @@ func (g *Guest) keep() {
 	}
 }
 
+// ProveAlive asks a guest for a sign of life, and ends one that gives none.
+func (g *Guest) ProveAlive() {
+	ctx, cancel := context.WithTimeout(context.Background(), signLimit)
+	defer cancel()
+	err := g.client.Call(ctx, link.OpHello, link.Empty{}, nil)
+	if errors.Is(err, context.DeadlineExceeded) && !g.ending.Load() {
+		g.silent.Store(true)
+		g.machine.Kill()
+	}
+}
+
 // Sync returns when everything that was written in the guest is on its disk.
-func (g *Guest) Sync() error {
-	ctx, cancel := context.WithTimeout(context.Background(), syncLimit)
+func (g *Guest) Sync() error { return g.SyncWithin(context.Background()) }
+
+// SyncWithin is Sync for a caller who waits no longer than ctx lasts.
+func (g *Guest) SyncWithin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, syncLimit)
 	defer cancel()
 	var err error
 	if g.kept != nil {
@@ -182,7 +200,9 @@ func (g *Guest) Sync() error {
 }
 
 // Forward passes a request and what follows it on to the guest, as [link.Forward] does.
-func (g *Guest) Forward(ctx context.Context, req link.Request, from *wire.Stream, tap func(wire.Message)) (link.Reply, error) {
+func (g *Guest) Forward(
+	ctx context.Context, req link.Request, from *wire.Stream, tap func(wire.Message),
+) (link.Reply, error) {
 	return link.Forward(ctx, from, req, g.client, tap)
 }
 
@@ -196,7 +216,8 @@ func (g *Guest) Commands(ctx context.Context) ([]link.CommandInfo, error) {
 // Attach becomes the caller of a command that lost its own, and returns when it has ended. It gets what the
 // guest has kept of the command's output.
 func (g *Guest) Attach(ctx context.Context, id string, stdout, stderr io.Writer) (link.ExecResult, error) {
-	result, err := g.client.AttachTo(ctx, link.Attach{ID: id}, link.Streams{Stdout: stdout, Stderr: stderr}, nil)
+	result, err := g.client.AttachTo(ctx, link.Attach{ID: id}, link.Streams{Stdout: stdout, Stderr: stderr},
+		nil)
 	return result, g.Lost(err)
 }
 
@@ -228,6 +249,10 @@ func (g *Guest) causeOfDeath() *link.Error {
 	case <-time.After(time.Second):
 		return died(link.CauseGuestStuck, "the guest no longer answers")
 	}
+	if g.silent.Load() {
+		return died(link.CauseGuestStuck, fmt.Sprintf(
+			"the guest did not end a command and gave no sign of life within %v, so it was ended", signLimit))
+	}
 	if line := g.panicLine(); line != "" {
 		return died(link.CausePanic, "the guest's kernel gave up: "+line)
 	}
@@ -235,7 +260,8 @@ func (g *Guest) causeOfDeath() *link.Error {
 		return died(link.CauseHostDisk, HostDisk(why))
 	}
 	if broken := g.broken.Load(); broken != nil {
-		return died(link.CauseProtocol, "the guest broke the rules of its link and was ended: "+(*broken).Error())
+		return died(link.CauseProtocol, "the guest broke the rules of its link and was ended: "+
+			(*broken).Error())
 	}
 	err := g.machine.Err()
 	switch {
@@ -322,7 +348,8 @@ func (g *Guest) greet(ctx context.Context) error {
 		return g.failed("the guest's agent did not answer", err)
 	}
 	if hello.Version != link.Version {
-		return fmt.Errorf("the guest's agent speaks version %d of the protocol, not %d", hello.Version, link.Version)
+		return fmt.Errorf("the guest's agent speaks version %d of the protocol, not %d", hello.Version,
+			link.Version)
 	}
 	g.talker.Store(g.client)
 	return nil

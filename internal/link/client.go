@@ -22,8 +22,8 @@ type Client struct {
 // NewClient returns a Client on a connection that was dialled. Closing the connection is the caller's.
 func NewClient(c *wire.Conn) *Client { return &Client{conn: c} }
 
-// NewGuestClient returns a Client of a guest, which may say anything: its failures are of codes that a guest may use,
-// give no hint and no cause, and its words are quoted.
+// NewGuestClient returns a Client of a guest, which may say anything: its failures are of codes that a guest
+// may use, give no hint and no cause, and its words are quoted.
 func NewGuestClient(c *wire.Conn) *Client { return &Client{conn: c, guest: true} }
 
 // Conn returns the connection.
@@ -34,18 +34,18 @@ func (c *Client) Call(ctx context.Context, op Op, params, result any) error {
 	return c.converse(ctx, op, params, result, source{}, nil)
 }
 
-// Streams are the standard streams of a command, on the asking side. A nil Stdin is no input, a nil writer drops
-// its output. The two writers are not called at the same time. Sizes are those of the command's terminal as they
-// change; they are sent as long as Stdin has not ended.
+// Streams are the standard streams of a command, on the asking side. A nil Stdin is no input, a nil writer
+// drops its output. The two writers are not called at the same time. Sizes are those of the command's
+// terminal as they change; they are sent as long as Stdin has not ended.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Sizes          <-chan Size
 }
 
-// Exec runs one command and returns when it has ended and all its output is written. The end of ctx, or an error
-// of Stdin or of one of the writers, kills the command. Exec does not wait for a Stdin that blocks: such a Read may
-// return after Exec, and what it brought is lost.
+// Exec runs one command and returns when it has ended and all its output is written. The end of ctx, or an
+// error of Stdin or of one of the writers, kills the command. Exec does not wait for a Stdin that blocks:
+// such a Read may return after Exec, and what it brought is lost.
 func (c *Client) Exec(ctx context.Context, e Exec, std Streams) (ExecResult, error) {
 	var result ExecResult
 	e.Stdin = std.Stdin != nil
@@ -53,8 +53,8 @@ func (c *Client) Exec(ctx context.Context, e Exec, std Streams) (ExecResult, err
 	return result, c.converse(ctx, OpExec, e, &result, in, outputs(std.Stdout, std.Stderr))
 }
 
-// AttachTo makes the caller of a command that is known by its id: see [Attach]. at is told first where the output
-// begins. The end of ctx kills the command, as in [Client.Exec].
+// AttachTo makes the caller of a command that is known by its id: see [Attach]. at is told first where the
+// output begins. The end of ctx kills the command, as in [Client.Exec].
 func (c *Client) AttachTo(ctx context.Context, a Attach, std Streams, at func(Attached)) (ExecResult, error) {
 	var result ExecResult
 	a.Stdin = std.Stdin != nil
@@ -63,14 +63,23 @@ func (c *Client) AttachTo(ctx context.Context, a Attach, std Streams, at func(At
 	return result, c.converse(ctx, OpAttach, a, &result, source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}, out)
 }
 
-// AttachJob follows a background command's output and passes input on, until it has ended, of which the record
-// comes, or ctx has, which ends nothing. lost is told how many bytes are missing at that place.
+// AttachJob follows a background command's output and passes input on, until it has ended, of which the
+// record comes, or ctx has, which ends nothing. lost is told how many bytes are missing at that place.
 func (c *Client) AttachJob(ctx context.Context, a JobAttach, std Streams, lost func(int64), rec any) error {
 	a.Stdin = std.Stdin != nil
 	out := outputs(std.Stdout, std.Stderr)
 	out[KindNote] = gaps(lost)
 	return c.converse(ctx, OpJobAttach, a, rec, source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}, out)
 }
+
+// Note asks for an operation that lasts as long as its caller, and hears the note with which that begins.
+func (c *Client) Note(ctx context.Context, op Op, params any, heard func([]byte) error) error {
+	return c.converse(ctx, op, params, nil, source{}, map[uint8]io.Writer{KindNote: hearing(heard)})
+}
+
+type hearing func([]byte) error
+
+func (f hearing) Write(p []byte) (int, error) { return len(p), f(p) }
 
 // gaps takes the notes of an attached stream.
 type gaps func(int64)
@@ -98,9 +107,9 @@ func (f notes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Import sends what package archive packed to be unpacked. Where the other side refuses it, Import stops reading and returns
-// the refusal. An error of r is returned as it is, and the other side sees the tree cut off. Import returns when
-// nobody reads r any more, or ctx has ended.
+// Import sends what package archive packed to be unpacked. Where the other side refuses it, Import stops
+// reading and returns the refusal. An error of r is returned as it is, and the other side sees the tree cut
+// off. Import returns when nobody reads r any more, or ctx has ended.
 func (c *Client) Import(ctx context.Context, i Import, r io.Reader) (ImportResult, error) {
 	var result ImportResult
 	return result, c.converse(ctx, OpImport, i, &result, source{kind: KindData, r: r, wait: true}, nil)
@@ -127,8 +136,8 @@ func (c *Client) Follow(ctx context.Context, op Op, params any, stdout io.Writer
 }
 
 // Post asks for an operation and does not wait for its end.
-func (c *Client) Post(_ context.Context, op Op, params any) error {
-	s, err := c.open(op, params)
+func (c *Client) Post(ctx context.Context, op Op, params any) error {
+	s, err := c.open(ctx, op, params)
 	if err != nil {
 		return err
 	}
@@ -160,7 +169,7 @@ func (c *Client) converse(ctx context.Context, op Op, params, result any, in sou
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	s, err := c.open(op, params)
+	s, err := c.open(ctx, op, params)
 	if err != nil {
 		return err
 	}
@@ -205,7 +214,8 @@ func (c *Client) converse(ctx context.Context, op Op, params, result any, in sou
 	return nil
 }
 
-// sourceFailure tells whether the reader was what failed. A Read that blocks is not waited for past ctx's end.
+// sourceFailure tells whether the reader was what failed. A Read that blocks is not waited for past ctx's
+// end.
 func sourceFailure(ctx context.Context, sent <-chan error, wait bool) error {
 	var err error
 	select {
@@ -225,8 +235,16 @@ func sourceFailure(ctx context.Context, sent <-chan error, wait bool) error {
 	return nil
 }
 
-// open begins a conversation.
-func (c *Client) open(op Op, params any) (*wire.Stream, error) {
+// open begins a conversation. The end of ctx ends the sending of the request, which waits for who does not
+// read.
+func (c *Client) open(ctx context.Context, op Op, params any) (*wire.Stream, error) {
+	return c.begin(ctx, op, params, c.conn.Open)
+}
+
+// begin is open, of a stream that is opened in a way of its own.
+func (c *Client) begin(
+	ctx context.Context, op Op, params any, open func() (*wire.Stream, error),
+) (*wire.Stream, error) {
 	raw, err := json.Marshal(params)
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode the parameters of %q: %w", op, err)
@@ -235,11 +253,16 @@ func (c *Client) open(op Op, params any) (*wire.Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode the request %q: %w", op, err)
 	}
-	s, err := c.conn.Open()
+	s, err := open()
 	if err != nil {
 		return nil, lost(err)
 	}
+	stop := context.AfterFunc(ctx, func() { s.Close() })
 	err = s.Send(KindControl, b)
+	if !stop() {
+		s.Close()
+		return nil, context.Cause(ctx)
+	}
 	if errors.Is(err, wire.ErrReset) {
 		return s, nil // a reply may have come before
 	}
@@ -304,8 +327,8 @@ type sourceError struct{ err error }
 
 func (e *sourceError) Error() string { return e.err.Error() }
 
-// pump sends all of r. Where it fails the stream is to be closed, so that the other side does not take the part for
-// the whole.
+// pump sends all of r. Where it fails the stream is to be closed, so that the other side does not take the
+// part for the whole.
 func pump(s *wire.Stream, kind uint8, r io.Reader) error {
 	buf := make([]byte, 64<<10)
 	for {
