@@ -67,9 +67,18 @@ func (p *Pyro) exec(ctx context.Context, s *instances.Session, c CommandLine, la
 		return Output{}, link.ExecResult{}, err
 	}
 	var stdout, stderr record.Capture
-	streams := link.Streams{Stdin: c.Streams.Stdin, Stdout: tee(c.Streams.Stdout, &stdout), Stderr: tee(c.Streams.Stderr, &stderr)}
-	result, err := s.Client.Exec(ctx, link.Exec{Command: c.Command, Argv: c.Argv, TimeoutMS: limit,
-		Stdin: c.Streams.Stdin != nil, Last: last}, streams)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	streams := c.Streams.link(ctx)
+	streams.Stdout, streams.Stderr = tee(c.Streams.Stdout, &stdout), tee(c.Streams.Stderr, &stderr)
+	result, err := s.Client.Exec(ctx, link.Exec{
+		Command:   c.Command,
+		Argv:      c.Argv,
+		TimeoutMS: limit,
+		Terminal:  c.Terminal.link(),
+		Stdin:     c.Streams.Stdin != nil,
+		Last:      last,
+	}, streams)
 	if ctx.Err() != nil {
 		return Output{}, result, context.Cause(ctx)
 	}

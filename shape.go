@@ -88,6 +88,9 @@ func or(n, otherwise int) int {
 
 // timeout is a command's limit in milliseconds.
 func (c CommandLine) timeout() (int64, error) {
+	if c.TimeoutSeconds == nil && c.Terminal != nil {
+		return 0, nil
+	}
 	if c.TimeoutSeconds == nil {
 		return DefaultTimeoutSeconds * 1000, nil
 	}

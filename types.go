@@ -36,6 +36,24 @@ type Shape struct {
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	// Sizes are those of the command's terminal as they change, if it has one; they are passed on until Stdin has ended.
+	Sizes <-chan TerminalSize
+}
+
+// TerminalSize is a terminal's, in characters.
+type TerminalSize struct {
+	Rows uint16 `json:"rows,omitempty" jsonschema:"lines of the terminal"`
+	Cols uint16 `json:"cols,omitempty" jsonschema:"characters in a line of the terminal"`
+}
+
+// Terminal asks for a command to have a terminal: it is then at once its standard input, output and error, and what the
+// command writes comes as Stdout. A size of 0 is 24 by 80.
+type Terminal struct {
+	TerminalSize
+	// Type is the TERM variable; empty is xterm-256color.
+	Type string `json:"type,omitempty" jsonschema:"the TERM variable, xterm-256color by default"`
+	// Locale is the LANG variable, if the guest has that locale.
+	Locale string `json:"locale,omitempty" jsonschema:"the LANG variable, if the guest has that locale"`
 }
 
 // CommandLine is one command: exactly one of its two forms.
@@ -44,7 +62,9 @@ type CommandLine struct {
 	Command string `json:"command,omitempty" jsonschema:"a shell command line, run by /bin/sh -lc in the guest"`
 	// Argv is an argument vector, run as it is. The command line's faces use it.
 	Argv []string `json:"argv,omitempty" jsonschema:"an argument vector, run as it is, in place of command"`
-	// TimeoutSeconds bounds the command; nil is 30, 0 is no limit.
+	// Terminal gives the command a terminal; nil is none.
+	Terminal *Terminal `json:"-"`
+	// TimeoutSeconds bounds the command; nil is 30, or no limit for a command with a terminal. 0 is no limit.
 	TimeoutSeconds *int `json:"timeout_seconds,omitempty" jsonschema:"seconds after which the command and all that it started is ended; 0 is no limit"`
 	// Streams pass input and output while the command runs.
 	Streams Streams `json:"-"`

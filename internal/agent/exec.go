@@ -15,6 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ttyGroup is the group that terminals belong to, on Debian and elsewhere.
+const ttyGroup = 5
+
 // exec runs one command, and everything that it starts, in a session and a cgroup of their own.
 func (a *Agent) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (any, error) {
 	who, err := a.ready()
@@ -25,11 +28,15 @@ func (a *Agent) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (any
 	if len(argv) == 0 {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: "no command is given"}
 	}
+	vars := [][]string{a.env, e.Env}
+	if t := e.Terminal; t != nil {
+		vars = [][]string{a.env, process.TerminalEnv(t.Type, t.Locale), e.Env}
+	}
 	c := &command{
 		agent: a,
 		exec:  e,
 		who:   who,
-		run:   process.Command{Argv: argv, Env: who.environ(a.env, e.Env), Dir: e.WorkDir},
+		run:   process.Command{Argv: argv, Env: who.environ(vars...), Dir: e.WorkDir},
 	}
 	if c.run.Dir == "" {
 		c.run.Dir = a.workDir
@@ -62,6 +69,8 @@ type command struct {
 	child  *child
 	input  *os.File // the agent's end of its standard input, nil if it has none
 	output []*process.Output
+
+	terminal *process.Terminal // nil if it has none; it is its input, too
 }
 
 // do runs the command to its end.
@@ -76,7 +85,12 @@ func (c *command) do(ctx context.Context, known *link.Command) (link.ExecResult,
 		return c.cannotRun(err)
 	}
 	handle := link.Process{Signal: c.signal}
-	if c.input != nil {
+	switch {
+	case c.terminal != nil:
+		handle.Input, handle.EndInput = c.terminal, c.terminal.EndInput
+		handle.Resize = func(s link.Size) error { return c.terminal.Resize(s.Rows, s.Cols) }
+		defer c.terminal.Close()
+	case c.input != nil:
 		handle.Input = c.input
 		defer c.input.Close()
 	}
@@ -126,6 +140,9 @@ func (c *command) signal(s syscall.Signal) error {
 	if s == syscall.SIGKILL {
 		return c.group.kill()
 	}
+	if c.terminal != nil {
+		return c.child.signal(c.terminal.Foreground(), s)
+	}
 	return c.child.signal(0, s)
 }
 
@@ -141,7 +158,19 @@ func (c *command) start() error {
 			f.Close()
 		}
 	}()
+	sys := &syscall.SysProcAttr{Setsid: true, Credential: c.who.credential()}
 	files := []uintptr{c.agent.null.Fd()}
+	if c.exec.Terminal != nil {
+		terminal, childEnd, err := process.NewTerminal(c.exec.Terminal.Rows, c.exec.Terminal.Cols, int(c.who.uid), ttyGroup)
+		if err != nil {
+			return err
+		}
+		c.terminal, ends = terminal, append(ends, childEnd)
+		c.output = append(c.output, process.NewTerminalOutput(terminal, c.known.Output(link.KindStdout)))
+		files = []uintptr{childEnd.Fd(), childEnd.Fd(), childEnd.Fd()}
+		sys.Setctty = true
+		return c.fork(path, &syscall.ProcAttr{Dir: c.run.Dir, Env: c.run.Env, Files: files, Sys: sys})
+	}
 	if c.exec.Stdin {
 		childEnd, parentEnd, err := process.NewInput(true)
 		if err != nil {
@@ -157,13 +186,19 @@ func (c *command) start() error {
 		ends, files = append(ends, childEnd), append(files, childEnd.Fd())
 		c.output = append(c.output, output)
 	}
-	attr := &syscall.ProcAttr{Dir: c.run.Dir, Env: c.run.Env, Files: files, Sys: &syscall.SysProcAttr{
-		Setsid: true, Credential: c.who.credential()}}
+	return c.fork(path, &syscall.ProcAttr{Dir: c.run.Dir, Env: c.run.Env, Files: files, Sys: sys})
+}
+
+// fork starts the process in the command's group.
+func (c *command) fork(path string, attr *syscall.ProcAttr) (err error) {
 	c.group.join(attr.Sys)
 	c.child, err = c.agent.start.start(path, c.run.Argv, attr)
-	if err == nil {
+	switch {
+	case err == nil:
 		c.group.started(c.child.pid)
-	} else if c.input != nil {
+	case c.terminal != nil:
+		c.terminal.Close()
+	case c.input != nil:
 		c.input.Close()
 	}
 	return err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -12,6 +13,7 @@ func newRun(a *app) *cobra.Command {
 	var shape shapeFlags
 	var timeout *duration
 	var entrypoint string
+	var tty terminalFlags
 	cmd := &cobra.Command{
 		Use:   "run ENVIRONMENT [-- COMMAND [ARGUMENT...]]",
 		Short: "Run one command in a fresh VM, which is gone afterwards",
@@ -28,12 +30,14 @@ run, and its own command runs where none is given.
   pyro run debian:12 --network --timeout-seconds 120 -- sh -c 'curl -s https://example.org | wc -c'
   pyro run debian:12 --json -- python3 -c 'print(6 * 7)'
   pyro run docker.io/library/python:3.12-slim -- python -c 'print(1)'
-  tar c . | pyro run debian:12 -- tar t`,
+  tar c . | pyro run debian:12 -- tar t
+  pyro run -it debian:12 -- bash`,
 		Args:              nameAndMaybeCommand("ENVIRONMENT"),
 		ValidArgsFunction: a.completeEnvironment(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			request := pyro.RunInVMRequest{Shape: shape.shape(args[0]),
-				CommandLine: a.commandLine(args[1:], timeout)}
+			line, restore := a.commandLine(cmd.Context(), args[1:], timeout, &tty)
+			defer restore()
+			request := pyro.RunInVMRequest{Shape: shape.shape(args[0]), CommandLine: line}
 			if cmd.Flags().Changed("entrypoint") {
 				request.Entrypoint = &entrypoint
 			}
@@ -46,6 +50,7 @@ run, and its own command runs where none is given.
 			if errors.Is(err, pyro.ErrNoCommand) {
 				return usagef("%s: the command is missing: put it after --", cmd.CommandPath())
 			}
+			restore()
 			a.confined(result.Confinement)
 			return a.ended(result, result.Output, err)
 		},
@@ -54,18 +59,28 @@ run, and its own command runs where none is given.
 	cmd.Flags().StringVar(&entrypoint, "entrypoint", "",
 		"`PROGRAM` to run in place of the image's entry point; empty for none")
 	timeout = timeoutFlag(cmd)
+	tty.add(cmd)
 	a.jsonFlag(cmd)
 	return cmd
 }
 
-// commandLine is the command after --, with our streams as its own unless the result is to hold them.
-func (a *app) commandLine(argv []string, timeout *duration) pyro.CommandLine {
-	seconds := timeout.value
-	line := pyro.CommandLine{Argv: argv, TimeoutSeconds: &seconds, Streams: pyro.Streams{Stdin: a.stdin}}
+// commandLine is the command after --, with our streams as its own unless the result is to hold them. What it
+// did to our terminal is undone by restore, which may be called again.
+func (a *app) commandLine(
+	ctx context.Context, argv []string, timeout *duration, tty *terminalFlags,
+) (line pyro.CommandLine, restore func()) {
+	line = pyro.CommandLine{Argv: argv, Streams: pyro.Streams{Stdin: a.stdin}}
+	if seconds := timeout.value; !tty.terminal || tty.timed() {
+		line.TimeoutSeconds = &seconds
+	}
 	if !a.json {
 		line.Streams.Stdout, line.Streams.Stderr = a.stdout, a.stderr
 	}
-	return line
+	if tty.terminal {
+		return line, a.enterTerminal(ctx, &line)
+	}
+	a.remarkShell(argv)
+	return line, func() {}
 }
 
 // confined says once that the host stood in for a guest, and how far it was confined.

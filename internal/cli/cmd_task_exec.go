@@ -7,6 +7,7 @@ import (
 
 func newTaskExec(a *app) *cobra.Command {
 	var timeout *duration
+	var tty terminalFlags
 	cmd := &cobra.Command{
 		Use:   "exec ID -- COMMAND [ARGUMENT...]",
 		Short: "Run one command in a task, in /workspace; the task lives on",
@@ -16,19 +17,24 @@ command's own.
 
 ` + exitCodes,
 		Example: "  pyro task exec \"$id\" -- make test\n" +
-			"  pyro task exec \"$id\" --timeout-seconds 600 -- sh -c 'npm ci && npm test'",
+			"  pyro task exec \"$id\" --timeout-seconds 600 -- sh -c 'npm ci && npm test'\n" +
+			"  pyro task exec -it \"$id\" -- python3",
 		Args:              nameAndCommand("ID"),
 		ValidArgsFunction: a.completeTask(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			line, restore := a.commandLine(cmd.Context(), args[1:], timeout, &tty)
+			defer restore()
 			result, err := with(a, func(p *pyro.Pyro) (pyro.ExecTaskResult, error) {
-				result, err := p.ExecTask(cmd.Context(),
-					pyro.ExecTaskRequest{TaskID: args[0], CommandLine: a.commandLine(args[1:], timeout)})
+				request := pyro.ExecTaskRequest{TaskID: args[0], CommandLine: line}
+				result, err := p.ExecTask(cmd.Context(), request)
 				return result, knownTask(cmd.Context(), p, args[0], err)
 			})
+			restore()
 			return a.ended(result, result.Output, err)
 		},
 	}
 	timeout = timeoutFlag(cmd)
+	tty.add(cmd)
 	a.jsonFlag(cmd)
 	return cmd
 }

@@ -104,9 +104,9 @@ func (k *keepers) strays() {
 	}
 }
 
-// signal has the keeper send a signal to the command's process group.
-func (c *command) signal(s syscall.Signal) error {
-	if err := json.NewEncoder(c.control).Encode(int(s)); err != nil {
+// signal has the keeper send a signal to a process group: 0 is the command's own.
+func (c *command) signal(group int, s syscall.Signal) error {
+	if err := json.NewEncoder(c.control).Encode(sending{group, s}); err != nil {
 		return os.ErrProcessDone
 	}
 	return nil

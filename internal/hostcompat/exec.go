@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -29,7 +30,11 @@ func (m *machine) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (a
 	if e.WorkDir != "" {
 		dir = m.place(e.WorkDir)
 	}
-	command := process.Command{Argv: argv, Env: m.environ(e.Env), Dir: dir}
+	vars := e.Env
+	if t := e.Terminal; t != nil {
+		vars = slices.Concat(process.TerminalEnv(t.Type, t.Locale), vars)
+	}
+	command := process.Command{Argv: argv, Env: m.environ(vars), Dir: dir}
 	r := &run{
 		machine: m,
 		exec:    e,
@@ -46,6 +51,8 @@ type run struct {
 	known   *link.Command
 	command *command
 	output  []*process.Output
+
+	terminal *process.Terminal // nil if it has none; it is its input, too
 }
 
 // do runs the command to its end.
@@ -56,7 +63,12 @@ func (r *run) do(ctx context.Context, known *link.Command) (link.ExecResult, err
 		return link.ExecResult{}, err
 	}
 	handle := link.Process{Signal: r.signal}
-	if input != nil {
+	switch {
+	case r.terminal != nil:
+		handle.Input, handle.EndInput = r.terminal, r.terminal.EndInput
+		handle.Resize = func(s link.Size) error { return r.terminal.Resize(s.Rows, s.Cols) }
+		defer r.terminal.Close()
+	case input != nil:
 		handle.Input = input
 		defer input.Close()
 	}
@@ -100,7 +112,10 @@ func (r *run) signal(s syscall.Signal) error {
 		r.machine.keepers.end(r.command)
 		return nil
 	}
-	return r.command.signal(s)
+	if r.terminal != nil {
+		return r.command.signal(r.terminal.Foreground(), s)
+	}
+	return r.command.signal(0, s)
 }
 
 // start starts the command's keeper with the command's streams, and gives the other end of its input, nil if it has none.
@@ -114,6 +129,9 @@ func (r *run) start() (input *os.File, err error) {
 			input.Close()
 		}
 	}()
+	if t := r.exec.Terminal; t != nil {
+		return nil, r.startInTerminal(*t)
+	}
 	stdin, input, err := process.NewInput(r.exec.Stdin)
 	if err != nil {
 		return nil, err
@@ -129,6 +147,21 @@ func (r *run) start() (input *os.File, err error) {
 	}
 	r.command, _, err = r.machine.keepers.start(r.order, child[0], child[1], child[2])
 	return input, err
+}
+
+// startInTerminal starts the command's keeper with a terminal.
+func (r *run) startInTerminal(t link.Terminal) error {
+	terminal, child, err := process.NewTerminal(t.Rows, t.Cols, os.Getuid(), os.Getgid())
+	if err != nil {
+		return err
+	}
+	defer child.Close()
+	r.order.Terminal = true
+	r.terminal, r.output = terminal, []*process.Output{process.NewTerminalOutput(terminal, r.known.Output(link.KindStdout))}
+	if r.command, _, err = r.machine.keepers.start(r.order, child, child, child); err != nil {
+		terminal.Close()
+	}
+	return err
 }
 
 // diskFull tells whether the workspace's disk has no room left.

@@ -22,6 +22,14 @@ type order struct {
 	Layers  confine.Namespaces
 	Places  places
 	Command process.Command
+
+	Terminal bool // its standard input is to be its terminal
+}
+
+// sending asks a keeper for a signal.
+type sending struct {
+	Group  int // 0 is the command's own
+	Signal syscall.Signal
 }
 
 // kept is what a keeper has confined itself by.
@@ -64,7 +72,7 @@ func keep() int {
 	if err := events.Encode(event{Kept: &by}); err != nil {
 		return 1
 	}
-	pid, err := start(o.Command)
+	pid, err := start(o)
 	if err != nil {
 		e := event{Failed: fmt.Sprintf("cannot run %q: %v", o.Command.Argv[0], err)}
 		if code, line, ok := o.Command.Refused(err); ok {
@@ -129,13 +137,16 @@ func (l *leader) adopt(events *json.Encoder) {
 // obey sends the signals that the shim asks for.
 func (l *leader) obey(orders *json.Decoder) {
 	for {
-		var number int
-		if err := orders.Decode(&number); err != nil {
+		var s sending
+		if err := orders.Decode(&s); err != nil {
 			return
 		}
 		l.mu.Lock()
+		if s.Group == 0 {
+			s.Group = l.pid
+		}
 		if !l.dead {
-			_ = syscall.Kill(-l.pid, syscall.Signal(number))
+			_ = syscall.Kill(-s.Group, s.Signal)
 		}
 		l.mu.Unlock()
 	}
@@ -165,13 +176,14 @@ func restrict(o order) kept {
 }
 
 // start runs the command on this process's own standard streams, as leader of a session.
-func start(c process.Command) (int, error) {
+func start(o order) (int, error) {
+	c := o.Command
 	path, err := c.Find()
 	if err != nil {
 		return 0, err
 	}
 	return syscall.ForkExec(path, c.Argv, &syscall.ProcAttr{Dir: c.Dir, Env: c.Env, Files: []uintptr{0, 1, 2},
-		Sys: &syscall.SysProcAttr{Setsid: true}})
+		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: o.Terminal}})
 }
 
 // letGo gives up the command's standard streams, so that they end with the command.

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,10 +35,12 @@ func (c *Client) Call(ctx context.Context, op Op, params, result any) error {
 }
 
 // Streams are the standard streams of a command, on the asking side. A nil Stdin is no input, a nil writer drops
-// its output. The two writers are not called at the same time.
+// its output. The two writers are not called at the same time. Sizes are those of the command's terminal as they
+// change; they are sent as long as Stdin has not ended.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	Sizes          <-chan Size
 }
 
 // Exec runs one command and returns when it has ended and all its output is written. The end of ctx, or an error
@@ -46,7 +49,7 @@ type Streams struct {
 func (c *Client) Exec(ctx context.Context, e Exec, std Streams) (ExecResult, error) {
 	var result ExecResult
 	e.Stdin = std.Stdin != nil
-	in := source{kind: KindStdin, r: std.Stdin}
+	in := source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}
 	return result, c.converse(ctx, OpExec, e, &result, in, outputs(std.Stdout, std.Stderr))
 }
 
@@ -57,7 +60,7 @@ func (c *Client) AttachTo(ctx context.Context, a Attach, std Streams, at func(At
 	a.Stdin = std.Stdin != nil
 	out := outputs(std.Stdout, std.Stderr)
 	out[KindNote] = notes(at)
-	return result, c.converse(ctx, OpAttach, a, &result, source{kind: KindStdin, r: std.Stdin}, out)
+	return result, c.converse(ctx, OpAttach, a, &result, source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}, out)
 }
 
 // notes takes the first message of an attached stream.
@@ -114,10 +117,11 @@ func outputs(stdout, stderr io.Writer) map[uint8]io.Writer {
 
 // source is where an operation's input comes from, nowhere by default.
 type source struct {
-	kind uint8
-	r    io.Reader
-	wait bool   // until r is read no more
-	quit func() // called when the other side has spoken its last; r ends then
+	kind  uint8
+	r     io.Reader
+	wait  bool // until r is read no more
+	sizes <-chan Size
+	quit  func() // called when the other side has spoken its last; r ends then
 }
 
 // converse holds one conversation.
@@ -141,6 +145,9 @@ func (c *Client) converse(ctx context.Context, op Op, params, result any, in sou
 				s.Close() // but not where the peer has: its reply may not have been read yet
 			}
 		}()
+	}
+	if in.sizes != nil {
+		go sendSizes(s, in.sizes)
 	}
 	reply, err := c.receive(s, out)
 	s.Close()
@@ -233,6 +240,29 @@ func (c *Client) receive(s *wire.Stream, out map[uint8]io.Writer) (Reply, error)
 			return Reply{}, fmt.Errorf("cannot write what was received: %w", err)
 		}
 	}
+}
+
+// sendSizes sends a terminal's sizes until the stream is over.
+func sendSizes(s *wire.Stream, sizes <-chan Size) {
+	for {
+		select {
+		case size, ok := <-sizes:
+			if !ok || s.Send(KindResize, size.bytes()) != nil {
+				return
+			}
+		case <-s.Broken():
+			return
+		}
+	}
+}
+
+func (s Size) bytes() []byte {
+	return binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, s.Rows), s.Cols)
+}
+
+// parseSize reads the 4 bytes of a size.
+func parseSize(b []byte) Size {
+	return Size{Rows: binary.LittleEndian.Uint16(b), Cols: binary.LittleEndian.Uint16(b[2:])}
 }
 
 // sourceError is the failure of a pump's reader, not of its stream.

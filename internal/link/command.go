@@ -13,7 +13,7 @@ type Exec struct {
 	Env       []string  `json:"env,omitempty"`      // over the variables of the set-up
 	WorkDir   string    `json:"work_dir,omitempty"` // empty is the one of the set-up
 	TimeoutMS int64     `json:"timeout_ms"`         // 0 is none
-	Stdin     bool      `json:"stdin"`              // stdin messages follow, up to the stream's end
+	Stdin     bool      `json:"stdin"`              // stdin messages follow, and resize messages, up to the stream's end
 	Terminal  *Terminal `json:"terminal,omitempty"` // it gets one: its stderr comes as stdout
 	Last      bool      `json:"last,omitempty"`     // for the supervisor: the VM goes when this connection does
 }
@@ -21,7 +21,8 @@ type Exec struct {
 // Terminal is what a command's terminal is to be.
 type Terminal struct {
 	Size
-	Type string `json:"type,omitempty"` // the TERM variable; empty is "xterm"
+	Type   string `json:"type,omitempty"`   // the TERM variable; empty is "xterm-256color"
+	Locale string `json:"locale,omitempty"` // the LANG variable, if the guest has that locale; empty is the set-up's
 }
 
 // Size is a terminal's, in characters.

@@ -154,7 +154,7 @@ func TestOperations(t *testing.T) {
 		}
 		var stdout, stderr bytes.Buffer
 		in := bytes.Repeat([]byte("0123456789"), 100_000)
-		r, err = c.Exec(ctx, Exec{Command: "cat"}, Streams{bytes.NewReader(in), &stdout, &stderr})
+		r, err = c.Exec(ctx, Exec{Command: "cat"}, Streams{Stdin: bytes.NewReader(in), Stdout: &stdout, Stderr: &stderr})
 		if err != nil || r.ExitCode != 7 || !bytes.Equal(stdout.Bytes(), in) || stderr.String() != "cat says\n" {
 			t.Errorf("cat: %+v, %v, %d bytes, %q", r, err, stdout.Len(), stderr.String())
 		}

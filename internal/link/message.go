@@ -66,6 +66,7 @@ const (
 	KindStderr  = 4
 	KindData    = 5 // a tree
 	KindNote    = 6 // JSON: an Attached
+	KindResize  = 7 // a terminal's size: rows and columns, 16 bits each, little-endian
 )
 
 // Request opens a conversation.

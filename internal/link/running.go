@@ -196,6 +196,9 @@ func (c *Command) feed(s *wire.Stream) {
 		if err != nil {
 			return
 		}
+		if m.Kind == KindResize && len(m.Data) == 4 {
+			c.resize(parseSize(m.Data))
+		}
 		if m.Kind != KindStdin {
 			continue
 		}
@@ -218,6 +221,16 @@ func (c *Command) input(p []byte) error {
 	}
 	_, err := process.Input.Write(p)
 	return err
+}
+
+// resize tells the command's terminal, if it has one.
+func (c *Command) resize(size Size) {
+	c.mu.Lock()
+	process := c.await()
+	c.mu.Unlock()
+	if process.Resize != nil {
+		_ = process.Resize(size) // A terminal of the wrong size is better than none.
+	}
 }
 
 func (c *Command) endInput() {

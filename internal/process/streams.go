@@ -32,6 +32,41 @@ func NewOutput(w io.Writer) (*Output, *os.File, error) {
 	return o, write, nil
 }
 
+// quietFor is how long a terminal must say nothing after its command's end for its output to be complete: the kernel
+// passes it on a little later.
+const quietFor = 20 * time.Millisecond
+
+// NewTerminalOutput starts reading what a command writes to its terminal into w.
+func NewTerminalOutput(t *Terminal, w io.Writer) *Output {
+	o := &Output{file: t.file, finished: make(chan struct{})}
+	go o.carryTerminal(w)
+	return o
+}
+
+// carryTerminal reads until nobody has the terminal any more, or the command has ended and nothing more comes.
+func (o *Output) carryTerminal(w io.Writer) {
+	defer close(o.finished)
+	buffer := make([]byte, 32<<10)
+	for {
+		err := o.pass(w, o.file, buffer)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			if o.err == nil && !errors.Is(err, unix.EIO) {
+				o.err = err
+			}
+			return
+		}
+		_ = o.file.SetReadDeadline(time.Now().Add(quietFor))
+		n, err := o.file.Read(buffer)
+		if n > 0 && o.err == nil {
+			_, o.err = w.Write(buffer[:n])
+		}
+		if err != nil {
+			return
+		}
+		_ = o.file.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
 // End is called when the command has ended. It returns once everything that the command wrote is with the writer, and
 // gives the writer's error.
 func (o *Output) End() error {
