@@ -145,8 +145,33 @@ func (f *following) line(data []byte) error {
 }
 
 func viewEntry(e record.Entry) LogEntry {
-	return LogEntry{Sequence: e.Sequence, CWD: e.CWD, Command: e.Command, StartedAt: e.StartedAt, Running: e.Running,
-		Interrupted: e.Interrupted, Output: Output{ExitCode: e.ExitCode, Stdout: e.Stdout, Stderr: e.Stderr,
-			StdoutTruncated: e.StdoutTruncated, StderrTruncated: e.StderrTruncated, TimedOut: e.TimedOut,
-			DurationMS: e.DurationMS, ExecutionMode: e.ExecutionMode, Notice: e.Notice, Cause: e.Cause}}
+	if e.StdoutBytes != nil {
+		e.Stdout = string(e.StdoutBytes)
+	}
+	if e.StderrBytes != nil {
+		e.Stderr = string(e.StderrBytes)
+	}
+	return LogEntry{
+		Sequence:    e.Sequence,
+		CWD:         e.CWD,
+		Command:     e.Command,
+		StartedAt:   e.StartedAt,
+		Running:     e.Running,
+		Interrupted: e.Interrupted,
+		Output: Output{
+			ExitCode:        e.ExitCode,
+			Stdout:          e.Stdout,
+			Stderr:          e.Stderr,
+			StdoutTruncated: e.StdoutTruncated,
+			StderrTruncated: e.StderrTruncated,
+			StdoutBase64:    e.StdoutBytes,
+			StderrBase64:    e.StderrBytes,
+			TimedOut:        e.TimedOut,
+			DurationMS:      e.DurationMS,
+			ExecutionMode:   e.ExecutionMode,
+			Shell:           e.Shell,
+			Notice:          e.Notice,
+			Cause:           e.Cause,
+		},
+	}
 }

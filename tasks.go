@@ -20,7 +20,14 @@ func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error
 			return Task{}, badSeed(r.SourcePath, err)
 		}
 	}
-	s, _, err := p.make(ctx, record.KindTask, r.Shape, r.Publish)
+	if err := r.CommandSettings.check(); err != nil {
+		return Task{}, err
+	}
+	vm, err := p.describe(ctx, record.KindTask, r.Shape, r.Publish)
+	if err != nil {
+		return Task{}, err
+	}
+	s, err := p.createHeld(ctx, r.CommandSettings.over(vm))
 	if err != nil {
 		return Task{}, err
 	}
@@ -167,6 +174,9 @@ func viewTask(v record.VM) Task {
 		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
 		Accelerator: v.Accelerator, Confinement: v.Confinement,
 		VMMConfinement: v.VMMConfinement}
+	for _, c := range v.Running {
+		t.Running = append(t.Running, RunningCommand(c))
+	}
 	if v.LastCommand != nil {
 		t.LastCommand = (*LastCommand)(v.LastCommand)
 	}

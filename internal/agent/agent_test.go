@@ -29,6 +29,7 @@ type tree struct{}
 
 func (tree) join(*syscall.SysProcAttr) {}
 func (tree) started(int)               {}
+func (tree) members() ([]int, error)   { return process.Descendants(os.Getpid()), nil }
 func (tree) ranOut() bool              { return false }
 func (tree) close()                    {}
 func (tree) kill() error {

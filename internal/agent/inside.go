@@ -104,6 +104,10 @@ func (g *family) join(*syscall.SysProcAttr) {}
 func (g *family) started(pid int)           { g.pid = pid }
 func (g *family) ranOut() bool              { return false }
 
+func (g *family) members() ([]int, error) {
+	return append(process.Descendants(g.pid), g.pid), nil
+}
+
 func (g *family) kill() error {
 	if g.pid > 0 {
 		process.EndTree(g.pid, time.Second)

@@ -14,6 +14,7 @@ func newRun(a *app) *cobra.Command {
 	var timeout *duration
 	var entrypoint string
 	var tty terminalFlags
+	var settings settingsFlags
 	cmd := &cobra.Command{
 		Use:   "run ENVIRONMENT [-- COMMAND [ARGUMENT...]]",
 		Short: "Run one command in a fresh VM, which is gone afterwards",
@@ -37,6 +38,9 @@ run, and its own command runs where none is given.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			line, restore := a.commandLine(cmd.Context(), args[1:], timeout, &tty)
 			defer restore()
+			if err := settings.apply(&line); err != nil {
+				return err
+			}
 			request := pyro.RunInVMRequest{Shape: shape.shape(args[0]), CommandLine: line}
 			if cmd.Flags().Changed("entrypoint") {
 				request.Entrypoint = &entrypoint
@@ -60,6 +64,8 @@ run, and its own command runs where none is given.
 		"`PROGRAM` to run in place of the image's entry point; empty for none")
 	timeout = timeoutFlag(cmd)
 	tty.add(cmd)
+	settings.addCommand(cmd)
+	runsCommand(cmd)
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -69,7 +75,8 @@ run, and its own command runs where none is given.
 func (a *app) commandLine(
 	ctx context.Context, argv []string, timeout *duration, tty *terminalFlags,
 ) (line pyro.CommandLine, restore func()) {
-	line = pyro.CommandLine{Argv: argv, Streams: pyro.Streams{Stdin: a.stdin}}
+	line = pyro.CommandLine{Argv: argv, Streams: pyro.Streams{Stdin: a.input(),
+		LazyStdin: !tty.terminal && !tty.input}}
 	if seconds := timeout.value; !tty.terminal || tty.timed() {
 		line.TimeoutSeconds = &seconds
 	}

@@ -12,6 +12,7 @@ import (
 
 func newTaskCreate(a *app) *cobra.Command {
 	var shape shapeFlags
+	var settings settingsFlags
 	var source string
 	var publish []string
 	cmd := &cobra.Command{
@@ -24,8 +25,11 @@ func newTaskCreate(a *app) *cobra.Command {
 		ValidArgsFunction: a.completeEnvironment(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := pyro.CreateTaskRequest{Shape: shape.shape(args[0]), Publish: publish}
+			var err error
+			if request.CommandSettings, err = settings.settings(); err != nil {
+				return err
+			}
 			if source != "" {
-				var err error
 				if request.SourcePath, err = filepath.Abs(source); err != nil {
 					return fmt.Errorf("cannot find %q: %w", source, err)
 				}
@@ -52,6 +56,7 @@ func newTaskCreate(a *app) *cobra.Command {
 		},
 	}
 	shape.add(cmd)
+	settings.add(cmd)
 	cmd.Flags().StringVar(&source, "source-path", "",
 		"`PATH` of a directory, .tar, .tar.gz or .tgz whose content /workspace gets")
 	cmd.Flags().StringArrayVar(&publish, "publish", nil,

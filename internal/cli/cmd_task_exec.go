@@ -8,6 +8,7 @@ import (
 func newTaskExec(a *app) *cobra.Command {
 	var timeout *duration
 	var tty terminalFlags
+	var settings settingsFlags
 	cmd := &cobra.Command{
 		Use:   "exec ID -- COMMAND [ARGUMENT...]",
 		Short: "Run one command in a task, in /workspace; the task lives on",
@@ -24,6 +25,9 @@ command's own.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			line, restore := a.commandLine(cmd.Context(), args[1:], timeout, &tty)
 			defer restore()
+			if err := settings.apply(&line); err != nil {
+				return err
+			}
 			result, err := with(a, func(p *pyro.Pyro) (pyro.ExecTaskResult, error) {
 				request := pyro.ExecTaskRequest{TaskID: args[0], CommandLine: line}
 				result, err := p.ExecTask(cmd.Context(), request)
@@ -35,6 +39,8 @@ command's own.
 	}
 	timeout = timeoutFlag(cmd)
 	tty.add(cmd)
+	settings.addCommand(cmd)
+	runsCommand(cmd)
 	a.jsonFlag(cmd)
 	return cmd
 }

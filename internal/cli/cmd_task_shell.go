@@ -33,5 +33,6 @@ is the shell's own.`,
 			return a.ended(result, result.Output, err)
 		},
 	}
+	runsCommand(cmd)
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/pyro-mcp/pyro/internal/wire"
@@ -39,6 +40,7 @@ func (c *Client) Call(ctx context.Context, op Op, params, result any) error {
 // change; they are sent as long as Stdin has not ended.
 type Streams struct {
 	Stdin          io.Reader
+	Lazy           bool // Stdin is read only once the command reads its own
 	Stdout, Stderr io.Writer
 	Sizes          <-chan Size
 }
@@ -50,7 +52,47 @@ func (c *Client) Exec(ctx context.Context, e Exec, std Streams) (ExecResult, err
 	var result ExecResult
 	e.Stdin = std.Stdin != nil
 	in := source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}
-	return result, c.converse(ctx, OpExec, e, &result, in, outputs(std.Stdout, std.Stderr))
+	out := outputs(std.Stdout, std.Stderr)
+	if e.Stdin && std.Lazy {
+		e.LazyStdin = true
+		wanted := make(chan struct{})
+		in.r = &lazyReader{r: std.Stdin, wanted: wanted}
+		out[KindNote] = &wants{wanted: wanted}
+		over, cancel := context.WithCancel(ctx)
+		defer cancel()
+		in.r.(*lazyReader).over = over.Done()
+	}
+	return result, c.converse(ctx, OpExec, e, &result, in, out)
+}
+
+// lazyReader reads once it is wanted. If that never comes to be, it ends.
+type lazyReader struct {
+	r      io.Reader
+	wanted <-chan struct{}
+	over   <-chan struct{}
+}
+
+func (l *lazyReader) Read(p []byte) (int, error) {
+	select {
+	case <-l.wanted:
+		return l.r.Read(p)
+	case <-l.over:
+		return 0, io.EOF
+	}
+}
+
+// wants takes the note that a command reads its input.
+type wants struct {
+	wanted chan struct{}
+	once   sync.Once
+}
+
+func (w *wants) Write(p []byte) (int, error) {
+	var note Wanted
+	if json.Unmarshal(p, &note) == nil && note.Stdin {
+		w.once.Do(func() { close(w.wanted) })
+	}
+	return len(p), nil
 }
 
 // AttachTo makes the caller of a command that is known by its id: see [Attach]. at is told first where the output

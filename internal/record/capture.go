@@ -1,6 +1,9 @@
 package record
 
-import "fmt"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
 // Capture keeps the beginning and the end of a stream within OutputLimit bytes. The zero value is ready. It
 // is not safe for concurrent use.
@@ -42,4 +45,13 @@ func (c *Capture) String() string {
 		return string(c.head) + string(tail)
 	}
 	return fmt.Sprintf("%s\n[pyro: %d bytes left out here]\n%s", c.head, left, tail)
+}
+
+// Bytes gives what was kept, if a text cannot hold it: nil if it is UTF-8.
+func (c *Capture) Bytes() []byte {
+	kept := c.String()
+	if utf8.ValidString(kept) {
+		return nil
+	}
+	return []byte(kept)
 }

@@ -17,7 +17,7 @@ import (
 const OutputLimit = 1 << 20
 
 // maxLine bounds one line of a history: two streams at their limit, each byte escaped at its worst.
-const maxLine = 2*6*OutputLimit + 1<<20
+const maxLine = 2*6*OutputLimit + 4<<20
 
 // Entry is one command of a VM's history. It is appended twice: when the command starts (Running), and when
 // it has ended. A command that started and never ended was interrupted by the end of its guest.
@@ -37,6 +37,9 @@ type Entry struct {
 	StderrTruncated bool      `json:"stderr_truncated,omitempty"`
 	ExecutionMode   string    `json:"execution_mode"`
 	Notice          string    `json:"notice,omitempty"`
+	StdoutBytes     []byte    `json:"stdout_base64,omitempty"` // of a stream that is not UTF-8, which a text cannot hold
+	StderrBytes     []byte    `json:"stderr_base64,omitempty"`
+	Shell           string    `json:"shell,omitempty"`
 	// What the notice is about, as package link names causes
 	Cause string `json:"cause,omitempty"`
 }

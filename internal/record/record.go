@@ -87,6 +87,7 @@ type VM struct {
 	Metadata        map[string]string `json:"metadata"`
 	CommandCount    int               `json:"command_count"`
 	LastCommand     *LastCommand      `json:"last_command"`
+	Running         []Running         `json:"running,omitempty"`
 	Seed            *Seed             `json:"workspace_seed,omitempty"`
 	// Creation is finished; an incomplete VM goes with its creator
 	Complete   bool   `json:"complete"`
@@ -99,6 +100,13 @@ type VM struct {
 type LastCommand struct {
 	Command  string `json:"command"`
 	ExitCode int    `json:"exit_code"`
+}
+
+// Running is a command under way.
+type Running struct {
+	Sequence  int       `json:"sequence"`
+	Command   string    `json:"command"`
+	StartedAt time.Time `json:"started_at"`
 }
 
 // Seed says what the workspace was filled with.

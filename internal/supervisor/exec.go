@@ -1,10 +1,14 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/guest"
@@ -36,7 +40,8 @@ func (s *supervisor) exec(
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if want.TimeoutMS > 0 {
-		limited, cancel = context.WithTimeout(ctx, time.Duration(want.TimeoutMS)*time.Millisecond+grace)
+		limited, cancel = context.WithTimeout(ctx,
+			time.Duration(want.TimeoutMS+want.GraceMS)*time.Millisecond+grace)
 		defer cancel()
 	}
 	reply, err := g.Forward(limited, req, stream, run.tap)
@@ -92,7 +97,8 @@ type run struct {
 	started time.Time
 	out     record.Capture
 	err     record.Capture
-	stuck   bool // the guest did not end the command in time by itself
+	taps    map[uint8]*record.MaskWriter // what is kept, without the secrets
+	stuck   bool                         // the guest did not end the command in time by itself
 }
 
 func (s *supervisor) begin(want link.Exec, g *running) *run {
@@ -105,20 +111,30 @@ func (s *supervisor) begin(want link.Exec, g *running) *run {
 	}
 	r.entry = record.Entry{
 		Running:       true,
-		Command:       want.Line(),
+		Command:       shortened(want.Line()),
 		CWD:           want.WorkDir,
 		StartedAt:     now.UTC().Truncate(time.Millisecond),
 		ExecutionMode: g.Facts().Mode,
 	}
-	if r.entry.CWD == "" {
-		r.entry.CWD = link.Workspace
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	r.entry.CWD = path.Join("/", cmp.Or(s.vm.Boot.WorkDir, link.Workspace))
+	if path.IsAbs(want.WorkDir) {
+		r.entry.CWD = path.Clean(want.WorkDir)
+	} else {
+		r.entry.CWD = path.Join(r.entry.CWD, want.WorkDir)
+	}
+	r.keep(want.Secrets)
 	s.sequence++
 	r.entry.Sequence = s.sequence
 	if s.keepsHistory() {
-		if err := record.Append(s.dir, r.entry, false); err != nil {
+		s.vm.Running = append(slices.Clone(s.vm.Running), record.Running{
+			Sequence:  r.entry.Sequence,
+			Command:   r.entry.Command,
+			StartedAt: r.entry.StartedAt,
+		})
+		err := errors.Join(record.Append(s.dir, r.entry, false), record.Save(s.dir, s.vm, false))
+		if err != nil {
 			s.log.Error("cannot note a command's start", "error", err)
 		}
 	}
@@ -132,21 +148,51 @@ func (s *supervisor) begin(want link.Exec, g *running) *run {
 // keepsHistory tells whether somebody could ever read it. The caller holds mu.
 func (s *supervisor) keepsHistory() bool { return s.vm.Kind == record.KindTask && !s.removed }
 
+// longestKept bounds what is kept of a command, in bytes: one of a million is as well known by its beginning.
+const longestKept = 16 << 10
+
+func shortened(line string) string {
+	if len(line) <= longestKept {
+		return line
+	}
+	return fmt.Sprintf("%s [pyro: %d bytes left out here]", strings.ToValidUTF8(line[:longestKept], ""),
+		len(line)-longestKept)
+}
+
+// kept is one of a command's output streams, as it is kept and as followers see it.
+type kept struct {
+	run     *run
+	kind    link.EventKind
+	capture *record.Capture
+}
+
+func (k kept) Write(p []byte) (int, error) {
+	k.capture.Write(p)
+	k.run.s.audience.tell(func() link.Event {
+		return link.Event{Kind: k.kind, Sequence: k.run.entry.Sequence, Data: append([]byte(nil), p...)}
+	})
+	return len(p), nil
+}
+
+// keep makes ready to keep the command's output, without the secrets that it was given.
+func (r *run) keep(secrets []string) {
+	var values []string
+	for _, each := range secrets {
+		_, value, _ := strings.Cut(each, "=")
+		values = append(values, value)
+	}
+	mask := record.NewMask(values)
+	r.taps = map[uint8]*record.MaskWriter{
+		link.KindStdout: mask.Writer(kept{r, link.EventStdout, &r.out}),
+		link.KindStderr: mask.Writer(kept{r, link.EventStderr, &r.err}),
+	}
+}
+
 // tap sees each message from the guest on its way to the caller.
 func (r *run) tap(m wire.Message) {
-	kind := link.EventStdout
-	switch m.Kind {
-	case link.KindStdout:
-		r.out.Write(m.Data)
-	case link.KindStderr:
-		r.err.Write(m.Data)
-		kind = link.EventStderr
-	default:
-		return
+	if w := r.taps[m.Kind]; w != nil {
+		_, _ = w.Write(m.Data) // It never fails.
 	}
-	r.s.audience.tell(func() link.Event {
-		return link.Event{Kind: kind, Sequence: r.entry.Sequence, Data: append([]byte(nil), m.Data...)}
-	})
 }
 
 // outcome says how the command ended: by the guest's answer, or by the supervisor's own limit.
@@ -173,6 +219,9 @@ func (r *run) outcome(ctx, limited context.Context, reply link.Reply, err error)
 		}
 		result.ExitCode, result.TimedOut = answer.ExitCode&0xff, answer.TimedOut
 		result.OOM, result.DiskFull = answer.OOM, answer.DiskFull
+		if slices.Contains([]string{"bash", "sh"}, answer.Shell) {
+			result.Shell = answer.Shell
+		}
 	}
 	result.Cause, result.Notice = r.notice(result)
 	return result, nil
@@ -183,7 +232,7 @@ func (r *run) notice(result link.ExecResult) (link.Cause, string) {
 	switch {
 	case result.TimedOut:
 		limit := time.Duration(r.want.TimeoutMS) * time.Millisecond
-		return link.CauseTimeout, fmt.Sprintf("the command was killed at its time limit of %s", limit)
+		return link.CauseTimeout, fmt.Sprintf("the command was ended at its time limit of %s", limit)
 	case result.OOM:
 		return link.CauseGuestMemory,
 			fmt.Sprintf("the guest ran out of its %d MiB of memory and something was killed",
@@ -209,12 +258,19 @@ func (s *supervisor) finishRun(r *run, result link.ExecResult, failure error) er
 			e.Cause = string(known.Cause)
 		}
 	}
-	e.Stdout, e.StdoutTruncated = r.out.String(), r.out.Truncated()
-	e.Stderr, e.StderrTruncated = r.err.String(), r.err.Truncated()
+	for _, w := range r.taps {
+		_ = w.Flush() // It never fails.
+	}
+	e.Shell = result.Shell
+	e.Stdout, e.StdoutTruncated, e.StdoutBytes = r.out.String(), r.out.Truncated(), r.out.Bytes()
+	e.Stderr, e.StderrTruncated, e.StderrBytes = r.err.String(), r.err.Truncated(), r.err.Bytes()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.audience.tell(func() link.Event { return link.Event{Kind: link.EventEnd, Sequence: e.Sequence} })
 	s.vm.CommandCount++
+	s.vm.Running = slices.DeleteFunc(slices.Clone(s.vm.Running), func(c record.Running) bool {
+		return c.Sequence == e.Sequence
+	})
 	s.vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
 	if !s.keepsHistory() {
 		return nil

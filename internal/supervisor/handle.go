@@ -128,7 +128,7 @@ func (s *supervisor) resume(c *session) (any, error) {
 		}
 		vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
 	}
-	vm.CommandCount = s.sequence
+	vm.CommandCount, vm.Running = s.sequence, nil
 	s.vm = vm
 	if vm.State == record.StateStarted {
 		s.fail(record.EndedWithout(vm))

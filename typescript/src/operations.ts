@@ -30,6 +30,9 @@ export interface Output {
   timed_out?: boolean | undefined;
   duration_ms: number;
   execution_mode: "guest" | "host_compat";
+  stdout_base64?: string | undefined;
+  stderr_base64?: string | undefined;
+  shell?: string | undefined;
   notice?: string | undefined;
   cause?: string | undefined;
 }
@@ -185,7 +188,7 @@ export interface Shape {
   vcpu_count?: number | undefined;
   /** Memory in MiB. */
   mem_mib?: number | undefined;
-  /** Seconds until the VM or task is reaped, from its creation; 0 is no limit. */
+  /** Seconds without a command after which the VM or task is removed; 0 is no limit. */
   ttl_seconds?: number | undefined;
   /** Give the guest a network. */
   network?: boolean | undefined;
@@ -199,14 +202,28 @@ export interface Shape {
   metadata?: Record<string, string> | undefined;
 }
 
+/** CommandSettings say as whom, where and with what variables commands run. */
+export interface CommandSettings {
+  /** Environment variables of the command, by name. */
+  env?: Record<string, string> | undefined;
+  /** Working directory in the guest; relative to /workspace. */
+  workdir?: string | undefined;
+  /** Who runs the command in the guest: a name or a number, with :GROUP if need be. */
+  user?: string | undefined;
+}
+
 /** CommandLine is one command: exactly one of its two forms. */
-export interface CommandLine {
-  /** A shell command line, run by /bin/sh -lc in the guest. */
+export interface CommandLine extends CommandSettings {
+  /** A command line for a shell: bash if the environment has it, else sh. */
   command?: string | undefined;
   /** An argument vector, run as it is, in place of command. */
   argv?: Array<string> | undefined;
-  /** Seconds after which the command and all that it started is killed. */
+  /** Environment variables whose values are never written down, and masked in the output. */
+  secrets?: Record<string, string> | undefined;
+  /** Seconds after which the command and all that it started is ended; 0 is no limit. */
   timeout_seconds?: number | undefined;
+  /** Seconds between SIGTERM, at the timeout, and SIGKILL. */
+  grace_seconds?: number | undefined;
 }
 
 /** RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point
@@ -312,6 +329,13 @@ export interface NetworkInfo extends NetworkDetails {
   enabled: boolean;
 }
 
+/** RunningCommand is a command of a task that has not ended. */
+export interface RunningCommand {
+  sequence: number;
+  command: string;
+  started_at: string;
+}
+
 /** LastCommand is the newest command of a task. */
 export interface LastCommand {
   command: string;
@@ -342,6 +366,7 @@ export interface Task {
   allow_host_compat: boolean;
   execution_mode: "guest" | "host_compat";
   command_count: number;
+  running?: Array<RunningCommand> | undefined;
   last_command: LastCommand | null;
   workspace_seed: WorkspaceSeed;
   last_error: string | null;
@@ -364,7 +389,7 @@ export interface ReapResult {
 }
 
 /** CreateTaskRequest asks for a started task. */
-export interface CreateTaskRequest extends Shape {
+export interface CreateTaskRequest extends Shape, CommandSettings {
   /** A directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets. */
   source_path?: string | undefined;
   /** Guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing
@@ -409,6 +434,14 @@ export interface LogsTaskRequest {
   offset_bytes?: number | undefined;
   /** With sequence: how many bytes of each stream to give. */
   max_bytes?: number | undefined;
+}
+
+/** ExtendTaskRequest asks for a task to be kept for longer. */
+export interface ExtendTaskRequest {
+  /** The task's id or name. */
+  task_id: string;
+  /** Idle TTL from now on, in seconds; left out: as long as before. */
+  ttl_seconds?: number | undefined;
 }
 
 /** What may be asked of pyro. */
@@ -512,6 +545,21 @@ export abstract class Operations {
   /** Give a task's history. */
   async logsTask(params: LogsTaskRequest, options: CallOptions & FollowOptions = {}): Promise<LogsTaskResult> {
     return (await this.call("logs_task", params, options)) as LogsTaskResult;
+  }
+
+  /** Begin a task's idle TTL anew, with another length if one is given. */
+  async extendTask(params: ExtendTaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("extend_task", params, options)) as Task;
+  }
+
+  /** End a task's guest and keep its files; the next command starts it again. */
+  async stopTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("stop_task", params, options)) as Task;
+  }
+
+  /** Start a stopped task. */
+  async startTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("start_task", params, options)) as Task;
   }
 
   /** End a task and remove all that it kept. */

@@ -106,7 +106,12 @@ class AsyncOperations(AsyncCalls):
         allow_host_compat: bool = False,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        workdir: str | None = None,
+        user: str | None = None,
+        secrets: Mapping[str, str] | None = None,
         timeout_seconds: int = 30,
+        grace_seconds: int = 5,
         entrypoint: str | None = None,
         stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
@@ -127,7 +132,12 @@ class AsyncOperations(AsyncCalls):
             allow_host_compat=allow_host_compat,
             disk_mib=disk_mib,
             metadata=metadata,
+            env=env,
+            workdir=workdir,
+            user=user,
+            secrets=secrets,
             timeout_seconds=timeout_seconds,
+            grace_seconds=grace_seconds,
             entrypoint=entrypoint,
             stdin=stdin,
             stream=True if on_stdout or on_stderr else None,
@@ -177,7 +187,12 @@ class AsyncOperations(AsyncCalls):
         vm_id: str,
         *,
         command: Command,
+        env: Mapping[str, str] | None = None,
+        workdir: str | None = None,
+        user: str | None = None,
+        secrets: Mapping[str, str] | None = None,
         timeout_seconds: int = 30,
+        grace_seconds: int = 5,
         stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
         on_stderr: OnOutput | None = None,
@@ -188,7 +203,12 @@ class AsyncOperations(AsyncCalls):
             _handlers(on_stdout=on_stdout, on_stderr=on_stderr),
             vm_id=vm_id,
             **_command(command),
+            env=env,
+            workdir=workdir,
+            user=user,
+            secrets=secrets,
             timeout_seconds=timeout_seconds,
+            grace_seconds=grace_seconds,
             stdin=stdin,
             stream=True if on_stdout or on_stderr else None,
         ))
@@ -261,6 +281,9 @@ class AsyncOperations(AsyncCalls):
         allow_host_compat: bool = False,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        workdir: str | None = None,
+        user: str | None = None,
         source_path: str | os.PathLike[str] | None = None,
         publish: Iterable[str] | None = None,
         on_progress: OnProgress | None = None,
@@ -278,6 +301,9 @@ class AsyncOperations(AsyncCalls):
             allow_host_compat=allow_host_compat,
             disk_mib=disk_mib,
             metadata=metadata,
+            env=env,
+            workdir=workdir,
+            user=user,
             source_path=_path(source_path),
             publish=publish,
         ))
@@ -287,7 +313,12 @@ class AsyncOperations(AsyncCalls):
         task_id: str,
         *,
         command: Command,
+        env: Mapping[str, str] | None = None,
+        workdir: str | None = None,
+        user: str | None = None,
+        secrets: Mapping[str, str] | None = None,
         timeout_seconds: int = 30,
+        grace_seconds: int = 5,
         stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
         on_stderr: OnOutput | None = None,
@@ -298,7 +329,12 @@ class AsyncOperations(AsyncCalls):
             _handlers(on_stdout=on_stdout, on_stderr=on_stderr),
             task_id=task_id,
             **_command(command),
+            env=env,
+            workdir=workdir,
+            user=user,
+            secrets=secrets,
             timeout_seconds=timeout_seconds,
+            grace_seconds=grace_seconds,
             stdin=stdin,
             stream=True if on_stdout or on_stderr else None,
         ))
@@ -331,6 +367,39 @@ class AsyncOperations(AsyncCalls):
             offset_bytes=offset_bytes,
             max_bytes=max_bytes,
             follow=True if on_event else None,
+        ))
+
+    async def extend_task(
+        self,
+        task_id: str,
+        *,
+        ttl_seconds: int | None = None,
+    ) -> Task:
+        """Begin a task's idle TTL anew, with another length if one is given."""
+        return cast(Task, await self._call(
+            "extend_task",
+            task_id=task_id,
+            ttl_seconds=ttl_seconds,
+        ))
+
+    async def stop_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """End a task's guest and keep its files; the next command starts it again."""
+        return cast(Task, await self._call(
+            "stop_task",
+            task_id=task_id,
+        ))
+
+    async def start_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Start a stopped task."""
+        return cast(Task, await self._call(
+            "start_task",
+            task_id=task_id,
         ))
 
     async def delete_task(
