@@ -11,11 +11,12 @@ export CGO_ENABLED := 0
 export GOTOOLCHAIN := local
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-.PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster wheel npm
-.PHONY: bench bench-setup bench-compare bench-network bench-oci bench-tasks soak faults fuzz man dist clean
+.PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
+.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks soak faults fuzz man dist
+.PHONY: recording changelog clean
 
-# build leaves bin/pyro: static, with the guest's agent in it.
-build: $(GUEST)
+# build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
+build: $(GUEST) bin/pyro-runsc
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/pyro ./cmd/pyro
 
 # The agent is rebuilt each time; go build knows when there is nothing to do.
@@ -23,6 +24,10 @@ build: $(GUEST)
 $(GUEST):
 	GOARCH=$(GOARCH) go build -trimpath -ldflags "-s -w" -o $@ ./cmd/pyro-agent
 	cd $(@D) && sha256sum $(@F) >$(@F).sha256
+
+# gVisor takes minutes to compile: it is built when what is named here changes, for the architectures that it has.
+bin/pyro-runsc: cmd/pyro-runsc/go.mod cmd/pyro-runsc/go.sum cmd/pyro-runsc/main.go
+	GOARCH=$(GOARCH) go -C cmd/pyro-runsc build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
 
 # setup installs QEMU where it is missing.
 setup:
@@ -98,12 +103,18 @@ dist/third-party-licenses:
 dist: build man dist/third-party-licenses
 	./tools/dist $(VERSION) $(GOARCH)
 
-# bench measures starts beside the tools of bench-setup, and what the faces cost; make bench-compare OLD.json NEW.json shows
-# regressions.
+# bench measures starts, many VMs and computing beside the tools of bench-setup, draws it, and tells what the faces cost;
+# make bench-compare OLD.json NEW.json shows regressions.
 bench: build
 	python3 bench/start.py
+	python3 bench/work.py
 	python3 bench/plot.py
 	python3 bench/faces.py
+
+# recording draws the README's terminal session from a real one.
+recording: build
+	bin/pyro -q env warm debian:12
+	./tools/recording
 
 bench-setup:
 	./tools/setup bench
@@ -135,6 +146,10 @@ fuzz:
 # bench-tasks measures tasks: commands, deleting, seeding, an idle supervisor. It wants an installed debian:12.
 bench-tasks: build
 	python3 bench/tasks.py
+
+# changelog writes CHANGELOG.md from changes/; with VERSION=x.y.z it makes a release's section of them.
+changelog:
+	./tools/changelog $(if $(findstring command line,$(origin VERSION)),$(VERSION))
 
 clean:
 	rm -rf bin dist $(GUEST) $(GUEST).sha256

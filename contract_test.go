@@ -43,6 +43,7 @@ type contract struct {
 	States          []string            `json:"vm_states"`
 	Modes           []string            `json:"execution_modes"`
 	Accelerators    []string            `json:"accelerators"`
+	Isolations      []string            `json:"isolations"`
 	SeedModes       []string            `json:"workspace_seed_modes"`
 	ContractVersion string              `json:"contract_version"`
 	Distribution    string              `json:"distribution"`
@@ -312,5 +313,12 @@ func TestContractPython(t *testing.T) {
 				t.Errorf("%s of Python's %s is %+v, want keyword-only and %v", keyword, name, parameter, want)
 			}
 		}
+	}
+}
+
+// TestContractIsolations holds what may stand between a guest and the host.
+func TestContractIsolations(t *testing.T) {
+	if have, want := pyro.Vocabulary("isolation"), readContract(t).Isolations; !slices.Equal(have, want) {
+		t.Errorf("isolations are %q, want %q", have, want)
 	}
 }

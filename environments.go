@@ -2,6 +2,9 @@ package pyro
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
@@ -22,6 +25,7 @@ func (p *Pyro) ListEnvironments(context.Context) (ListEnvironmentsResult, error)
 			Version:     l.Version,
 			Description: l.Description,
 			Installed:   l.Installed,
+			Problem:     l.Problem,
 		}
 	}
 	return out, nil
@@ -34,7 +38,16 @@ func (p *Pyro) PullEnvironment(ctx context.Context, r PullEnvironmentRequest) (P
 	if err != nil {
 		return PullEnvironmentResult{}, err
 	}
+	if result.Repaired {
+		// What was frozen of it may be damaged as well.
+		image := result.Manifest.Image.SHA256
+		sound := func(key template.Key) bool { return key.Image != image }
+		if _, err := template.Open(p.options.CacheDir).Prune(sound, template.DefaultLimit); err != nil {
+			return PullEnvironmentResult{}, environmentError("cannot remove what was frozen of it", err)
+		}
+	}
 	out := PullEnvironmentResult{
+		Repaired:       result.Repaired,
 		Changed:        result.Changed,
 		PreviousOrigin: result.Previous,
 		Env:            viewManifest(result.Manifest),
@@ -68,17 +81,7 @@ func (p *Pyro) PruneEnvironments(ctx context.Context) (PruneEnvironmentsResult, 
 	if _, err := p.ReapExpired(ctx); err != nil {
 		return PruneEnvironmentsResult{}, err
 	}
-	ids, err := p.instances.IDs()
-	if err != nil {
-		return PruneEnvironmentsResult{}, err
-	}
-	var inUse []string
-	for _, id := range ids {
-		if vm, err := record.Load(p.instances.Dir(id)); err == nil {
-			inUse = append(inUse, vm.Boot.ImageSHA256, vm.Boot.Kernel.SHA256)
-		}
-	}
-	result, err := p.store.Prune(ctx, environment.PruneRequest{InUse: inUse})
+	result, err := p.store.Prune(ctx, environment.PruneRequest{InUse: p.inUse})
 	out := PruneEnvironmentsResult{Removed: append([]string{}, result.Removed...),
 		FreedBytes: result.FreedBytes}
 	if err != nil {
@@ -91,6 +94,38 @@ func (p *Pyro) PruneEnvironments(ctx context.Context) (PruneEnvironmentsResult, 
 	}
 	return out, err
 }
+
+// inUse gives the digests of what the VMs of this state directory boot from. One whose record cannot be
+// read may need anything.
+func (p *Pyro) inUse() (digests []string, err error) {
+	ids, err := p.instances.IDs()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		vm, err := record.Load(p.instances.Dir(id))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // It is being made or removed.
+		}
+		if err != nil {
+			return nil, &unreadError{id, err}
+		}
+		digests = append(digests, vm.Boot.ImageSHA256, vm.Boot.Kernel.SHA256)
+	}
+	return digests, nil
+}
+
+// unreadError says that a VM may need anything.
+type unreadError struct {
+	id    string
+	cause error
+}
+
+func (e *unreadError) Error() string {
+	return fmt.Sprintf("%q may need what would be removed, but its record cannot be read: %v", e.id, e.cause)
+}
+
+func (e *unreadError) Unwrap() error { return e.cause }
 
 // usable tells whether a VM could still be started from a template of this key.
 func (p *Pyro) usable(key template.Key) bool {

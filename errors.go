@@ -15,17 +15,18 @@ var (
 	ErrLimitReached     = errors.New("limit reached")
 	ErrGuestUnavailable = errors.New("guest unavailable")
 	ErrGuestLost        = errors.New("guest lost")
-	ErrTimeout          = errors.New("time-out")
+	ErrTimeout          = errors.New("timeout")
 	ErrBadSeed          = errors.New("bad seed")
 	ErrNoSpace          = errors.New("no space")
 	ErrEnvironment      = errors.New("environment unavailable")
 )
 
-// ErrNoCommand is in the chain of an [ErrInvalid] about a run without a command, in an environment that has none either.
+// ErrNoCommand is in the chain of an [ErrInvalid] about a run without a command, in an environment that has
+// none either.
 var ErrNoCommand = errors.New("no command")
 
-// Error is a failure of pyro's own: one sentence. Kind is one of the Err values of this package, or nil. Cause says for
-// programs what brought it about, as [Output].Cause does, or is empty.
+// Error is a failure of pyro's own: one sentence. Kind is one of the Err values of this package, or nil.
+// Cause says for programs what brought it about, as [Output].Cause does, or is empty.
 type Error struct {
 	Kind    error
 	Message string
@@ -100,7 +101,8 @@ func ErrorCause(err error) string {
 	return ""
 }
 
-// ErrorHint says what to do about an error, in the words of this package, or "". Other faces word it by [ErrorRemedy].
+// ErrorHint says what to do about an error, in the words of this package, or "". Other faces word it by
+// [ErrorRemedy].
 func ErrorHint(err error) string { return ErrorRemedy(err, goWording()) }
 
 func invalid(format string, args ...any) error {
@@ -116,7 +118,12 @@ func fromLink(what string, err error) error {
 		}
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	out := &Error{Message: far.Message, Cause: string(far.Cause), Hint: far.Hint, cause: err}
+	out := &Error{
+		Message: far.Message,
+		Cause:   string(far.Cause),
+		Hint:    far.Hint,
+		cause:   err,
+	}
 	if what != "" {
 		out.Message = what + ": " + far.Message
 	}

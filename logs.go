@@ -16,7 +16,8 @@ import (
 
 // LogsTask gives a task's history, and where asked follows what goes on.
 func (p *Pyro) LogsTask(ctx context.Context, r LogsTaskRequest) (LogsTaskResult, error) {
-	for name, value := range map[string]int{"sequence": r.Sequence, "offset_bytes": r.OffsetBytes, "max_bytes": r.MaxBytes} {
+	for name, value := range map[string]int{"sequence": r.Sequence, "offset_bytes": r.OffsetBytes,
+		"max_bytes": r.MaxBytes} {
 		if err := ParameterNamed(name).check(value); err != nil {
 			return LogsTaskResult{}, err
 		}
@@ -48,7 +49,8 @@ func (r LogsTaskRequest) choose(history *LogsTaskResult) error {
 	i := slices.IndexFunc(history.Entries, func(e LogEntry) bool { return e.Sequence == r.Sequence })
 	if i < 0 {
 		return &Error{Kind: ErrNotFound,
-			Message: fmt.Sprintf("task %q has no command with sequence %d; it has run %d", r.TaskID, r.Sequence, history.Count)}
+			Message: fmt.Sprintf("task %q has no command with sequence %d; it has run %d", r.TaskID,
+				r.Sequence, history.Count)}
 	}
 	e := history.Entries[i]
 	var more bool

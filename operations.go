@@ -96,6 +96,7 @@ type (
 func (s *Shape) setProgress(f func(PullProgress))                  { s.Progress = f }
 func (r *PullEnvironmentRequest) setProgress(f func(PullProgress)) { r.Progress = f }
 func (c *CommandLine) setStreams(s Streams)                        { c.Streams = s }
+func (r *AttachCommandRequest) setStreams(s Streams)               { r.Streams = s }
 func (r *LogsTaskRequest) setFollow(f func(LogEvent))              { r.Follow = f }
 
 // operation declares an operation by its method.
@@ -193,6 +194,31 @@ func Operations() []Operation {
 			"Give a task's record.", (*Pyro).StatusTask),
 		operation("logs_task", EffectReads,
 			"Give a task's history.", (*Pyro).LogsTask),
+		operation("start_command", EffectChanges,
+			"Start a command in the background of a task; it goes on when the caller goes.",
+			(*Pyro).StartCommand),
+		operation("open_shell", EffectChanges,
+			"Start a program on a terminal of a task; it goes on when the caller goes.", (*Pyro).OpenShell),
+		operation("start_service", EffectChanges,
+			"Start a service in a task, and wait until it is ready.", (*Pyro).StartService),
+		operation("list_commands", EffectReads,
+			"List a task's background commands, shells and services.", (*Pyro).ListCommands),
+		operation("status_command", EffectReads,
+			"Give the record of a background command.", (*Pyro).StatusCommand),
+		operation("wait_command", EffectReads,
+			"Wait for the end of a background command.", (*Pyro).WaitCommand),
+		operation("read_command", EffectReads,
+			"Read a background command's output from a cursor on.", (*Pyro).ReadCommand),
+		operation("attach_command", EffectChanges,
+			"Pass a background command's output on as it comes, and input to it.", (*Pyro).AttachCommand),
+		operation("write_command", EffectChanges,
+			"Send input to a background command.", (*Pyro).WriteCommand),
+		operation("signal_command", EffectChanges,
+			"Send a signal to a background command.", (*Pyro).SignalCommand),
+		operation("resize_command", EffectMakes,
+			"Tell the terminal of a background command its size.", (*Pyro).ResizeCommand),
+		operation("stop_command", EffectDestroys,
+			"End a background command, shell or service.", (*Pyro).StopCommand),
 		operation("extend_task", EffectMakes,
 			"Begin a task's idle TTL anew, with another length if one is given.", (*Pyro).ExtendTask),
 		operation("stop_task", EffectDestroys,

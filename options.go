@@ -1,6 +1,7 @@
 package pyro
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"os"
@@ -23,23 +24,31 @@ const (
 
 // Options is what an [Option] sets. The zero value of each field is its documented default.
 type Options struct {
-	// CacheDir holds environments, downloads and templates: $PYRO_CACHE_DIR, else pyro in the user's cache directory.
+	// CacheDir holds environments, downloads and templates: $PYRO_CACHE_DIR, else pyro in the user's cache
+	// directory.
 	CacheDir string
 	// StateDir holds VMs and tasks: $PYRO_STATE_DIR, else $XDG_STATE_HOME/pyro, else ~/.local/state/pyro.
 	StateDir string
 	// Command is the pyro executable that supervises VMs: this program if it is pyro, else pyro on PATH.
 	Command string
-	// MaxActiveVMs is how many VMs and tasks may live at once for one StateDir: $PYRO_MAX_ACTIVE_VMS, else 4.
+	// MaxActiveVMs is how many VMs and tasks may live at once for one StateDir: $PYRO_MAX_ACTIVE_VMS, else
+	// 4.
 	MaxActiveVMs int
-	// Accelerator is auto (KVM where a guest really boots on it, else TCG), kvm or tcg: $PYRO_ACCELERATOR, else auto.
+	// Accelerator is auto (KVM where a guest really boots on it, else TCG), kvm or tcg: $PYRO_ACCELERATOR,
+	// else auto.
 	Accelerator string
-	// Mirror is the Debian mirror that environments are built from: $PYRO_DEBIAN_MIRROR, else the one that the
-	// host's own apt sources name, else ftp.debian.org.
+	// Isolation is what stands between guests and the host unless a [Shape] says otherwise:
+	// $PYRO_ISOLATION, else vm.
+	Isolation string
+	// Mirror is the Debian mirror that environments are built from: $PYRO_DEBIAN_MIRROR, else the one that
+	// the host's own apt sources name, else ftp.debian.org.
 	Mirror string
-	// InsecureRegistries are the hosts of container registries that may be asked without TLS, or whose certificates are
-	// not verified: $PYRO_INSECURE_REGISTRIES, separated by commas. A registry on this host needs no mention.
+	// InsecureRegistries are the hosts of container registries that may be asked without TLS, or whose
+	// certificates are not verified: $PYRO_INSECURE_REGISTRIES, separated by commas. A registry on this
+	// host needs no mention.
 	InsecureRegistries []string
-	// Pool is how many booted clones are kept ready for RunInVM, apart from MaxActiveVMs. The default is none.
+	// Pool is how many booted clones are kept ready for RunInVM, apart from MaxActiveVMs. The default is
+	// none.
 	Pool int
 	// Logger takes what would help to debug pyro itself; nil is silence.
 	Logger *slog.Logger
@@ -62,6 +71,9 @@ func WithMaxActiveVMs(n int) Option { return func(o *Options) { o.MaxActiveVMs =
 
 // WithAccelerator sets [Options.Accelerator].
 func WithAccelerator(name string) Option { return func(o *Options) { o.Accelerator = name } }
+
+// WithIsolation sets [Options.Isolation].
+func WithIsolation(name string) Option { return func(o *Options) { o.Isolation = name } }
 
 // WithMirror sets [Options.Mirror].
 func WithMirror(url string) Option { return func(o *Options) { o.Mirror = url } }
@@ -87,11 +99,13 @@ func (o *Options) complete() error {
 		}
 	}
 	if err != nil {
-		return &Error{Kind: ErrInvalid, Message: "cannot find a cache directory: " + err.Error(), Cause: "no_directory"}
+		return &Error{Kind: ErrInvalid, Message: "cannot find a cache directory: " + err.Error(),
+			Cause: "no_directory"}
 	}
 	if o.StateDir == "" {
 		if o.StateDir, err = stateDir(); err != nil {
-			return &Error{Kind: ErrInvalid, Message: "cannot find a state directory: " + err.Error(), Cause: "no_directory"}
+			return &Error{Kind: ErrInvalid, Message: "cannot find a state directory: " + err.Error(),
+				Cause: "no_directory"}
 		}
 	}
 	for _, dir := range []*string{&o.CacheDir, &o.StateDir} {
@@ -99,7 +113,11 @@ func (o *Options) complete() error {
 			return err
 		}
 	}
-	if o.MaxActiveVMs, err = positive(o.MaxActiveVMs, "PYRO_MAX_ACTIVE_VMS", DefaultMaxActiveVMs); err != nil {
+	if err := trustDirs(o.StateDir, o.CacheDir); err != nil {
+		return err
+	}
+	if o.MaxActiveVMs, err = positive(o.MaxActiveVMs, "PYRO_MAX_ACTIVE_VMS",
+		DefaultMaxActiveVMs); err != nil {
 		return err
 	}
 	if o.Accelerator == "" {
@@ -109,6 +127,10 @@ func (o *Options) complete() error {
 	}
 	if choices := AcceleratorChoices(); !slices.Contains(choices, o.Accelerator) {
 		return invalid("accelerator %q is none of %s", o.Accelerator, strings.Join(choices, ", "))
+	}
+	o.Isolation = cmp.Or(o.Isolation, os.Getenv("PYRO_ISOLATION"), IsolationChoices()[0])
+	if err := checkIsolation(o.Isolation); err != nil {
+		return err
 	}
 	if hosts := os.Getenv("PYRO_INSECURE_REGISTRIES"); o.InsecureRegistries == nil && hosts != "" {
 		o.InsecureRegistries = strings.Split(hosts, ",")

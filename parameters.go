@@ -1,6 +1,7 @@
 package pyro
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strings"
@@ -85,6 +86,7 @@ func Parameters() []Parameter {
 		{Name: "grace_seconds", Default: DefaultGraceSeconds, Min: 0, Max: 3600},
 		{Name: "network", Default: false},
 		{Name: "allow_host_compat", Default: false},
+		{Name: "isolation", Words: IsolationChoices()},
 		{Name: "command", Examples: []string{"git --version", "cd /workspace && make test"}},
 		{Name: "sequence", Min: 0, Max: maxNumber},
 		{Name: "offset_bytes", Min: 0, Max: maxNumber},
@@ -111,6 +113,25 @@ func (p Parameter) check(value int) error {
 	return nil
 }
 
+// IsolationChoices are what [Shape.Isolation] may be, the default first.
+func IsolationChoices() []string { return []string{"vm", "gvisor"} }
+
+// checkIsolation refuses what is none of them.
+func checkIsolation(name string) error {
+	if choices := IsolationChoices(); !slices.Contains(choices, name) {
+		return invalid("isolation %q is none of %s", name, strings.Join(choices, ", "))
+	}
+	return nil
+}
+
+// isolation is what stands between a VM's guest and the host.
+func isolation(v record.VM) string {
+	if v.ExecutionMode == link.ModeHostCompat {
+		return "none"
+	}
+	return cmp.Or(v.Isolation, IsolationChoices()[0])
+}
+
 // Vocabulary gives all that a field of a result may hold, for fields of few words, else nil.
 func Vocabulary(field string) []string {
 	switch field {
@@ -120,6 +141,8 @@ func Vocabulary(field string) []string {
 		return []string{link.ModeGuest, link.ModeHostCompat}
 	case "accelerator":
 		return []string{"kvm", "tcg"}
+	case "isolation":
+		return append(IsolationChoices(), "none")
 	case "mode":
 		return []string{"empty", "directory", "tar_archive"}
 	}

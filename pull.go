@@ -30,12 +30,24 @@ func (p *Pyro) pull(ctx context.Context, r PullEnvironmentRequest) (environment.
 	if mirror == "" {
 		mirror = p.options.Mirror
 	}
-	request := environment.PullRequest{Name: r.Environment, Mirror: mirror, Force: r.Force, Configure: configurer{p},
-		Registries: environment.Registries{Insecure: slices.Concat(p.options.InsecureRegistries, r.InsecureRegistries)}}
+	request := environment.PullRequest{
+		Name:      r.Environment,
+		Mirror:    mirror,
+		Force:     r.Force,
+		Configure: configurer{p},
+		Registries: environment.Registries{Insecure: slices.Concat(p.options.InsecureRegistries,
+			r.InsecureRegistries)},
+	}
 	if r.Progress != nil {
 		request.Progress = func(e environment.Progress) {
-			r.Progress(PullProgress{Phase: e.Phase, Detail: e.Message, BytesDone: e.Bytes, BytesTotal: e.TotalBytes,
-				PackagesDone: e.Packages, PackagesTotal: e.TotalPackages})
+			r.Progress(PullProgress{
+				Phase:         e.Phase,
+				Detail:        e.Message,
+				BytesDone:     e.Bytes,
+				BytesTotal:    e.TotalBytes,
+				PackagesDone:  e.Packages,
+				PackagesTotal: e.TotalPackages,
+			})
 		}
 	}
 	result, err := p.store.Pull(ctx, request)
@@ -49,11 +61,19 @@ func (p *Pyro) pull(ctx context.Context, r PullEnvironmentRequest) (environment.
 type configurer struct{ p *Pyro }
 
 // Configure implements environment.Configurer.
-func (c configurer) Configure(ctx context.Context, b environment.Boot, script string, output, changes io.Writer) error {
+func (c configurer) Configure(
+	ctx context.Context, b environment.Boot, script string, output, changes io.Writer,
+) error {
 	s, err := c.p.instances.Create(ctx, record.VM{
-		Kind: record.KindBuild, Environment: "unconfigured", VCPUCount: 2, MemMiB: 1024, DiskMiB: DefaultDiskMiB, ExecutionMode: link.ModeGuest,
-		WantAccelerator: c.p.options.Accelerator, CacheDir: c.p.options.CacheDir,
-		Boot: record.Boot{Image: b.Image, Kernel: recordKernel(b.Kernel)},
+		Kind:            record.KindBuild,
+		Environment:     "unconfigured",
+		VCPUCount:       2,
+		MemMiB:          1024,
+		DiskMiB:         DefaultDiskMiB,
+		ExecutionMode:   link.ModeGuest,
+		WantAccelerator: c.p.options.Accelerator,
+		CacheDir:        c.p.options.CacheDir,
+		Boot:            record.Boot{Image: b.Image, Kernel: recordKernel(b.Kernel)},
 	})
 	if err != nil {
 		return fromLink("", err)
@@ -62,12 +82,14 @@ func (c configurer) Configure(ctx context.Context, b environment.Boot, script st
 	if err := s.Client.Call(ctx, link.OpStart, link.Empty{}, nil); err != nil {
 		return fromLink("cannot start a guest", err)
 	}
-	result, err := s.Client.Exec(ctx, link.Exec{Argv: []string{"/bin/sh", "-c", script}, WorkDir: "/"}, link.Streams{Stdout: output, Stderr: output})
+	result, err := s.Client.Exec(ctx, link.Exec{Argv: []string{"/bin/sh", "-c", script}, WorkDir: "/"},
+		link.Streams{Stdout: output, Stderr: output})
 	if err != nil {
 		return fromLink("cannot configure the environment", err)
 	}
 	if result.ExitCode != 0 {
-		return fmt.Errorf("the packages could not be configured: exit status %d; %s", result.ExitCode, result.Notice)
+		return fmt.Errorf("the packages could not be configured: exit status %d; %s", result.ExitCode,
+			result.Notice)
 	}
 	if err := s.Client.Export(ctx, changes); err != nil {
 		return fromLink("cannot read the configured files", err)
@@ -76,7 +98,12 @@ func (c configurer) Configure(ctx context.Context, b environment.Boot, script st
 }
 
 func recordKernel(k environment.Kernel) record.Kernel {
-	return record.Kernel{Path: k.Path, SHA256: k.SHA256, ModulesDir: k.ModulesDir, Modules: k.Modules}
+	return record.Kernel{
+		Path:       k.Path,
+		SHA256:     k.SHA256,
+		ModulesDir: k.ModulesDir,
+		Modules:    k.Modules,
+	}
 }
 
 func environmentError(what string, err error) error {

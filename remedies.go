@@ -58,6 +58,8 @@ func Remedies() []Remedy {
 		{Cause: "unknown_environment", Text: "to see those there are, {do:list_environments}"},
 		{Cause: "not_installed", Text: "to install it, {do:pull_environment}"},
 		{Cause: "seed_limit", Text: "raise the limits with {set:seed_max_bytes} and {set:seed_max_entries}"},
+		{Cause: "damaged", Text: "to have it made again, {do:pull_environment}"},
+		{Cause: "untrusted_directory", Text: "name directories of your own with {set:cache_dir} and {set:state_dir}"},
 		{Cause: "no_directory", Text: "name the directories with {set:cache_dir} and {set:state_dir}"},
 
 		{Kind: ErrInvalid, Model: "correct the arguments and call the tool again"},

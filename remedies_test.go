@@ -10,7 +10,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/link"
 )
 
-// Each cause that is named below the faces has a row, and the words of this package are words of this package.
+// Each cause that is named below the faces has a row, and the words of this package are words of this
+// package.
 func TestEveryCauseHasARemedy(t *testing.T) {
 	rows := map[string]bool{}
 	for _, r := range pyro.Remedies() {
@@ -39,7 +40,8 @@ func TestRemediesInGo(t *testing.T) {
 	for _, r := range pyro.Remedies() {
 		err := &pyro.Error{Kind: r.Kind, Cause: r.Cause, Message: "it failed"}
 		hint := pyro.ErrorHint(err)
-		if strings.ContainsAny(hint, "{}") || strings.Contains(hint, "--") || strings.Contains(hint, "_") && !strings.Contains(hint, "PYRO_SEED") {
+		if strings.ContainsAny(hint, "{}") || strings.Contains(hint, "--") || strings.Contains(hint, "_") &&
+			!strings.Contains(hint, "PYRO_SEED") {
 			t.Errorf("%q is not in the words of Go", hint)
 		}
 		for word := range strings.FieldsSeq(hint) {
@@ -60,7 +62,8 @@ func TestRemediesInGo(t *testing.T) {
 
 // What can be refused is refused before an environment is fetched: none-such:1 is none that there is.
 func TestRefusedBeforeAnythingIsFetched(t *testing.T) {
-	p, err := pyro.New(pyro.WithStateDir(t.TempDir()), pyro.WithCacheDir(t.TempDir()), pyro.WithCommand("/nonexistent/pyro"))
+	p, err := pyro.New(pyro.WithStateDir(t.TempDir()), pyro.WithCacheDir(t.TempDir()),
+		pyro.WithCommand("/nonexistent/pyro"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +80,9 @@ func TestRefusedBeforeAnythingIsFetched(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = o.Call(t.Context(), p, in, pyro.Hooks{Progress: func(pyro.PullProgress) { t.Errorf("%s: a pull began", name) }})
+		_, err = o.Call(t.Context(), p, in, pyro.Hooks{Progress: func(pyro.PullProgress) {
+			t.Errorf("%s: a pull began", name)
+		}})
 		if kind := pyro.ErrorKind(err); kind != "invalid" && kind != "bad_seed" {
 			t.Errorf("%s: %v (%s)", name, err, kind)
 		}

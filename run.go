@@ -53,7 +53,8 @@ func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record
 	}
 	p.warmLater(vm)
 	return RunInVMResult{VMID: s.ID, Environment: vm.Environment, Command: commandText(c), Output: output,
-		VCPUCount: vm.VCPUCount, MemMiB: vm.MemMiB, Accelerator: vm.Accelerator, Confinement: vm.Confinement}, nil
+		VCPUCount: vm.VCPUCount, MemMiB: vm.MemMiB, Accelerator: vm.Accelerator, Isolation: isolation(vm), Confinement: vm.Confinement,
+		Warnings: vm.Warnings}, nil
 }
 
 func commandText(c CommandLine) string { return link.Exec{Command: c.Command, Argv: c.Argv}.Line() }

@@ -1,30 +1,35 @@
 package pyro
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/network"
 	"github.com/pyro-mcp/pyro/internal/record"
+	"golang.org/x/sys/unix"
 )
 
-// describe turns a wanted shape into a record, with defaults filled in and everything checked that can be before
-// anything is made.
+// describe turns a wanted shape into a record, with defaults filled in and everything checked that can be
+// before anything is made.
 func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish []string) (record.VM, error) {
 	ttl := DefaultTTLSeconds
 	if s.TTLSeconds != nil {
 		ttl = *s.TTLSeconds
 	}
 	vm := record.VM{
-		Kind: kind, Environment: s.Environment, VCPUCount: or(s.VCPUCount, DefaultVCPUCount), MemMiB: or(s.MemMiB, DefaultMemMiB),
-		DiskMiB: or(s.DiskMiB, DefaultDiskMiB), TTLSeconds: ttl, NetworkEnabled: s.Network || len(s.Allow)+len(publish) > 0,
+		Kind: kind, Environment: s.Environment, VCPUCount: or(s.VCPUCount,
+			DefaultVCPUCount), MemMiB: or(s.MemMiB, DefaultMemMiB),
+		DiskMiB: or(s.DiskMiB, DefaultDiskMiB), TTLSeconds: ttl, NetworkEnabled: s.Network ||
+			len(s.Allow)+len(publish) > 0,
 		Allow: s.Allow, Publish: publish, InboundOnly: !s.Network && len(s.Allow) == 0 && len(publish) > 0,
 		AllowHostCompat: s.AllowHostCompat, ExecutionMode: link.ModeGuest, Metadata: s.Metadata,
-		Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
+		Isolation: cmp.Or(s.Isolation, p.options.Isolation), Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
 	}
 	if vm.Metadata == nil {
 		vm.Metadata = map[string]string{}
@@ -35,6 +40,7 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	if _, err := network.Parse(network.Config{Allow: vm.Allow, Publish: vm.Publish}); err != nil {
 		return vm, &Error{Kind: ErrInvalid, Message: err.Error(), cause: err}
 	}
+	vm.Warnings = p.diskWarning(s.DiskMiB)
 	manifest, err := p.installed(ctx, s)
 	if err != nil {
 		if !s.AllowHostCompat || !errors.Is(err, ErrEnvironment) {
@@ -51,6 +57,23 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	return vm, nil
 }
 
+// diskWarning warns of a disk that was asked for and that the host has no room for, should it be filled: it
+// is sparse.
+func (p *Pyro) diskWarning(mib int) []string {
+	var st unix.Statfs_t
+	for path := p.options.StateDir; unix.Statfs(path, &st) != nil; path = filepath.Dir(path) {
+		if path == filepath.Dir(path) {
+			return nil
+		}
+	}
+	free := int64(st.Bavail) * st.Bsize >> 20
+	if int64(mib) <= free {
+		return nil
+	}
+	return []string{fmt.Sprintf("the disk may grow to %d MiB, and the host has %d MiB left for it: writing fails "+
+		"when that is full", mib, free)}
+}
+
 func checkShape(vm record.VM) error {
 	for _, given := range []struct {
 		name  string
@@ -64,6 +87,9 @@ func checkShape(vm record.VM) error {
 		if err := ParameterNamed(given.name).check(given.value); err != nil {
 			return err
 		}
+	}
+	if err := checkIsolation(vm.Isolation); err != nil {
+		return err
 	}
 	if len(vm.Metadata) > maxMetadata {
 		return invalid("metadata has %d entries, more than %d", len(vm.Metadata), maxMetadata)
@@ -100,8 +126,8 @@ func (c CommandLine) timeout() (int64, error) {
 	return int64(*c.TimeoutSeconds) * 1000, nil
 }
 
-// checkRun checks a run's command as far as that can be done before its environment is there. Those of the catalog
-// have no command of their own.
+// checkRun checks a run's command as far as that can be done before its environment is there. Those of the
+// catalog have no command of their own.
 func (p *Pyro) checkRun(r RunInVMRequest) error {
 	if r.Command != "" || len(r.Argv) > 0 {
 		return r.CommandLine.check()
@@ -127,7 +153,8 @@ func (c CommandLine) checkSettings() error {
 	return err
 }
 
-// within is the run's command as the environment has it: behind its entry point, or its own where none is given.
+// within is the run's command as the environment has it: behind its entry point, or its own where none is
+// given.
 func (r RunInVMRequest) within(b record.Boot) (CommandLine, error) {
 	c := r.CommandLine
 	if c.Command != "" {
@@ -150,8 +177,9 @@ func (r RunInVMRequest) within(b record.Boot) (CommandLine, error) {
 }
 
 func noCommand(environment string) error {
-	return &Error{Kind: ErrInvalid, Message: fmt.Sprintf("no command is given, and %q brings none of its own", environment),
-		Hint: "say it with {command}", cause: ErrNoCommand}
+	return &Error{Kind: ErrInvalid,
+		Message: fmt.Sprintf("no command is given, and %q brings none of its own", environment),
+		Hint:    "say it with {command}", cause: ErrNoCommand}
 }
 
 func (c CommandLine) check() error {
@@ -165,7 +193,8 @@ func (c CommandLine) check() error {
 }
 
 // make describes a shape and makes a VM of it, while nobody prunes what it is made from.
-func (p *Pyro) make(ctx context.Context, kind record.Kind, shape Shape, publish []string) (*instances.Session, record.VM, error) {
+func (p *Pyro) make(ctx context.Context, kind record.Kind, shape Shape,
+	publish []string) (*instances.Session, record.VM, error) {
 	vm, err := p.describe(ctx, kind, shape, publish)
 	if err != nil {
 		return nil, vm, err
@@ -182,5 +211,12 @@ func (p *Pyro) createHeld(ctx context.Context, vm record.VM) (*instances.Session
 	}
 	defer release()
 	s, err := p.instances.Create(ctx, vm)
-	return s, fromLink("", err)
+	if err != nil {
+		return nil, fromLink("", err)
+	}
+	if err := p.store.Use(vm.Boot.ImageSHA256, vm.Boot.Kernel.Path, p.instances.Dir(s.ID)); err != nil {
+		s.Close()
+		return nil, errors.Join(environmentError("", err), p.instances.Discard(s.ID))
+	}
+	return s, nil
 }

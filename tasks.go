@@ -1,13 +1,9 @@
 package pyro
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 
-	"github.com/pyro-mcp/pyro/internal/archive"
 	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
@@ -15,10 +11,8 @@ import (
 
 // CreateTask makes a task and starts it, its workspace seeded. What cannot be done whole leaves nothing behind.
 func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error) {
-	if r.SourcePath != "" {
-		if err := archive.Check(r.SourcePath); err != nil {
-			return Task{}, badSeed(r.SourcePath, err)
-		}
+	if err := r.seeding().check(); err != nil {
+		return Task{}, err
 	}
 	if err := r.CommandSettings.check(); err != nil {
 		return Task{}, err
@@ -32,22 +26,32 @@ func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error
 		return Task{}, err
 	}
 	defer s.Close()
-	task, err := p.fill(ctx, s, r.SourcePath)
+	task, err := p.fill(ctx, s, r.seeding())
 	if err != nil {
 		return Task{}, errors.Join(err, p.instances.Discard(s.ID))
 	}
 	return task, nil
 }
 
+func (r CreateTaskRequest) seeding() seeding {
+	return seeding{
+		source:         r.SourcePath,
+		strict:         r.Strict,
+		exclude:        r.Exclude,
+		includeIgnored: r.IncludeIgnored,
+		progress:       r.Progress,
+	}
+}
+
 // fill starts a new task's guest, seeds it and completes its creation.
-func (p *Pyro) fill(ctx context.Context, s *instances.Session, source string) (Task, error) {
+func (p *Pyro) fill(ctx context.Context, s *instances.Session, from seeding) (Task, error) {
 	if err := s.Client.Call(ctx, link.OpStart, link.Empty{}, nil); err != nil {
 		return Task{}, fromLink("cannot start a guest", err)
 	}
 	seed := record.Seed{Mode: "empty", Destination: Workspace}
-	if source != "" {
+	if from.source != "" {
 		var err error
-		if seed, err = p.seed(ctx, s, source); err != nil {
+		if seed, err = p.seed(ctx, s, from); err != nil {
 			return Task{}, err
 		}
 	}
@@ -56,52 +60,6 @@ func (p *Pyro) fill(ctx context.Context, s *instances.Session, source string) (T
 		return Task{}, fromLink("cannot create a task", err)
 	}
 	return viewTask(vm), nil
-}
-
-// seed streams a tree into a guest: nothing of it is ever held whole, here or there.
-func (p *Pyro) seed(ctx context.Context, s *instances.Session, source string) (record.Seed, error) {
-	limits, err := seedLimits()
-	if err != nil {
-		return record.Seed{}, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r, w := io.Pipe()
-	type packed struct {
-		summary archive.Summary
-		err     error
-	}
-	done := make(chan packed, 1)
-	go func() {
-		buffered := bufio.NewWriterSize(w, 256<<10)
-		summary, err := archive.Pack(ctx, buffered, source, limits)
-		if err == nil {
-			err = buffered.Flush()
-		}
-		w.CloseWithError(err)
-		done <- packed{summary, err}
-	}()
-	result, err := s.Client.Import(ctx, link.Import{Destination: Workspace, MaxEntries: limits.MaxEntries, MaxBytes: limits.MaxBytes}, r)
-	r.CloseWithError(io.ErrClosedPipe)
-	cancel()
-	sent := <-done
-	// What went wrong on the reading side is the cause; that the guest then missed its end is the consequence.
-	if sent.err != nil && !errors.Is(sent.err, io.ErrClosedPipe) && !(err != nil && errors.Is(sent.err, context.Canceled)) {
-		return record.Seed{}, badSeed(source, sent.err)
-	}
-	if err != nil {
-		return record.Seed{}, fromLink(fmt.Sprintf("cannot seed the workspace from %q", source), err)
-	}
-	return record.Seed{Mode: sent.summary.Mode, SourcePath: &source, Destination: Workspace, EntryCount: result.Entries,
-		BytesWritten: result.Bytes}, nil
-}
-
-func badSeed(source string, err error) error {
-	out := &Error{Kind: ErrBadSeed, Message: fmt.Sprintf("cannot seed the workspace from %q: %v", source, err), cause: err}
-	if errors.Is(err, archive.ErrLimit) {
-		out.Cause = "seed_limit"
-	}
-	return out
 }
 
 // ExecTask runs one command in a task, which lives on. Several may run at once. A task whose guest has ended is
@@ -172,8 +130,8 @@ func viewTask(v record.VM) Task {
 		MemMiB: v.MemMiB, TTLSeconds: v.TTLSeconds, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, NetworkEnabled: v.NetworkEnabled,
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
 		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
-		Accelerator: v.Accelerator, Confinement: v.Confinement,
-		VMMConfinement: v.VMMConfinement}
+		Accelerator: v.Accelerator, Isolation: isolation(v), Confinement: v.Confinement,
+		VMMConfinement: v.VMMConfinement, Warnings: v.Warnings}
 	for _, c := range v.Running {
 		t.Running = append(t.Running, RunningCommand(c))
 	}
@@ -184,15 +142,4 @@ func viewTask(v record.VM) Task {
 		t.WorkspaceSeed = WorkspaceSeed(*v.Seed)
 	}
 	return t
-}
-
-// seedLimits bound what a workspace is filled with: $PYRO_SEED_MAX_ENTRIES and $PYRO_SEED_MAX_BYTES, else the
-// archive's own defaults.
-func seedLimits() (archive.Limits, error) {
-	entries, err := positive(0, "PYRO_SEED_MAX_ENTRIES", 0)
-	if err != nil {
-		return archive.Limits{}, err
-	}
-	bytes, err := positive(0, "PYRO_SEED_MAX_BYTES", 0)
-	return archive.Limits{MaxEntries: int64(entries), MaxBytes: int64(bytes)}, err
 }

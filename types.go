@@ -24,6 +24,9 @@ type Shape struct {
 	Allow []string `json:"allow,omitempty" jsonschema:"allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network"`
 	// AllowHostCompat lets the command run on the host, confined, where no guest can be had.
 	AllowHostCompat bool `json:"allow_host_compat,omitempty" jsonschema:"let the command run on the host, confined, where no guest can be had"`
+	// Isolation is what stands between the guest and the host: vm, a virtual machine, or gvisor, a kernel in user
+	// space, which computes at the host's speed if there is no KVM. Empty is [Options].Isolation. There is no fallback.
+	Isolation string `json:"isolation,omitempty" jsonschema:"what stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, much faster if the host has no KVM"`
 	// DiskMiB is the size of the writable disk; it is sparse. 0 is 8192.
 	DiskMiB int `json:"disk_mib,omitempty" jsonschema:"size of the writable disk in MiB; it is sparse"`
 	// Metadata is kept with the VM or task and given back by its status.
@@ -106,7 +109,7 @@ type Output struct {
 	StderrBase64 []byte `json:"stderr_base64,omitempty"`
 	// Shell is what ran a command line: bash or sh; empty for an argument vector.
 	Shell string `json:"shell,omitempty"`
-	// Notice is pyro's own word on how the command ended (a time-out, guest memory or disk exhausted), or "".
+	// Notice is pyro's own word on how the command ended (a timeout, guest memory or disk exhausted), or "".
 	Notice string `json:"notice,omitempty"`
 	// Cause is what Notice is about, for programs: timeout, guest_memory, guest_disk, host_disk, and for a command that was
 	// interrupted also caller_gone, guest_ended, guest_stuck, panic, killed, stopped, protocol. Empty is none of them.
@@ -143,8 +146,12 @@ type RunInVMResult struct {
 	VCPUCount   int    `json:"vcpu_count"`
 	MemMiB      int    `json:"mem_mib"`
 	Accelerator string `json:"accelerator"`
+	// Isolation is what stood between the guest and the host: vm, gvisor, or none, if the host stood in.
+	Isolation string `json:"isolation"`
 	// Confinement says what is confined and what is not, where the host stood in for a guest.
 	Confinement string `json:"confinement,omitempty"`
+	// Warnings are what the host may not be able to keep of what was asked for.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // CreateVMRequest asks for a VM that is not started yet.
@@ -173,9 +180,12 @@ type VM struct {
 	LastError       *string           `json:"last_error"`
 	Metadata        map[string]string `json:"metadata"`
 	Accelerator     string            `json:"accelerator"`
+	Isolation       string            `json:"isolation"`
 	Confinement     string            `json:"confinement,omitempty"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
+	// Warnings are what the host may not be able to keep of what was asked for.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // ExecVMRequest asks for one command in a started VM, which is removed afterwards.
@@ -199,6 +209,12 @@ type CreateTaskRequest struct {
 	CommandSettings
 	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets.
 	SourcePath string `json:"source_path,omitempty" jsonschema:"a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets"`
+	// Strict refuses a directory of which something cannot come along; otherwise that is left out and told of.
+	Strict bool `json:"strict,omitempty" jsonschema:"refuse a source of which something cannot come along"`
+	// Exclude are patterns of what stays behind, as in .gitignore, over those of the source's .pyroignore.
+	Exclude []string `json:"exclude,omitempty" jsonschema:"patterns of what stays behind, as in .gitignore"`
+	// IncludeIgnored takes along what git ignores in a work tree.
+	IncludeIgnored bool `json:"include_ignored,omitempty" jsonschema:"take along what git ignores"`
 	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It gives the guest a
 	// network that is for these ports alone, unless Network or Allow is set, too.
 	Publish []string `json:"publish,omitempty" jsonschema:"guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing outwards"`
@@ -237,9 +253,12 @@ type Task struct {
 	LastError       *string           `json:"last_error"`
 	Metadata        map[string]string `json:"metadata"`
 	Accelerator     string            `json:"accelerator"`
+	Isolation       string            `json:"isolation"`
 	Confinement     string            `json:"confinement,omitempty"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
+	// Warnings are what the host may not be able to keep of what was asked for.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // RunningCommand is a command of a task that has not ended.
@@ -262,6 +281,12 @@ type WorkspaceSeed struct {
 	Destination  string  `json:"destination"`
 	EntryCount   int64   `json:"entry_count"`
 	BytesWritten int64   `json:"bytes_written"`
+	// LeftOut names the first of what could not come along, each with its reason.
+	LeftOut      []string `json:"left_out,omitempty"`
+	LeftOutCount int64    `json:"left_out_count,omitempty"`
+	// Ignored names the first of what git ignores and stayed behind for it.
+	Ignored      []string `json:"ignored,omitempty"`
+	IgnoredCount int64    `json:"ignored_count,omitempty"`
 }
 
 // ExecTaskRequest asks for one command in a task, which lives on.
@@ -312,8 +337,9 @@ type LogEntry struct {
 	Output
 }
 
-// LogEvent is what a follower of a task's history sees. Kind is start, stdout, stderr, end or lost (the follower was
-// too slow, output is missing). Entry is the command as known at that moment: finished at its end.
+// LogEvent is what a follower of a task's history sees. Kind is start, stdout, stderr, end or lost
+// (the follower was too slow, output is missing). Entry is the command as known at that moment:
+// finished at its end.
 type LogEvent struct {
 	Kind  string
 	Entry LogEntry

@@ -13,6 +13,8 @@ type EnvironmentListing struct {
 	Version     string `json:"version"`
 	Description string `json:"description"`
 	Installed   bool   `json:"installed"`
+	// Problem says why what is there of it cannot be used, if so.
+	Problem string `json:"problem,omitempty"`
 }
 
 // EnvironmentRequest names an environment.
@@ -44,11 +46,12 @@ type PullProgress struct {
 	PackagesTotal int    `json:"packages_total"`
 }
 
-// PullEnvironmentResult is the installed environment. Changed is false where it was already current.
-// PreviousOrigin is the origin of the one that was installed before, if any: where a tag moved, it differs
-// from the new one's.
+// PullEnvironmentResult is the installed environment. Changed is false where it was already current and
+// sound. PreviousOrigin is the origin of the one that was installed before, if any: where a tag moved, it
+// differs from the new one's.
 type PullEnvironmentResult struct {
 	Changed        bool                `json:"changed"`
+	Repaired       bool                `json:"repaired,omitempty"` // it was damaged
 	PreviousOrigin string              `json:"previous_origin,omitempty"`
 	Phases         []PullPhase         `json:"phases"`
 	Env            EnvironmentManifest `json:"environment"`

@@ -80,6 +80,6 @@ func viewVM(v record.VM) VM {
 	return VM{VMID: v.ID, Environment: v.Environment, State: string(v.State), VCPUCount: v.VCPUCount, MemMiB: v.MemMiB,
 		TTLSeconds: v.TTLSeconds, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, NetworkEnabled: v.NetworkEnabled,
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, LastError: v.LastError, Metadata: v.Metadata,
-		Accelerator: v.Accelerator, Confinement: v.Confinement,
-		VMMConfinement: v.VMMConfinement}
+		Accelerator: v.Accelerator, Isolation: isolation(v), Confinement: v.Confinement,
+		VMMConfinement: v.VMMConfinement, Warnings: v.Warnings}
 }

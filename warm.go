@@ -22,7 +22,7 @@ func (p *Pyro) WarmEnvironment(ctx context.Context, r WarmEnvironmentRequest) (W
 	}
 	defer s.Close()
 	var warmed link.Warmed
-	if err := s.Client.Call(ctx, link.OpWarm, link.Empty{}, &warmed); err != nil {
+	if err := s.Client.Call(ctx, link.OpWarm, link.Warm{}, &warmed); err != nil {
 		return WarmEnvironmentResult{}, fromLink("cannot make a template", err)
 	}
 	return WarmEnvironmentResult{
@@ -46,7 +46,7 @@ func (p *Pyro) warmLater(vm record.VM) {
 		return
 	}
 	defer s.Close()
-	if err := s.Client.Post(ctx, link.OpWarm, link.Empty{}); err != nil {
+	if err := s.Client.Post(ctx, link.OpWarm, link.Warm{Background: true}); err != nil {
 		p.log.Warn("cannot make a template", "error", err)
 	}
 }

@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -127,22 +128,30 @@ class TaskExec:
         pyro("task", "delete", self.task)
 
 
-def others(scratch: Path) -> dict[str, Callable[[], float]]:
-    """The tools to compare with, as far as they are installed, on the environment's own root file system."""
-    bundle = scratch / "bundle"
-    root = bundle / "rootfs"
-    bundle.mkdir()
+def bundle(scratch: Path) -> Path:
+    """A container bundle on the environment's own root file system; without config.json if runc is not there."""
+    place = scratch / "bundle"
+    root = place / "rootfs"
+    place.mkdir()
     image = json.loads(pyro("env", "inspect", ENVIRONMENT, "--json"))["image_path"]
     subprocess.run(["fsck.erofs", f"--extract={root}", image], check=True, capture_output=True)
-    found: dict[str, Callable[[], float]] = {}
     if shutil.which("runc"):
-        subprocess.run(["runc", "spec", "-b", str(bundle)], check=True)
-        config = json.loads((bundle / "config.json").read_text())
-        config["process"].update(terminal=False, args=["/bin/true"])
-        (bundle / "config.json").write_text(json.dumps(config))
+        subprocess.run(["runc", "spec", "-b", str(place)], check=True)
+    return place
+
+
+def others(scratch: Path) -> dict[str, Callable[[], float]]:
+    """The tools to compare with, as far as they are installed, on the environment's own root file system."""
+    place = bundle(scratch)
+    root, config = place / "rootfs", place / "config.json"
+    found: dict[str, Callable[[], float]] = {}
+    if config.is_file():
+        spec = json.loads(config.read_text())
+        spec["process"].update(terminal=False, args=["/bin/true"])
+        config.write_text(json.dumps(spec))
 
     def command(*words: str) -> Callable[[], float]:
-        return lambda: timed(lambda: subprocess.run(words, check=True, cwd=bundle, stdin=subprocess.DEVNULL))
+        return lambda: timed(lambda: subprocess.run(words, check=True, cwd=place, stdin=subprocess.DEVNULL))
 
     if shutil.which("runc"):
         found["runc run"] = command("runc", "run", "pyro-bench")
@@ -205,12 +214,26 @@ def spread(values: list[float]) -> dict[str, float]:
     }
 
 
+def version(name: str) -> str | None:
+    """The first line of what a tool says of its version; nothing if it is not there."""
+    path = BINARY if name == "pyro" else shutil.which(name)
+    if path is None:
+        return None
+    said = subprocess.run([path, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return next(iter(said.stdout.splitlines()), None)
+
+
 def host() -> dict[str, Any]:
     doctor = subprocess.run(
         [BINARY, "doctor", "--json"], stdout=subprocess.PIPE, text=True, check=False
     ).stdout
     facts = json.loads(doctor)
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return {
+        "cpu": cpu.group(1) if cpu else platform.processor(),
+        "memory_mib": facts["platform"]["memory_mib"],
+        "distribution": facts["platform"]["distribution"],
+        "versions": {name: version(name) for name in ("pyro", "runc", "runsc", "bwrap")},
         "cores": os.cpu_count(),
         "kernel": platform.release(),
         "vmm": facts["platform"]["vmm"].split(" (")[0],
@@ -239,7 +262,7 @@ def measure(rounds: int) -> dict[str, Any]:
         pyro("-q", "env", "warm", ENVIRONMENT)
         results: dict[str, Any] = {"host": facts, "rounds": rounds}
         print("one after the other ...", file=sys.stderr)
-        results["clones_per_second"] = {str(n): at_once(n, max(8, 2 * n)) for n in (1, 2, 4, 8)}
+        results["clones_per_second"] = {str(n): at_once(n, max(8, 2 * n)) for n in (1, 2, 4, 8, 16)}
         print(f"{ALIVE} alive ...", file=sys.stderr)
         pss, disk = alive(ALIVE)
         results["pss_mib"], results["disk_mib"] = spread(pss), spread(disk)
@@ -267,7 +290,7 @@ def table(results: dict[str, Any]) -> str:
     times = results["ms"]
     base = times.get("runsc run", {}).get("median")
     lines = [
-        ", ".join(f"{k} {v}" for k, v in results["host"].items()),
+        ", ".join(f"{k} {v}" for k, v in results["host"].items() if k != "versions"),
         f"{'':22}{'median':>10}{'p10':>10}{'p90':>10}{'to runsc':>10}",
     ]
     for name, t in times.items():

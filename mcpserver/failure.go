@@ -29,7 +29,9 @@ func wordingForModels() pyro.Wording {
 			}
 			return "ask the user to run `pyro " + command + "`"
 		},
-		Setting: func(option string) string { return "PYRO_" + strings.ToUpper(option) + ", which is the user's to set" },
+		Setting: func(option string) string {
+			return "PYRO_" + strings.ToUpper(option) + ", which is the user's to set"
+		},
 	}
 }
 

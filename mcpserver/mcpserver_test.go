@@ -20,7 +20,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newServer(t testing.TB, o ...Options) *Server {
 	t.Helper()
-	p, err := pyro.New(pyro.WithStateDir(t.TempDir()), pyro.WithCacheDir(t.TempDir()), pyro.WithCommand("/nonexistent/pyro"))
+	p, err := pyro.New(pyro.WithStateDir(t.TempDir()), pyro.WithCacheDir(t.TempDir()),
+		pyro.WithCommand("/nonexistent/pyro"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,10 +90,12 @@ func TestSchemas(t *testing.T) {
 		if tool.Name != "vm_run" {
 			continue
 		}
-		if got := in.Properties["timeout_seconds"]; got.Default != 30.0 || got.Type != "integer" || got.Minimum == nil {
+		if got := in.Properties["timeout_seconds"]; got.Default != 30.0 || got.Type != "integer" ||
+			got.Minimum == nil {
 			t.Errorf("timeout_seconds is %+v", got)
 		}
-		if _, ok := in.Properties["argv"]; ok || !slices.Contains(in.Required, "command") || !slices.Contains(in.Required, "environment") {
+		if _, ok := in.Properties["argv"]; ok || !slices.Contains(in.Required, "command") ||
+			!slices.Contains(in.Required, "environment") {
 			t.Errorf("vm_run takes %s", raw)
 		}
 	}
@@ -108,7 +111,8 @@ func TestFailures(t *testing.T) {
 	}{
 		{"vm_run", map[string]any{"environment": "debian:12"}, "command"},
 		{"vm_run", map[string]any{"environment": "debian:12", "command": "true", "vcpus": 2}, "vcpus"},
-		{"vm_run", map[string]any{"environment": "debian:12", "command": "true", "vcpu_count": "two"}, "vcpu_count"},
+		{"vm_run", map[string]any{"environment": "debian:12", "command": "true", "vcpu_count": "two"},
+			"vcpu_count"},
 		{"vm_run", map[string]any{"environment": "debian:12", "command": "true", "mem_mib": 1}, "mem_mib"},
 		{"task_status", map[string]any{"task_id": "none-such"}, "["},
 	} {
@@ -117,7 +121,8 @@ func TestFailures(t *testing.T) {
 			t.Errorf("%s %v: %v", c.name, c.args, err)
 			continue
 		}
-		if text := result.Content[0].(*mcp.TextContent).Text; !result.IsError || !strings.Contains(text, c.want) {
+		if text := result.Content[0].(*mcp.TextContent).Text; !result.IsError ||
+			!strings.Contains(text, c.want) {
 			t.Errorf("%s %v: got %v %q, want an error with %q", c.name, c.args, result.IsError, text, c.want)
 		}
 	}
@@ -133,12 +138,14 @@ func TestExplain(t *testing.T) {
 			continue
 		}
 		got := explain(&pyro.Error{Kind: r.Kind, Message: "it failed"})
-		if _, advice, _ := strings.Cut(got, "it failed. "); len(advice) < 10 || strings.ContainsAny(got, "{}") || strings.Contains(got, "--") {
+		if _, advice, _ := strings.Cut(got, "it failed. "); len(advice) < 10 ||
+			strings.ContainsAny(got, "{}") || strings.Contains(got, "--") {
 			t.Errorf("no advice for a model: %q", got)
 		}
 	}
 	limit := &pyro.Error{Kind: pyro.ErrLimitReached, Cause: "max_active", Message: "4 VMs live already"}
-	if got := explain(limit); !strings.HasPrefix(got, "[limit_reached] 4 VMs live already. Delete one") || !strings.Contains(got, "vm_reap_expired") {
+	if got := explain(limit); !strings.HasPrefix(got, "[limit_reached] 4 VMs live already. Delete one") ||
+		!strings.Contains(got, "vm_reap_expired") {
 		t.Error(got)
 	}
 }
@@ -162,7 +169,8 @@ func TestBounds(t *testing.T) {
 			}
 			checked++
 			for value, want := range map[float64]bool{
-				*property.Minimum: true, *property.Maximum: true, *property.Minimum - 1: false, *property.Maximum + 1: false,
+				*property.Minimum: true, *property.Maximum: true, *property.Minimum - 1: false,
+				*property.Maximum + 1: false,
 			} {
 				if value == 0 && *property.Minimum > 0 {
 					continue // Nothing, which is the default.
@@ -241,7 +249,8 @@ func TestStdioGarbage(t *testing.T) {
 		t.Error(got)
 	}
 	io.WriteString(feed, `{"jsonrpc":"2.0","method":"notifications/initialized"}`+"\n")
-	if got := ask(`{"jsonrpc":"2.0","id":2,"method":"no/such"}`); !strings.Contains(got, `"id":2`) || !strings.Contains(got, "error") {
+	if got := ask(`{"jsonrpc":"2.0","id":2,"method":"no/such"}`); !strings.Contains(got, `"id":2`) ||
+		!strings.Contains(got, "error") {
 		t.Error(got)
 	}
 	feed.Close()
@@ -256,12 +265,14 @@ func TestStdioGarbage(t *testing.T) {
 // A script may close its end at once, and still gets its answers.
 func TestStdioAnswersBeforeTheEnd(t *testing.T) {
 	var out bytes.Buffer
-	in := strings.NewReader(initialize + "\n" + `{"jsonrpc":"2.0","method":"notifications/initialized"}` + "\n" +
+	in := strings.NewReader(initialize + "\n" + `{"jsonrpc":"2.0","method":"notifications/initialized"}` +
+		"\n" +
 		`{"jsonrpc":"2.0","id":2,"method":"tools/list"}` + "\n")
 	if err := newServer(t).ServeStdio(t.Context(), in, &out); err != nil {
 		t.Fatal(err)
 	}
-	if answers := out.String(); !strings.Contains(answers, "serverInfo") || !strings.Contains(answers, "vm_run") {
+	if answers := out.String(); !strings.Contains(answers, "serverInfo") ||
+		!strings.Contains(answers, "vm_run") {
 		t.Errorf("got %q", answers)
 	}
 }

@@ -13,8 +13,8 @@ import (
 // progressPace is how often a client that asked is told that a call goes on.
 const progressPace = time.Second
 
-// reporter tells a client how a call goes on: at each change of phase, and once a progressPace. Its figure is the
-// seconds passed, which only grows. A nil reporter is silent.
+// reporter tells a client how a call goes on: at each change of phase, and once a progressPace. Its figure is
+// the seconds passed, which only grows. A nil reporter is silent.
 type reporter struct {
 	begun   time.Time
 	send    func(seconds float64, message string)
@@ -35,7 +35,8 @@ func report(ctx context.Context, r *mcp.CallToolRequest) *reporter {
 	}
 	p := &reporter{begun: time.Now(), stop: make(chan struct{}), message: "starting"}
 	p.send = func(seconds float64, message string) {
-		_ = r.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{ProgressToken: token, Progress: seconds, Message: message})
+		_ = r.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{ProgressToken: token,
+			Progress: seconds, Message: message})
 	}
 	p.tell()
 	p.stopped.Go(func() {

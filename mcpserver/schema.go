@@ -10,8 +10,8 @@ import (
 	"github.com/pyro-mcp/pyro"
 )
 
-// inputSchema derives a tool's parameters from its request, with the contract's defaults. Argument vectors are for
-// the other faces: a model writes a shell's command line.
+// inputSchema derives a tool's parameters from its request, with the contract's defaults. Argument vectors
+// are for the other faces: a model writes a shell's command line.
 func inputSchema(o pyro.Operation, required ...string) (*jsonschema.Schema, error) {
 	s, err := jsonschema.ForType(o.Params, nil)
 	if err != nil {
@@ -69,11 +69,14 @@ func limit(s *jsonschema.Schema, p pyro.Parameter) error {
 	return nil
 }
 
-// outputSchema derives a tool's result. It lets later versions add fields, and says which words a field may hold.
+// outputSchema derives a tool's result. It lets later versions add fields, and says which words a field may
+// hold.
 func outputSchema(result reflect.Type) (*jsonschema.Schema, error) {
-	s, err := jsonschema.ForType(result, &jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
-		reflect.TypeFor[map[string]string](): {Types: []string{"null", "object"}, AdditionalProperties: &jsonschema.Schema{Type: "string"}},
-	}})
+	s, err := jsonschema.ForType(result,
+		&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
+			reflect.TypeFor[map[string]string](): {Types: []string{"null", "object"},
+				AdditionalProperties: &jsonschema.Schema{Type: "string"}},
+		}})
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +84,8 @@ func outputSchema(result reflect.Type) (*jsonschema.Schema, error) {
 	return s, nil
 }
 
-// openSchema lifts the ban on additional fields, at every depth, and writes "may be null" in the way that most
-// clients understand: as alternatives of one type each.
+// openSchema lifts the ban on additional fields, at every depth, and writes "may be null" in the way that
+// most clients understand: as alternatives of one type each.
 func openSchema(s *jsonschema.Schema) {
 	if s == nil {
 		return
@@ -100,6 +103,7 @@ func openSchema(s *jsonschema.Schema) {
 	if len(s.Types) == 2 && s.Types[0] == "null" {
 		value := *s
 		value.Type, value.Types, value.Description = s.Types[1], nil, ""
-		*s = jsonschema.Schema{Description: s.Description, AnyOf: []*jsonschema.Schema{{Type: "null"}, &value}}
+		*s = jsonschema.Schema{Description: s.Description,
+			AnyOf: []*jsonschema.Schema{{Type: "null"}, &value}}
 	}
 }

@@ -80,8 +80,8 @@ func (s *Server) Run(ctx context.Context, transport mcp.Transport) error {
 	return err
 }
 
-// ServeStdio serves one session over a pair of streams, a JSON message a line, until in ends or ctx does. Lines that
-// are too long or no messages are answered with an error, and the session goes on.
+// ServeStdio serves one session over a pair of streams, a JSON message a line, until in ends or ctx does.
+// Lines that are too long or no messages are answered with an error, and the session goes on.
 func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	return s.Run(ctx, &lineTransport{in: in, out: out})
 }
@@ -90,9 +90,15 @@ func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) er
 func (s *Server) build(sessions bool) *mcp.Server {
 	server := mcp.NewServer(
 		&mcp.Implementation{Name: "pyro", Title: "pyro: commands in microVMs", Version: s.options.Version},
-		&mcp.ServerOptions{Instructions: instructions, Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}}},
+		&mcp.ServerOptions{Instructions: instructions,
+			Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}}},
 	)
-	to := &toolbox{Server: s, into: server, sessions: sessions, profile: s.options.Profile}
+	to := &toolbox{
+		Server:   s,
+		into:     server,
+		sessions: sessions,
+		profile:  s.options.Profile,
+	}
 	to.fill()
 	return server
 }

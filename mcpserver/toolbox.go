@@ -24,8 +24,8 @@ type call struct {
 	owned   *owned
 }
 
-// tool is one tool: an operation of the engine, in words for a model. What it takes, gives and does to the world is the
-// operation's.
+// tool is one tool: an operation of the engine, in words for a model. What it takes, gives and does to the
+// world is the operation's.
 type tool struct {
 	name, title, description string
 	operation                string
@@ -68,7 +68,7 @@ func wording[Out any](word func(Out) string) func(any) string {
 }
 
 // tools are all tools, in the order of the documentation.
-func tools() []tool { return slices.Concat(vmTools(), taskTools()) }
+func tools() []tool { return slices.Concat(vmTools(), vmCareTools(), taskTools()) }
 
 // fill puts the tools of the box's profile into its server.
 func (b *toolbox) fill() {
@@ -106,7 +106,8 @@ func (b *toolbox) add(t tool) error {
 		Annotations:  annotations(o.Effect, t.title),
 	}
 	mcp.AddTool(b.into, description,
-		func(ctx context.Context, r *mcp.CallToolRequest, in map[string]any) (*mcp.CallToolResult, any, error) {
+		func(ctx context.Context, r *mcp.CallToolRequest, in map[string]any) (*mcp.CallToolResult, any,
+			error) {
 			result, err := b.run(ctx, r, t, o, in)
 			if err != nil {
 				return nil, nil, errors.New(explain(err))
@@ -121,7 +122,9 @@ func (b *toolbox) add(t tool) error {
 }
 
 // run calls a tool's operation.
-func (b *toolbox) run(ctx context.Context, r *mcp.CallToolRequest, t tool, o pyro.Operation, in map[string]any) (any, error) {
+func (b *toolbox) run(
+	ctx context.Context, r *mcp.CallToolRequest, t tool, o pyro.Operation, in map[string]any,
+) (any, error) {
 	raw, err := json.Marshal(in)
 	if err != nil {
 		return nil, err

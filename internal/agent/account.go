@@ -71,7 +71,13 @@ func findUser(user string, passwd [][]string) (account, error) {
 		uid, ok1 := parseID(p[2])
 		gid, ok2 := parseID(p[3])
 		if ok1 && ok2 {
-			return account{name: p[0], uid: uid, gid: gid, home: p[5], shell: p[6]}, nil
+			return account{
+				name:  p[0],
+				uid:   uid,
+				gid:   gid,
+				home:  p[5],
+				shell: p[6],
+			}, nil
 		}
 	}
 	if !numeric {

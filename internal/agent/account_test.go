@@ -45,12 +45,44 @@ func TestATableThatIsNoFile(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	for spec, want := range map[string]account{
-		"":           {name: "root", home: "/root", shell: "/bin/bash", groups: []uint32{50}},
-		"app":        {name: "app", home: "/home/app", shell: "/bin/sh", uid: 1000, gid: 1001, groups: []uint32{50, 999}},
-		"1000:staff": {name: "app", home: "/home/app", shell: "/bin/sh", uid: 1000, gid: 50, groups: []uint32{50, 999}},
-		"app:7":      {name: "app", home: "/home/app", shell: "/bin/sh", uid: 1000, gid: 7, groups: []uint32{50, 999}},
-		"4321":       {uid: 4321, home: "/"},
-		"1234":       {name: "1234", uid: 77, gid: 77, home: "/odd", shell: "/bin/odd"},
+		"": {
+			name:   "root",
+			home:   "/root",
+			shell:  "/bin/bash",
+			groups: []uint32{50},
+		},
+		"app": {
+			name:   "app",
+			home:   "/home/app",
+			shell:  "/bin/sh",
+			uid:    1000,
+			gid:    1001,
+			groups: []uint32{50, 999},
+		},
+		"1000:staff": {
+			name:   "app",
+			home:   "/home/app",
+			shell:  "/bin/sh",
+			uid:    1000,
+			gid:    50,
+			groups: []uint32{50, 999},
+		},
+		"app:7": {
+			name:   "app",
+			home:   "/home/app",
+			shell:  "/bin/sh",
+			uid:    1000,
+			gid:    7,
+			groups: []uint32{50, 999},
+		},
+		"4321": {uid: 4321, home: "/"},
+		"1234": {
+			name:  "1234",
+			uid:   77,
+			gid:   77,
+			home:  "/odd",
+			shell: "/bin/odd",
+		},
 	} {
 		got, err := find(spec, parseTable(passwd), parseTable(groupFile))
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(account{})); err != nil || diff != "" {
@@ -71,7 +103,8 @@ func TestEnviron(t *testing.T) {
 	got := account{name: "root", home: "/root"}.environ([]string{"LANG=de_DE.UTF-8", "X=1"}, []string{"X=2"})
 	slices.Sort(got)
 	want := []string{"HOME=/root", "LANG=de_DE.UTF-8", "LOGNAME=root",
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "SHELL=/bin/sh", "TERM=dumb", "USER=root", "X=2"}
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "SHELL=/bin/sh", "TERM=dumb",
+		"USER=root", "X=2"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -19,6 +19,7 @@ import (
 type Agent struct {
 	upper    *os.Root // what differs from the base image
 	null     *os.File
+	keeper   *keeper // nil unless what differs is in memory
 	machine  machine
 	start    starter
 	group    func() (group, error) // makes one for each command
@@ -41,7 +42,11 @@ func Main() {
 		fmt.Fprintln(os.Stderr, "pyro-agent is the first process of a guest and of no other use")
 		os.Exit(2)
 	}
-	a, port, err := boot()
+	start := boot
+	if len(os.Args) > 1 && os.Args[1] == link.Boxed {
+		start = func() (*Agent, io.ReadWriteCloser, error) { return bootBoxed(os.Args[2:]) }
+	}
+	a, port, err := start()
 	if err == nil {
 		err = a.Serve(port)
 	}
@@ -52,10 +57,12 @@ func Main() {
 func die(err error) {
 	if console, openErr := os.OpenFile("/dev/console", os.O_WRONLY|unix.O_NONBLOCK, 0); openErr == nil {
 		fmt.Fprintf(console, "pyro-agent: fatal: %v\n", err)
+	} else {
+		fmt.Fprintf(os.Stderr, "pyro-agent: fatal: %v\n", err)
 	}
 	unix.Sync()
 	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
-	select {}
+	os.Exit(1) // There is no such call in a guest without a virtual machine.
 }
 
 // Serve answers one connection after the other. A command of one that was replaced goes on, to be attached to. Serve
@@ -83,10 +90,14 @@ func (a *Agent) handle(ctx context.Context, req link.Request, stream *wire.Strea
 		return answer(req, func(e link.Exec) (any, error) { return a.exec(ctx, e, stream) })
 	case link.OpAttach, link.OpCommands, link.OpSignal, link.OpResize:
 		return a.commands.Handle(ctx, req, stream)
+	case link.OpDial:
+		return answer(req, func(d link.Dial) (any, error) { return a.dial(ctx, d, stream) })
 	case link.OpImport:
 		return answer(req, func(i link.Import) (any, error) { return a.unpack(ctx, i, stream) })
 	case link.OpExport:
 		return link.Empty{}, a.export(ctx, stream)
+	case link.OpSave:
+		return answer(req, func(s link.Save) (any, error) { return a.save(ctx, s, stream) })
 	case link.OpSync:
 		return link.Empty{}, a.sync()
 	case link.OpShutdown:
@@ -133,7 +144,14 @@ func (a *Agent) unpack(ctx context.Context, i link.Import, stream *wire.Stream) 
 		in = link.SpoolReader(stream, spool.read)
 	}
 	summary, err := archive.Extract(ctx, in, archive.ExtractOptions{
-		Root: i.Destination, MaxEntries: i.MaxEntries, MaxBytes: i.MaxBytes, UID: int(who.uid), GID: int(who.gid)})
+		Root:       i.Destination,
+		MaxEntries: i.MaxEntries,
+		MaxBytes:   i.MaxBytes,
+		UID:        int(who.uid),
+		GID:        int(who.gid),
+		Owners:     i.Owners,
+		Links:      archive.Links(i.Links),
+	})
 	if err != nil {
 		code := link.CodeBadSeed
 		if isNoSpace(err) {
@@ -142,6 +160,14 @@ func (a *Agent) unpack(ctx context.Context, i link.Import, stream *wire.Stream) 
 		return nil, &link.Error{Code: code, Message: err.Error()}
 	}
 	return link.ImportResult{Entries: summary.Entries, Bytes: summary.Bytes}, nil
+}
+
+// save sends what the host does not have yet of a disk that is memory.
+func (a *Agent) save(ctx context.Context, s link.Save, stream *wire.Stream) (any, error) {
+	if a.keeper == nil {
+		return nil, link.Unsupported(link.OpSave)
+	}
+	return link.Empty{}, a.keeper.save(ctx, s.Full, link.Writer(stream, link.KindData))
 }
 
 // sync waits until everything is on the disk.

@@ -65,27 +65,12 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	if err := linkUp("lo"); err != nil {
 		return nil, nil, err
 	}
-	groups, err := newCgroups()
+	g := &realMachine{network: configureNetwork}
+	a, groups, err := newAgent(g, upper, made, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	g := &realMachine{}
-	a := &Agent{
-		upper:    upper,
-		null:     null,
-		machine:  g,
-		start:    newReaper(),
-		group:    groups.make,
-		quiet:    groups.killAll,
-		powerOff: func() { unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) },
-	}
-	if made {
-		a.made = defaultWorkDir
-	}
+	a.powerOff = func() { unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) }
 	raiseLimits()
 	if slices.Contains(words, link.CmdlineWarm) {
 		if err := errors.Join(a.warm(g), groups.prepare()); err != nil {
@@ -94,6 +79,31 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	}
 	port, err := openPort("pyro.link")
 	return a, port, err
+}
+
+// newAgent makes the agent of a guest whose root is entered. made tells that the workspace is the agent's,
+// memory how many bytes the guest has, if its kernel does not know.
+func newAgent(g *realMachine, upper *os.Root, made bool, memory int64) (*Agent, *cgroups, error) {
+	groups, err := newCgroups(memory)
+	if err != nil {
+		return nil, nil, err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	a := &Agent{
+		upper:   upper,
+		null:    null,
+		machine: g,
+		start:   newReaper(),
+		group:   groups.make,
+		quiet:   groups.killAll,
+	}
+	if made {
+		a.made = defaultWorkDir
+	}
+	return a, groups, nil
 }
 
 // haveDir makes a directory, in place of whatever else an image has there: a file, or a link that leads nowhere.
@@ -246,6 +256,13 @@ func mountRoot() (*os.Root, error) {
 	if err := grow(scratch); err != nil {
 		return nil, err
 	}
+	// With redirect_dir a directory of the image can be renamed, as npm and others do without a way to copy it instead;
+	// the exporter knows what such a one is.
+	return mountOverlay("redirect_dir=on,metacopy=off,")
+}
+
+// mountOverlay lays what will differ over the base image.
+func mountOverlay(options string) (*os.Root, error) {
 	for _, dir := range []string{"upper", "work"} {
 		if err := os.MkdirAll(filepath.Join(scratchDir, dir), 0o755); err != nil {
 			return nil, err
@@ -255,8 +272,8 @@ func mountRoot() (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := mountAll([]mount{{"overlay", newRoot, "overlay", 0,
-		"redirect_dir=off,metacopy=off,lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"}}); err != nil {
+	options += "lowerdir=" + baseDir + ",upperdir=" + scratchDir + "/upper,workdir=" + scratchDir + "/work"
+	if err := mountAll([]mount{{"overlay", newRoot, "overlay", 0, options}}); err != nil {
 		return nil, err
 	}
 	return upper, nil

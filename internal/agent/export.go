@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -32,16 +33,7 @@ func (a *Agent) export(ctx context.Context, stream *wire.Stream) error {
 	}
 	buffered := bufio.NewWriterSize(link.Writer(stream, link.KindData), 64<<10)
 	e := &exporter{root: a.upper, tar: tar.NewWriter(buffered), links: map[uint64]string{}}
-	err := fs.WalkDir(a.upper.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil || name == "." || e.ours(name) {
-			return err
-		}
-		return e.add(name)
-	})
-	if err != nil {
+	if err := e.walk(ctx, "."); err != nil {
 		return fmt.Errorf("cannot export the guest's files: %w", err)
 	}
 	if err := e.tar.Close(); err != nil {
@@ -53,7 +45,40 @@ func (a *Agent) export(ctx context.Context, stream *wire.Stream) error {
 type exporter struct {
 	root  *os.Root
 	tar   *tar.Writer
+	whole bool              // everything goes as it is, what belongs to the overlay, too
 	links map[uint64]string // first name of each inode that has several
+}
+
+// walk adds all that is below a directory.
+func (e *exporter) walk(ctx context.Context, dir string) error {
+	return fs.WalkDir(e.root.FS(), dir, func(name string, _ fs.DirEntry, err error) error {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil || name == dir || e.ours(name) {
+			return err
+		}
+		added, err := e.add(name)
+		if err != nil || !added.redirected {
+			return err
+		}
+		if err := e.moved(ctx, name); err != nil {
+			return err
+		}
+		return fs.SkipDir
+	})
+}
+
+// moved adds all of a directory that came with the image and was renamed. What differs from the image is kept
+// by reference to its old name there, which a tar stream has no word for: it is read as the guest sees it.
+func (e *exporter) moved(ctx context.Context, name string) error {
+	root, err := os.OpenRoot("/")
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	whole := &exporter{root: root, tar: e.tar, links: map[uint64]string{}}
+	return whole.walk(ctx, name)
 }
 
 // ours tells whether the agent itself wrote a file, to name this machine.
@@ -65,34 +90,40 @@ func (e *exporter) ours(name string) bool {
 	return false
 }
 
-func (e *exporter) add(name string) error {
+// added is what became of an entry.
+type added struct {
+	opaque     bool // it hides what the base image has below it
+	redirected bool // it is a directory of the base image under a new name
+}
+
+func (e *exporter) add(name string) (added, error) {
 	info, err := e.root.Lstat(name)
 	if err != nil {
-		return err
+		return added{}, err
 	}
 	if info.Mode()&fs.ModeSocket != 0 {
-		return nil // It means nothing without who listens, and tar has no word for it.
+		return added{}, nil // It means nothing without who listens, and tar has no word for it.
 	}
 	st := info.Sys().(*syscall.Stat_t)
-	if info.Mode()&fs.ModeCharDevice != 0 && st.Rdev == 0 {
+	if info.Mode()&fs.ModeCharDevice != 0 && st.Rdev == 0 && !e.whole {
 		dir, base := path.Split(name)
-		return e.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: dir + whiteout + base})
+		return added{}, e.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: dir + whiteout + base})
 	}
 	target := ""
 	if info.Mode()&fs.ModeSymlink != 0 {
 		if target, err = e.root.Readlink(name); err != nil {
-			return err
+			return added{}, err
 		}
 	}
 	h, err := tar.FileInfoHeader(info, target)
 	if err != nil {
-		return err
+		return added{}, err
 	}
 	h.Name, h.Format, h.Uname, h.Gname = name, tar.FormatPAX, "", ""
 	h.AccessTime, h.ChangeTime = time.Time{}, time.Time{}
-	isOpaque, err := e.xattrs(name, h)
+	what, err := e.xattrs(name, h)
 	if err != nil {
-		return err
+		return added{}, err
 	}
 	if info.IsDir() {
 		h.Name += "/"
@@ -103,13 +134,13 @@ func (e *exporter) add(name string) error {
 		e.links[st.Ino] = name
 	}
 	if err := e.tar.WriteHeader(h); err != nil {
-		return err
+		return what, err
 	}
-	if isOpaque {
-		return e.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name + "/" + opaque})
+	if what.opaque || what.redirected {
+		return what, e.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name + "/" + opaque})
 	}
 	if h.Typeflag != tar.TypeReg {
-		return nil
+		return what, nil
 	}
 	// It may have become a FIFO since it was looked at.
 	f, err := e.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -117,34 +148,38 @@ func (e *exporter) add(name string) error {
 		f, err = onlyRegular(f)
 	}
 	if err != nil {
-		return err
+		return added{}, err
 	}
 	defer f.Close()
-	_, err = io.CopyN(e.tar, f, h.Size)
-	return err
+	n, err := io.CopyN(e.tar, f, h.Size)
+	if errors.Is(err, io.EOF) && e.whole { // It was cut since it was looked at, and will be sent again.
+		_, err = io.CopyN(e.tar, zeros{}, h.Size-n)
+	}
+	return what, err
 }
 
-// xattrs adds a file's extended attributes, and tells whether it hides what the base image has below it.
-func (e *exporter) xattrs(name string, h *tar.Header) (isOpaque bool, err error) {
+// xattrs adds a file's extended attributes, and reads those of the overlay.
+func (e *exporter) xattrs(name string, h *tar.Header) (what added, err error) {
 	dir, err := e.root.Open(path.Dir(name))
 	if err != nil {
-		return false, err
+		return what, err
 	}
 	defer dir.Close()
 	full := fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), path.Base(name))
 	buf := make([]byte, 64<<10)
 	n, err := unix.Llistxattr(full, buf)
 	if err != nil || n == 0 {
-		return false, err
+		return what, err
 	}
 	value := make([]byte, 64<<10)
 	for key := range bytes.SplitSeq(bytes.TrimSuffix(buf[:n], []byte{0}), []byte{0}) {
 		n, err := unix.Lgetxattr(full, string(key), value)
 		if err != nil {
-			return false, err
+			return what, err
 		}
-		if rest, ok := strings.CutPrefix(string(key), "trusted.overlay."); ok {
-			isOpaque = isOpaque || rest == "opaque" && string(value[:n]) == "y"
+		if rest, ok := strings.CutPrefix(string(key), "trusted.overlay."); ok && !e.whole {
+			what.opaque = what.opaque || rest == "opaque" && string(value[:n]) == "y"
+			what.redirected = what.redirected || rest == "redirect"
 			continue
 		}
 		if h.PAXRecords == nil {
@@ -152,5 +187,10 @@ func (e *exporter) xattrs(name string, h *tar.Header) (isOpaque bool, err error)
 		}
 		h.PAXRecords["SCHILY.xattr."+string(key)] = string(value[:n])
 	}
-	return isOpaque, nil
+	return what, nil
 }
+
+// zeros reads as that for ever.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

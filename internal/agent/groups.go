@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -46,7 +47,8 @@ type cgroups struct {
 	spare group    // made ahead, nil where there is none
 }
 
-func newCgroups() (*cgroups, error) {
+// A total of 0 is the memory that there is.
+func newCgroups(total int64) (*cgroups, error) {
 	const root = "/sys/fs/cgroup"
 	g := &cgroups{dir: root + "/pyro"}
 	if err := os.Mkdir(g.dir, 0o755); err != nil {
@@ -57,27 +59,33 @@ func newCgroups() (*cgroups, error) {
 			return nil, fmt.Errorf("cannot enable cgroups: %w", err)
 		}
 	}
-	return g, g.limit()
+	return g, g.limit(total)
 }
 
+// mostThreads is how many threads there may be, if the kernel does not say.
+const mostThreads = 1 << 15
+
 // limit keeps memory and threads for the agent: without either it dies, and the guest with it.
-func (g *cgroups) limit() error {
+func (g *cgroups) limit(total int64) error {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
 		return err
 	}
-	if total := int64(info.Totalram) * int64(info.Unit); total > 2*reserve {
+	if total == 0 {
+		total = int64(info.Totalram) * int64(info.Unit)
+	}
+	if total > 2*reserve {
 		if err := os.WriteFile(g.dir+"/memory.max", []byte(strconv.FormatInt(total-reserve, 10)),
 			0o644); err != nil {
 			return err
 		}
 	}
+	threads := mostThreads
 	text, err := os.ReadFile("/proc/sys/kernel/threads-max")
-	if err != nil {
-		return err
+	if err == nil {
+		threads, err = strconv.Atoi(strings.TrimSpace(string(text)))
 	}
-	threads, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return os.WriteFile(g.dir+"/pids.max", []byte(strconv.Itoa(threads/2)), 0o644)

@@ -18,6 +18,9 @@ import (
 
 // realMachine is a guest that is one.
 type realMachine struct {
+	boxed   bool                     // its kernel is a program of the host's
+	network func(link.Network) error // sets up the network device
+
 	files   *identity // nil unless they were opened ahead, in a template
 	covered bool      // the kernel's boot id is
 	named   bool      // it has been a machine of its own before
@@ -31,23 +34,25 @@ type identity struct {
 }
 
 func (g *realMachine) become(p link.Identify) (string, error) {
-	now := unix.NsecToTimespec(p.ClockNS)
-	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
-		return "", fmt.Errorf("cannot set the clock: %w", err)
-	}
 	id, err := g.open()
 	if err != nil {
 		return "", err
 	}
-	if err := reseed(id.random, p.Entropy); err != nil {
-		return "", err
+	if !g.boxed { // Such a guest has the host's clock and entropy.
+		now := unix.NsecToTimespec(p.ClockNS)
+		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
+			return "", fmt.Errorf("cannot set the clock: %w", err)
+		}
+		if err := reseed(id.random, p.Entropy); err != nil {
+			return "", err
+		}
 	}
 	bootID, err := id.set(p, g.named)
 	if err != nil {
 		return "", err
 	}
 	if p.Network != nil {
-		if err := configureNetwork(*p.Network); err != nil {
+		if err := g.network(*p.Network); err != nil {
 			return "", err
 		}
 	}
@@ -83,7 +88,7 @@ func (g *realMachine) open() (_ *identity, err error) {
 			return nil, err
 		}
 	}
-	if !g.covered {
+	if !g.covered && !g.boxed {
 		if err := unix.Mount(bootID, over, "", unix.MS_BIND, ""); err != nil {
 			return nil, fmt.Errorf("cannot cover the boot id: %w", err)
 		}

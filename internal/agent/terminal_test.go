@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 )
@@ -66,6 +67,7 @@ func TestTerminal(t *testing.T) {
 	in, keys := io.Pipe()
 	d := &dialogue{t: t, keys: keys}
 	d.changed.L = &d.mu
+	defer time.AfterFunc(time.Minute, d.end).Stop() // instead of hanging
 	sizes := make(chan link.Size)
 	type ending struct {
 		result link.ExecResult
@@ -89,7 +91,7 @@ func TestTerminal(t *testing.T) {
 		d.expect(line)
 	}
 	sizes <- link.Size{Rows: 11, Cols: 22}
-	d.typed("stty size\r")
+	d.typed("until test \"$(stty size)\" = '11 22'; do :; done; stty size\r") // Sizes overtake keys, or not.
 	d.expect("11 22\r\n")
 	d.expect("ready> ")
 	resize := link.Resize{ID: "shell", Size: link.Size{Rows: 5, Cols: 6}}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 )
 
 // Destination is where seeds stand in the guest; absolute symbolic links may point below it.
@@ -48,6 +49,35 @@ type Summary struct {
 	Mode    string // of the source, set by Pack
 	Entries int64
 	Bytes   int64 // sum of the files' logical sizes
+	Left    Left  // what was left out, if that was allowed
+}
+
+// Left is what could not come along.
+type Left struct {
+	Count int64
+	Names []LeftOut // of the first few
+}
+
+// LeftOut is one entry that was left out, and why.
+type LeftOut struct {
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+}
+
+// maxLeft is how many are named.
+const maxLeft = 20
+
+func (l *Left) add(path string, why error) {
+	l.Count++
+	if len(l.Names) == maxLeft {
+		return
+	}
+	reason := why.Error()
+	var refused *RefusedError
+	if errors.As(why, &refused) {
+		reason = refused.Reason
+	}
+	l.Names = append(l.Names, LeftOut{path, strings.TrimPrefix(reason, fmt.Sprintf("entry %q: ", path))})
 }
 
 // ErrLimit is in the chain of each error about a limit; the error names the limit.

@@ -25,7 +25,7 @@ func tree(b *testing.B, count, size int) string {
 func benchmarkPack(b *testing.B, source string, bytes int64) {
 	b.SetBytes(bytes)
 	for b.Loop() {
-		if _, err := Pack(b.Context(), io.Discard, source, Limits{}); err != nil {
+		if _, err := strictly(b.Context(), io.Discard, source, Limits{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -34,7 +34,7 @@ func benchmarkPack(b *testing.B, source string, bytes int64) {
 func packed(b *testing.B, source string) []byte {
 	b.Helper()
 	var out bytes.Buffer
-	if _, err := Pack(b.Context(), &out, source, Limits{}); err != nil {
+	if _, err := strictly(b.Context(), &out, source, Limits{}); err != nil {
 		b.Fatal(err)
 	}
 	return out.Bytes()

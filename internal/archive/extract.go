@@ -19,6 +19,9 @@ type ExtractOptions struct {
 	Root                 string // an existing directory
 	MaxEntries, MaxBytes int64  // as in Limits
 	UID, GID             int    // owner of all that is made
+	Owners               bool   // who sent it says who owns what, in place of UID and GID
+	Links                Links  // the targets that symbolic links may have
+	DropSetID            bool   // no file gets the right to run as its owner or group
 }
 
 // Extract reads what Pack sent, to its end, into the directory o.Root, and refuses what Pack does: it takes
@@ -34,10 +37,10 @@ func Extract(ctx context.Context, r io.Reader, o ExtractOptions) (Summary, error
 		rules: newRules(Limits{o.MaxEntries, o.MaxBytes}),
 		dirs:  openDirs{fds: []int{root}},
 		zeros: make([]byte, bufferSize),
-		uid:   o.UID,
-		gid:   o.GID,
-		chown: o.UID != unix.Geteuid() || o.GID != unix.Getegid(),
+		o:     o,
+		chown: o.Owners || o.UID != unix.Geteuid() || o.GID != unix.Getegid(),
 	}
+	x.links = o.Links
 	defer x.dirs.close()
 	in := bufio.NewReaderSize(x.bounded(r, ctx.Err), bufferSize)
 	for err == nil {
@@ -54,11 +57,19 @@ func Extract(ctx context.Context, r io.Reader, o ExtractOptions) (Summary, error
 
 type extractor struct {
 	*rules
-	dirs     openDirs
-	later    []attributes
-	zeros    []byte
-	uid, gid int
-	chown    bool
+	dirs  openDirs
+	later []attributes
+	zeros []byte
+	o     ExtractOptions
+	chown bool
+}
+
+// owner tells who is to own an entry.
+func (x *extractor) owner(uid, gid uint32) (int, int) {
+	if x.o.Owners {
+		return int(uid), int(gid)
+	}
+	return x.o.UID, x.o.GID
 }
 
 // attributes of a directory wait until everything is in it.
@@ -66,6 +77,8 @@ type attributes struct {
 	path  string
 	mode  uint32
 	mtime time.Time // zero leaves it as it is
+
+	uid, gid int
 }
 
 // next makes the next entry of the stream; io.EOF is the stream's end.
@@ -77,6 +90,9 @@ func (x *extractor) next(in *bufio.Reader) error {
 	carried, err := x.admit(&e)
 	if err != nil || !carried {
 		return err
+	}
+	if x.o.DropSetID && e.kind != directory {
+		e.mode &^= 0o6000
 	}
 	if err := x.make(&e, in); err != nil {
 		return fmt.Errorf("entry %q: %w", e.name, err)
@@ -95,7 +111,8 @@ func (x *extractor) make(e *entry, content *bufio.Reader) error {
 	}
 	switch e.kind {
 	case directory:
-		x.later = append(x.later, attributes{e.name, e.mode, e.mtime})
+		uid, gid := x.owner(e.uid, e.gid)
+		x.later = append(x.later, attributes{e.name, e.mode, e.mtime, uid, gid})
 		return x.mkdir(dir, base)
 	case symbolicLink:
 		return x.symlink(dir, base, e)
@@ -112,7 +129,13 @@ func split(path string) (above, base string) {
 // dir opens a directory of the tree, with those above it that have no entry of their own.
 func (x *extractor) dir(path string) (int, error) {
 	return x.dirs.open(path, func(dir int, base, path string) error {
-		x.later = append(x.later, attributes{path: path, mode: 0o755})
+		uid, gid := x.owner(0, 0)
+		x.later = append(x.later, attributes{
+			path: path,
+			mode: 0o755,
+			uid:  uid,
+			gid:  gid,
+		})
 		return x.mkdir(dir, base)
 	})
 }
@@ -145,7 +168,8 @@ func (x *extractor) mkdir(dir int, base string) error {
 func (x *extractor) symlink(dir int, base string, e *entry) error {
 	err := replacing(dir, base, func() error { return unix.Symlinkat(e.link, dir, base) })
 	if err == nil && x.chown {
-		err = unix.Fchownat(dir, base, x.uid, x.gid, unix.AT_SYMLINK_NOFOLLOW)
+		uid, gid := x.owner(e.uid, e.gid)
+		err = unix.Fchownat(dir, base, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
 	}
 	if err != nil {
 		return err
@@ -181,9 +205,14 @@ func (x *extractor) file(dir int, base string, e *entry, content *bufio.Reader) 
 	if err != nil {
 		return err
 	}
-	err = x.content(fd, content, e.size)
+	if e.kind == sparseFile {
+		err = x.parts(fd, content, e)
+	} else {
+		err = x.content(fd, content, e.size)
+	}
 	if err == nil && x.chown {
-		err = unix.Fchown(fd, x.uid, x.gid)
+		uid, gid := x.owner(e.uid, e.gid)
+		err = unix.Fchown(fd, uid, gid)
 	}
 	var st unix.Stat_t
 	if err == nil {
@@ -221,6 +250,26 @@ func (x *extractor) content(fd int, r *bufio.Reader, size int64) error {
 		return unix.Ftruncate(fd, size)
 	}
 	return nil
+}
+
+// parts writes what is not a hole of a sparse file.
+func (x *extractor) parts(fd int, r *bufio.Reader, e *entry) error {
+	for _, part := range e.extents {
+		for at, end := part.off, part.off+part.length; at < end; {
+			b, err := r.Peek(int(min(end-at, bufferSize)))
+			if err != nil {
+				return cut(err)
+			}
+			if err := write(fd, b, at); err != nil {
+				return err
+			}
+			at += int64(len(b))
+			if _, err := r.Discard(len(b)); err != nil {
+				return err
+			}
+		}
+	}
+	return unix.Ftruncate(fd, e.size)
 }
 
 func write(fd int, p []byte, at int64) error {
@@ -267,7 +316,7 @@ func (x *extractor) finish() error {
 func (x *extractor) setAttributes(a attributes) error {
 	fd, err := x.dir(a.path)
 	if err == nil && x.chown {
-		err = unix.Fchown(fd, x.uid, x.gid)
+		err = unix.Fchown(fd, a.uid, a.gid)
 	}
 	if err == nil && !a.mtime.IsZero() {
 		err = setTime(fd, ".", a.mtime)

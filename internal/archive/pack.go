@@ -7,17 +7,51 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 )
 
-// Pack streams source, a directory or a .tar, .tar.gz or .tgz file, to w for Extract: of each entry its kind, path,
-// permissions, time of change, content and link. It refuses what the contract's "Seeding a workspace" does, with a
-// RefusedError that names the entry. What was written before an error is not to be used; an error does not name the source.
-func Pack(ctx context.Context, w io.Writer, source string, l Limits) (Summary, error) {
+// PackOptions change what is carried.
+type PackOptions struct {
+	Limits Limits
+	// Lenient leaves out of a directory what can not be carried, and counts it in the summary.
+	Lenient bool
+	// Links are the targets that symbolic links of a directory may have.
+	Links Links
+	// Skip tells of an entry of a directory that it stays behind, without a word.
+	Skip func(path string, isDir bool) bool
+	// Name is that of a single file, or what stands for a directory, in the stream. A directory without
+	// one is packed as what is in it.
+	Name string
+	// Owners carries who owns the entries.
+	Owners bool
+}
+
+// Pack streams source, a directory or a .tar, .tar.gz or .tgz file, to w for Extract: of each entry its kind,
+// path, permissions, time of change, content and link. It refuses what the contract's "Seeding a workspace"
+// does, with a RefusedError that names the entry. What was written before an error is not to be used; an
+// error does not name the source.
+func Pack(ctx context.Context, w io.Writer, source string, o PackOptions) (Summary, error) {
+	return pack(ctx, w, o, func(p *packer) error { return p.source(source) })
+}
+
+// packPath packs a file of any kind, or a directory, by its own name or another. Of the path itself only
+// the last name is not followed if it is a link.
+func packPath(ctx context.Context, w io.Writer, name string, o PackOptions) (Summary, error) {
+	return pack(ctx, w, o, func(p *packer) error { return p.path(name) })
+}
+
+func pack(ctx context.Context, w io.Writer, o PackOptions, source func(*packer) error) (Summary, error) {
 	out := bufio.NewWriterSize(w, bufferSize)
-	p := &packer{rules: newRules(l), alive: ctx.Err, out: out, buf: make([]byte, bufferSize)}
-	err := p.source(source)
+	p := &packer{
+		o:     o,
+		rules: newRules(o.Limits),
+		alive: ctx.Err,
+		out:   out,
+		buf:   make([]byte, bufferSize),
+	}
+	err := source(p)
 	if err == nil {
 		err = writeEnd(out)
 	}
@@ -32,12 +66,14 @@ func Pack(ctx context.Context, w io.Writer, source string, l Limits) (Summary, e
 
 type packer struct {
 	*rules
+	o     PackOptions
 	alive func() error
 	out   *bufio.Writer
 	buf   []byte
 }
 
-// Check tells whether a source can be packed at all: that it is there, may be read, and is of a kind that Pack takes.
+// Check tells whether a source can be packed at all: that it is there, may be read, and is of a kind that
+// Pack takes.
 func Check(source string) error {
 	f, _, err := openSource(source)
 	if err != nil {
@@ -82,9 +118,34 @@ func (p *packer) source(name string) error {
 	defer f.Close()
 	p.sum.Mode = mode
 	if mode == ModeDirectory {
+		p.links = p.o.Links
 		return p.directory(f)
 	}
 	return p.archive(f, isCompressed(name))
+}
+
+// path packs whatever is at a path.
+func (p *packer) path(name string) error {
+	p.sum.Mode, p.links = ModeDirectory, p.o.Links
+	w := &treeWalk{packer: p, linked: map[fileID]string{}}
+	above, base := filepath.Split(filepath.Clean(name))
+	if base == "" || base == "." || base == ".." || p.o.Name == "" {
+		f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_DIRECTORY, 0)
+		if err != nil {
+			return bare(err)
+		}
+		defer f.Close()
+		return w.below(int(f.Fd()), "")
+	}
+	if above == "" {
+		above = "."
+	}
+	dir, err := os.OpenFile(above, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return bare(err)
+	}
+	defer dir.Close()
+	return w.entry(int(dir.Fd()), p.o.Name, base)
 }
 
 // bare drops the path from an error that gets it from elsewhere.
@@ -96,7 +157,8 @@ func bare(err error) error {
 	return err
 }
 
-// put admits an entry and writes its head; a file's content is to follow. It tells whether the entry is carried.
+// put admits an entry and writes its head; a file's content is to follow. It tells whether the entry is
+// carried.
 func (p *packer) put(e *entry) (bool, error) {
 	if err := p.alive(); err != nil {
 		return false, err

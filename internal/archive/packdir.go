@@ -15,6 +15,7 @@ import (
 type treeWalk struct {
 	*packer
 	linked map[fileID]string // first names of files that have several
+	begun  bool              // the entry at hand is being sent
 }
 
 type fileID struct{ dev, ino uint64 }
@@ -34,11 +35,26 @@ func (w *treeWalk) below(fd int, prefix string) error {
 		return atEntry(prefix, err)
 	}
 	for _, name := range names {
-		if err := w.entry(fd, prefix, name); err != nil {
+		err := w.entry(fd, prefix+name, name)
+		if w.mayLeave(err) {
+			w.sum.Left.add(prefix+name, err)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// mayLeave tells whether an entry that cannot be carried may stay behind: nothing of it has been sent.
+func (w *treeWalk) mayLeave(err error) bool {
+	if err == nil || !w.o.Lenient || w.begun {
+		return false
+	}
+	var refused *RefusedError
+	return errors.As(err, &refused) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) ||
+		errors.Is(err, ErrChanged)
 }
 
 // names reads a directory, and no more of it than the limit lets in.
@@ -69,16 +85,20 @@ func atEntry(entry string, err error) error {
 	return fmt.Errorf("entry %q: %w", entry, err)
 }
 
-func (w *treeWalk) entry(fd int, prefix, name string) error {
-	path := prefix + name
+// entry packs one name of an open directory by a path.
+func (w *treeWalk) entry(fd int, path, name string) error {
+	w.begun = false
 	var st unix.Stat_t
 	if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return atEntry(path, err)
 	}
+	if w.o.Skip != nil && w.o.Skip(path, st.Mode&unix.S_IFMT == unix.S_IFDIR) {
+		return nil
+	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		return w.open(fd, path, name, unix.O_DIRECTORY, func(fd int, st *unix.Stat_t) error {
-			if _, err := w.put(described(directory, path, st)); err != nil {
+			if _, err := w.put(w.described(directory, path, st)); err != nil {
 				return err
 			}
 			return w.below(fd, path+"/")
@@ -86,23 +106,24 @@ func (w *treeWalk) entry(fd int, prefix, name string) error {
 	case unix.S_IFREG:
 		id := fileID{st.Dev, st.Ino}
 		if first, ok := w.linked[id]; ok {
-			e := described(hardLink, path, &st)
+			e := w.described(hardLink, path, &st)
 			e.link = first
 			_, err := w.put(e)
 			return err
 		}
-		if st.Nlink > 1 {
-			w.linked[id] = path
-		}
 		return w.open(fd, path, name, unix.O_NONBLOCK, func(fd int, st *unix.Stat_t) error {
-			return w.file(fd, path, st)
+			err := w.file(fd, path, st)
+			if err == nil && st.Nlink > 1 {
+				w.linked[id] = path
+			}
+			return err
 		})
 	case unix.S_IFLNK:
 		n, err := unix.Readlinkat(fd, name, w.buf)
 		if err != nil {
 			return atEntry(path, err)
 		}
-		e := described(symbolicLink, path, &st)
+		e := w.described(symbolicLink, path, &st)
 		e.link = string(w.buf[:n])
 		_, err = w.put(e)
 		return err
@@ -139,39 +160,41 @@ func (w *treeWalk) open(
 	return use(fd, &st)
 }
 
-func described(kind kind, name string, st *unix.Stat_t) *entry {
-	return &entry{
+func (w *treeWalk) described(kind kind, name string, st *unix.Stat_t) *entry {
+	e := &entry{
 		kind:  kind,
 		name:  name,
 		mode:  st.Mode & 0o7777,
 		mtime: time.Unix(st.Mtim.Unix()),
 	}
+	if w.o.Owners {
+		e.uid, e.gid = st.Uid, st.Gid
+	}
+	return e
 }
 
 // file packs an open file, which must stay as it is meanwhile.
 func (w *treeWalk) file(fd int, path string, st *unix.Stat_t) error {
-	e := described(file, path, st)
+	e := w.described(file, path, st)
 	e.size = st.Size
+	whole := []extent{{0, st.Size}}
+	if st.Blocks*512 < st.Size {
+		var err error
+		if e.extents, err = dataOf(fd, st.Size); err != nil {
+			return atEntry(path, err)
+		}
+		if e.extents != nil {
+			e.kind, whole = sparseFile, e.extents
+		}
+	}
 	if _, err := w.put(e); err != nil {
 		return err
 	}
-	for left := st.Size; left > 0; {
-		if err := w.alive(); err != nil {
+	w.begun = true
+	for _, x := range whole {
+		if err := w.extent(fd, path, x); err != nil {
 			return err
 		}
-		n, err := unix.Read(fd, w.buf[:min(left, int64(len(w.buf)))])
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return atEntry(path, err)
-		case n == 0:
-			return atEntry(path, fmt.Errorf("%w: it became shorter", ErrChanged))
-		}
-		if _, err := w.out.Write(w.buf[:n]); err != nil {
-			return err
-		}
-		left -= int64(n)
 	}
 	var now unix.Stat_t
 	if err := unix.Fstat(fd, &now); err != nil {
@@ -184,4 +207,54 @@ func (w *treeWalk) file(fd int, path string, st *unix.Stat_t) error {
 		return atEntry(path, fmt.Errorf("%w: it was written to", ErrChanged))
 	}
 	return nil
+}
+
+// extent packs a part of an open file.
+func (w *treeWalk) extent(fd int, path string, x extent) error {
+	for x.length > 0 {
+		if err := w.alive(); err != nil {
+			return err
+		}
+		n, err := unix.Pread(fd, w.buf[:min(x.length, int64(len(w.buf)))], x.off)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return atEntry(path, err)
+		case n == 0:
+			return atEntry(path, fmt.Errorf("%w: it became shorter", ErrChanged))
+		}
+		if _, err := w.out.Write(w.buf[:n]); err != nil {
+			return err
+		}
+		x.off, x.length = x.off+int64(n), x.length-int64(n)
+	}
+	return nil
+}
+
+// dataOf lists what of a file is no hole, nil if it is not worth it or cannot be told.
+func dataOf(fd int, size int64) ([]extent, error) {
+	extents := []extent{}
+	for at := int64(0); at < size; {
+		from, err := unix.Seek(fd, at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return extents, nil // A hole up to the end.
+		}
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) || len(extents) == maxExtents {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		to, err := unix.Seek(fd, from, unix.SEEK_HOLE)
+		if err != nil {
+			return nil, err
+		}
+		if from >= size {
+			break
+		}
+		extents = append(extents, extent{from, min(to, size) - from})
+		at = to
+	}
+	return extents, nil
 }

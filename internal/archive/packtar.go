@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 )
 
 // maxTrailer is how many zeros may follow the end of an archive: tar fills its last record with them.
@@ -67,6 +69,12 @@ func (p *packer) member(tr *tar.Reader, h *tar.Header) error {
 	default:
 		return refuse(h.Name, "its type %q is not one that can be carried", h.Typeflag)
 	}
+	if p.o.Owners {
+		e.uid, e.gid = uint32(h.Uid), uint32(h.Gid)
+	}
+	if e.kind == file && isSparse(h) && e.size >= 0 && e.size <= p.limits.MaxBytes {
+		return p.sparse(tr, e)
+	}
 	if carried, err := p.put(e); err != nil || !carried || e.kind != file {
 		return err
 	}
@@ -76,6 +84,68 @@ func (p *packer) member(tr *tar.Reader, h *tar.Header) error {
 	}
 	if err != nil {
 		return fmt.Errorf("entry %q: %w", h.Name, err)
+	}
+	return nil
+}
+
+// isSparse tells whether an entry's content has holes.
+func isSparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
+// sparse packs a file with holes by way of a temporary one: where they are is known only when it has been
+// read.
+func (p *packer) sparse(tr *tar.Reader, e *entry) error {
+	f, err := os.CreateTemp("", "pyro-sparse-")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := os.Remove(f.Name()); err != nil {
+		return err
+	}
+	zeros := make([]byte, len(p.buf))
+	for at := int64(0); at < e.size; {
+		if err := p.alive(); err != nil {
+			return err
+		}
+		part := p.buf[:min(int64(len(p.buf)), e.size-at)]
+		if _, err := io.ReadFull(tr, part); err != nil {
+			return err
+		}
+		if !bytes.Equal(part, zeros[:len(part)]) {
+			if _, err := f.WriteAt(part, at); err != nil {
+				return err
+			}
+		}
+		at += int64(len(part))
+	}
+	if err := f.Truncate(e.size); err != nil {
+		return err
+	}
+	w := &treeWalk{packer: p}
+	if e.extents, err = dataOf(int(f.Fd()), e.size); err != nil {
+		return err
+	}
+	parts := []extent{{0, e.size}}
+	if e.extents != nil {
+		e.kind, parts = sparseFile, e.extents
+	}
+	if carried, err := p.put(e); err != nil || !carried {
+		return err
+	}
+	for _, x := range parts {
+		if err := w.extent(int(f.Fd()), e.name, x); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -23,17 +23,20 @@ func TestRoundTrip(t *testing.T) {
 		defer open(t, root)
 		drawTree(rt, t, source)
 		var b bytes.Buffer
-		_, err := Pack(t.Context(), &b, source, Limits{})
+		_, err := strictly(t.Context(), &b, source, Limits{})
 		check(rt, err)
 		_, err = Extract(t.Context(), bytes.NewReader(b.Bytes()), options(root))
 		check(rt, err)
 		same(rt, list(rt, root), list(rt, source))
 		var again bytes.Buffer
-		_, err = Pack(t.Context(), &again, root, Limits{})
+		_, err = strictly(t.Context(), &again, root, Limits{})
 		check(rt, err)
-		if !bytes.Equal(again.Bytes(), b.Bytes()) {
-			rt.Error("packing what was extracted gives something else")
-		}
+		// The stream may be another, since zeros have become holes; what it makes is not.
+		third := t.TempDir()
+		defer open(t, third)
+		_, err = Extract(t.Context(), &again, options(third))
+		check(rt, err)
+		same(rt, list(rt, third), list(rt, source))
 	})
 }
 
@@ -165,7 +168,7 @@ func FuzzPack(f *testing.F) {
 		check(t, os.WriteFile(source, b, 0o600))
 		var out bytes.Buffer
 		l := Limits{MaxBytes: 1 << 20, MaxEntries: 1000}
-		want, err := Pack(t.Context(), &out, source, l)
+		want, err := strictly(t.Context(), &out, source, l)
 		if err != nil {
 			return
 		}
@@ -176,7 +179,7 @@ func FuzzPack(f *testing.F) {
 		o.MaxBytes, o.MaxEntries = l.MaxBytes, l.MaxEntries
 		got, err := Extract(t.Context(), &out, o)
 		want.Mode = ""
-		if err != nil || got != want {
+		if err != nil || got.Entries != want.Entries || got.Bytes != want.Bytes {
 			t.Errorf("extracted %+v of %+v: %v", got, want, err)
 		}
 	})

@@ -96,8 +96,10 @@ func TestRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := map[string]error{}
 			if test.archive != nil {
-				_, got["pack"] = Pack(t.Context(), io.Discard, saved(t, "a.tar", test.archive), Limits{})
-				_, got["gzip"] = Pack(t.Context(), io.Discard, saved(t, "a.tar.gz", gzipped(t, test.archive)),
+				_, got["pack"] = strictly(t.Context(), io.Discard, saved(t, "a.tar", test.archive),
+					Limits{})
+				_, got["gzip"] = strictly(t.Context(), io.Discard, saved(t, "a.tar.gz",
+					gzipped(t, test.archive)),
 					Limits{})
 			}
 			if test.stream != nil {
@@ -136,13 +138,13 @@ func TestSourceRefused(t *testing.T) {
 		saved(t, "i.zip", whole):                                            "nor named",
 		pipe:                                                                "neither a directory nor a file",
 	} {
-		_, err := Pack(t.Context(), io.Discard, source, Limits{})
+		_, err := strictly(t.Context(), io.Discard, source, Limits{})
 		var r *RefusedError
 		if !errors.As(err, &r) || !strings.Contains(r.Reason, want) {
 			t.Errorf("%s: got %v, want a refusal with %q", filepath.Base(source), err, want)
 		}
 	}
-	if _, err := Pack(t.Context(), io.Discard, "/nowhere", Limits{}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := strictly(t.Context(), io.Discard, "/nowhere", Limits{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -161,7 +163,7 @@ func TestDirectoryRefused(t *testing.T) {
 	} {
 		at := t.TempDir()
 		check(t, os.Mkdir(filepath.Join(at, "d"), 0o755), make(filepath.Join(at, "d", "x")))
-		_, err := Pack(t.Context(), io.Discard, at, Limits{})
+		_, err := strictly(t.Context(), io.Discard, at, Limits{})
 		var r *RefusedError
 		if !errors.As(err, &r) {
 			t.Errorf("%s: got %v", name, err)
@@ -176,11 +178,11 @@ func TestLimits(t *testing.T) {
 		items = append(items, regular(fmt.Sprint(i), "0123456789"))
 		check(t, os.WriteFile(filepath.Join(at, fmt.Sprint(i)), []byte("0123456789"), 0o600))
 	}
-	_, err := Pack(t.Context(), io.Discard, at, Limits{MaxEntries: 5, MaxBytes: 50})
+	_, err := strictly(t.Context(), io.Discard, at, Limits{MaxEntries: 5, MaxBytes: 50})
 	check(t, err)
 	for name, l := range map[string]Limits{"4 entries": {MaxEntries: 4}, "49 bytes": {MaxBytes: 49}} {
-		_, dirErr := Pack(t.Context(), io.Discard, at, l)
-		_, tarErr := Pack(t.Context(), io.Discard, saved(t, "a.tar", tarOf(t, items...)), l)
+		_, dirErr := strictly(t.Context(), io.Discard, at, l)
+		_, tarErr := strictly(t.Context(), io.Discard, saved(t, "a.tar", tarOf(t, items...)), l)
 		o := options(t.TempDir())
 		o.MaxEntries, o.MaxBytes = l.MaxEntries, l.MaxBytes
 		_, extractErr := Extract(t.Context(), bytes.NewReader(streamOf(t, items...)), o)
@@ -190,7 +192,7 @@ func TestLimits(t *testing.T) {
 			}
 		}
 	}
-	if _, err := Pack(t.Context(), io.Discard, saved(t, "a.tar", tarOf(t, regular("a/b/c/d", ""))),
+	if _, err := strictly(t.Context(), io.Discard, saved(t, "a.tar", tarOf(t, regular("a/b/c/d", ""))),
 		Limits{MaxEntries: 3}); !errors.Is(err, ErrLimit) {
 		t.Errorf("implied directories: got %v", err)
 	}
@@ -209,7 +211,7 @@ func TestBombs(t *testing.T) {
 	}
 	for name, b := range map[string][]byte{"large": large, "headers": headers.Bytes()} {
 		source := saved(t, "a.tgz", gzipped(t, b))
-		if _, err := Pack(t.Context(), io.Discard, source,
+		if _, err := strictly(t.Context(), io.Discard, source,
 			Limits{MaxBytes: 1 << 20, MaxEntries: 10}); !errors.Is(err, ErrLimit) {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -236,7 +238,7 @@ func TestChanged(t *testing.T) {
 	} {
 		at := t.TempDir()
 		check(t, os.WriteFile(at+"/a", make([]byte, 1<<20), 0o600), os.Mkdir(at+"/b", 0o700))
-		_, err := Pack(t.Context(), &interrupt{func() error { return do(at) }}, at, Limits{})
+		_, err := strictly(t.Context(), &interrupt{func() error { return do(at) }}, at, Limits{})
 		entry := "a"
 		if name == "vanished" {
 			entry = "b"

@@ -23,8 +23,9 @@ const (
 	directory
 	file
 	symbolicLink
-	hardLink // of an entry alone: what it makes is a file
-	kindMask = 1<<3 - 1
+	hardLink   // of an entry alone: what it makes is a file
+	sparseFile // likewise
+	kindMask   = 1<<3 - 1
 	// pinned is a path that must not become a link, since the target of another passes through it and goes
 	// back up.
 	pinned kind = 1 << 3
@@ -40,7 +41,19 @@ type rules struct {
 	seed    maphash.Seed
 	kinds   map[uint64]kind
 	parent  string // that was judged last
+	links   Links
 }
+
+// Links says which targets a symbolic link may have. None is ever followed, here or there: it is about
+// what the links are good for where they arrive.
+type Links int
+
+// The kinds of targets.
+const (
+	linksInside   Links = iota // those that stay in the tree, or go to the Destination
+	LinksAbsolute              // and every absolute one, which means a path of the guest's
+	LinksAny                   // all: what is carried is a part of a system
+)
 
 func newRules(l Limits) *rules {
 	return &rules{limits: l.withDefaults(), seed: maphash.MakeSeed(), kinds: map[uint64]kind{}}
@@ -76,8 +89,8 @@ func (r *rules) admit(e *entry) (bool, error) {
 	switch e.kind {
 	case directory:
 		e.link = "" // which a tar may give to anything
-	case file:
-		e.link = ""
+	case file, sparseFile:
+		is, e.link = file, ""
 		if e.size < 0 || e.size > r.limits.MaxBytes-r.sum.Bytes {
 			return false, fmt.Errorf("entry %q: %w of %d bytes", e.name, ErrLimit, r.limits.MaxBytes)
 		}
@@ -195,6 +208,9 @@ func (r *rules) hardLink(e *entry, name string) (string, error) {
 func (r *rules) symlink(entry string, above []string, target string) error {
 	if target == "" || len(target) > maxTarget || strings.IndexByte(target, 0) >= 0 {
 		return refuse(entry, "its link target has %d bytes or a zero byte", len(target))
+	}
+	if r.links == LinksAny || r.links == LinksAbsolute && target[0] == '/' {
+		return nil
 	}
 	outside := refuse(entry, "its link target %q leads outside", target)
 	at, known := slices.Clone(above), len(above)

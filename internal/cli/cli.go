@@ -39,7 +39,12 @@ func Main(version string, args []string, stdin io.Reader, stdout, stderr io.Writ
 	if len(args) > 0 && args[0] == qemu.Subcommand {
 		return qemu.Main(args[1:])
 	}
-	a := &app{version: completeVersion(version), stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{
+		version: completeVersion(version),
+		stdin:   stdin,
+		stdout:  stdout,
+		stderr:  stderr,
+	}
 	ctx, stop := withSignals(context.Background())
 	defer stop()
 	root := newRoot(a)
@@ -57,7 +62,12 @@ func Main(version string, args []string, stdin io.Reader, stdout, stderr io.Writ
 
 // NewCommand gives the tree of commands, for documentation and for tests of its names.
 func NewCommand(version string) *cobra.Command {
-	return newRoot(&app{version: completeVersion(version), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr})
+	return newRoot(&app{
+		version: completeVersion(version),
+		stdin:   os.Stdin,
+		stdout:  os.Stdout,
+		stderr:  os.Stderr,
+	})
 }
 
 // engine opens the engine with the options that all commands share.
@@ -70,7 +80,8 @@ func (a *app) engine(options ...pyro.Option) (*pyro.Pyro, error) {
 		if err := l.UnmarshalText([]byte(level)); err != nil {
 			return nil, usagef("PYRO_LOG=%q is none of debug, info, warn, error", level)
 		}
-		options = append(options, pyro.WithLogger(slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: l}))))
+		options = append(options, pyro.WithLogger(slog.New(slog.NewTextHandler(a.stderr,
+			&slog.HandlerOptions{Level: l}))))
 	}
 	return pyro.New(options...)
 }

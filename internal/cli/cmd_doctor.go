@@ -14,13 +14,14 @@ import (
 )
 
 func newDoctor(a *app) *cobra.Command {
+	verify := false
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Show what this host can do, proven by doing it, and what to fix",
 		Long: `Boots a guest and runs a command in it, and reports the platform, QEMU, KVM, the accelerator
 chosen, caches and disk space, with a remedy for each problem. The exit status is 1 if pyro run
 could not work.`,
-		Example:           "  pyro doctor\n  pyro doctor --json",
+		Example:           "  pyro doctor\n  pyro doctor --json\n  pyro doctor --verify",
 		Args:              exactly(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -29,6 +30,7 @@ could not work.`,
 					CacheDir:    p.Options().CacheDir,
 					StateDir:    p.Options().StateDir,
 					Accelerator: p.Options().Accelerator,
+					Verify:      verify,
 					Confinement: confinement(cmd.Context()),
 					Try: func(ctx context.Context, environment string) (string, error) {
 						return tryGuest(ctx, p, environment)
@@ -47,6 +49,8 @@ could not work.`,
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&verify, "verify", false,
+		"read every installed environment and compare it with what was installed")
 	a.jsonFlag(cmd)
 	return cmd
 }

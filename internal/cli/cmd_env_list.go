@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"io"
 
 	"github.com/pyro-mcp/pyro"
@@ -24,7 +25,8 @@ func newEnvList(a *app) *cobra.Command {
 			return a.print(result, func(w io.Writer) {
 				rows := [][]string{{"NAME", "VERSION", "INSTALLED", "DESCRIPTION"}}
 				for _, e := range result.Environments {
-					rows = append(rows, []string{e.Name, e.Version, yesNo(e.Installed), e.Description})
+					rows = append(rows, []string{e.Name, e.Version, yesNo(e.Installed),
+						cmp.Or(e.Problem, e.Description)})
 				}
 				table(w, rows...)
 			})

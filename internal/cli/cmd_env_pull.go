@@ -47,6 +47,9 @@ keeps.`,
 				if e.Config != nil {
 					of = fmt.Sprintf("%d layers", len(e.Layers))
 				}
+				if result.Repaired {
+					fmt.Fprintf(w, "%s was damaged and has been made again\n", e.Name)
+				}
 				fmt.Fprintf(w, "%s is installed: version %s, %s, kernel %s, image %s\n", e.Name, e.Version,
 					of, e.KernelVersion, size(e.ImageBytes))
 				if result.PreviousOrigin != "" && result.PreviousOrigin != e.Origin {

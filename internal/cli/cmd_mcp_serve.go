@@ -62,7 +62,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	var listener net.Listener
 	if f.http != "" {
 		var err error
-		if listener, err = listen(f.http, f.remote); err != nil {
+		if listener, err = listen("--http", f.http, "--http-allow-remote", f.remote); err != nil {
 			return err
 		}
 		defer listener.Close()
@@ -87,15 +87,16 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	return server.ServeHTTP(ctx, listener, mcpserver.HTTPOptions{Token: token.text, Hosts: f.hosts})
 }
 
-// listen opens the address for HTTP, which must be a loopback one unless said otherwise.
-func listen(address string, remote bool) (net.Listener, error) {
+// listen opens the address that a flag names, which must be a loopback one unless another flag says
+// otherwise.
+func listen(flag, address, remoteFlag string, remote bool) (net.Listener, error) {
 	at, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
-		return nil, usagef("--http wants ADDRESS:PORT: %v", err)
+		return nil, usagef("%s wants ADDRESS:PORT: %v", flag, err)
 	}
 	if !remote && !at.IP.IsLoopback() {
 		return nil, &usageError{message: fmt.Sprintf("%q can be reached from other machines", address),
-			hint: "use 127.0.0.1:PORT, or add --http-allow-remote"}
+			hint: "use 127.0.0.1:PORT, or add " + remoteFlag}
 	}
 	listener, err := net.ListenTCP("tcp", at)
 	if err != nil {

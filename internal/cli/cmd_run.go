@@ -56,6 +56,7 @@ run, and its own command runs where none is given.
 			}
 			restore()
 			a.confined(result.Confinement)
+			a.warn(result.Warnings)
 			return a.ended(result, result.Output, err)
 		},
 	}
@@ -95,6 +96,13 @@ func (a *app) confined(report string) {
 	if report != "" {
 		fmt.Fprintln(a.stderr, "pyro: no guest could be had, the command ran on this host (host_compat); "+
 			oneLine(report))
+	}
+}
+
+// warn passes on what the host may not be able to keep.
+func (a *app) warn(warnings []string) {
+	for _, w := range warnings {
+		a.remark("%s", oneLine(w))
 	}
 }
 

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"os"
+
 	"github.com/pyro-mcp/pyro/internal/supervisor"
 	"github.com/pyro-mcp/pyro/internal/vmm"
+	"github.com/pyro-mcp/pyro/internal/vmm/gvisor"
 	"github.com/pyro-mcp/pyro/internal/vmm/qemu"
 )
 
@@ -16,6 +19,9 @@ func drivers() vmm.Drivers {
 		Open: map[string]func(string) (vmm.Driver, error){
 			"qemu": func(cacheDir string) (vmm.Driver, error) {
 				return qemu.New(qemu.Options{CacheDir: cacheDir})
+			},
+			gvisor.Name: func(string) (vmm.Driver, error) {
+				return gvisor.New(gvisor.Options{Binary: os.Getenv("PYRO_RUNSC")})
 			},
 		},
 	}

@@ -9,6 +9,8 @@ func newTask(a *app) *cobra.Command {
   pyro task exec "$id" -- make test
   pyro task logs "$id"
   pyro task delete "$id"`,
-		newTaskCreate(a), newTaskExec(a), newTaskShell(a), newTaskList(a), newTaskStatus(a), newTaskLogs(a),
+		newTaskCreate(a), newTaskExec(a), newTaskShell(a), newTaskAttach(a),
+		newTaskCommand(a), newTaskService(a),
+		newTaskList(a), newTaskStatus(a), newTaskLogs(a),
 		newTaskNetwork(a), newTaskExtend(a), newTaskStop(a), newTaskStart(a), newTaskDelete(a))
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"path/filepath"
 	"time"
 
 	"github.com/pyro-mcp/pyro"
@@ -13,7 +12,7 @@ import (
 func newTaskCreate(a *app) *cobra.Command {
 	var shape shapeFlags
 	var settings settingsFlags
-	var source string
+	var seed seedFlags
 	var publish []string
 	cmd := &cobra.Command{
 		Use:   "create ENVIRONMENT",
@@ -29,10 +28,8 @@ func newTaskCreate(a *app) *cobra.Command {
 			if request.CommandSettings, err = settings.settings(); err != nil {
 				return err
 			}
-			if source != "" {
-				if request.SourcePath, err = filepath.Abs(source); err != nil {
-					return fmt.Errorf("cannot find %q: %w", source, err)
-				}
+			if err := seed.into(&request); err != nil {
+				return err
 			}
 			task, err := with(a, func(p *pyro.Pyro) (pyro.Task, error) {
 				return withEnvironment(a, func(show func(pyro.PullProgress)) (pyro.Task, error) {
@@ -44,21 +41,22 @@ func newTaskCreate(a *app) *cobra.Command {
 				return err
 			}
 			a.confined(task.Confinement)
+			a.warn(task.Warnings)
+			a.seeded(task.WorkspaceSeed)
 			if task.LastError != nil && *task.LastError != "" {
 				a.remark("%s", oneLine(*task.LastError))
 			}
 			if task.TTLSeconds > 0 {
 				a.remark("%s is removed when it is idle for %s (--ttl-seconds, pyro task extend)",
 					task.TaskID,
-					time.Duration(task.TTLSeconds)*time.Second)
+					span(time.Duration(task.TTLSeconds)*time.Second))
 			}
 			return a.print(task, func(w io.Writer) { fmt.Fprintln(w, task.TaskID) })
 		},
 	}
 	shape.add(cmd)
 	settings.add(cmd)
-	cmd.Flags().StringVar(&source, "source-path", "",
-		"`PATH` of a directory, .tar, .tar.gz or .tgz whose content /workspace gets")
+	seed.add(cmd)
 	cmd.Flags().StringArrayVar(&publish, "publish", nil,
 		"open a port of the guest's on the host, as `[IP:]PORT:GUEST_PORT`, at 127.0.0.1 unless an IP is "+
 			"given; it opens nothing outwards (repeatable)")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,8 +42,8 @@ func writeTask(w io.Writer, t pyro.Task) {
 		{"task", t.TaskID},
 		{"environment", t.Environment},
 		{"state", t.State},
-		{"runs as", fmt.Sprintf("%s (%s), %d vCPU, %d MiB", t.ExecutionMode, t.Accelerator, t.VCPUCount,
-			t.MemMiB)},
+		{"runs as", fmt.Sprintf("%s (%s), %d vCPU, %d MiB",
+			t.ExecutionMode, cmp.Or(t.Accelerator, t.Isolation), t.VCPUCount, t.MemMiB)},
 		{"created", moment(&created)},
 		{"expires", moment(t.ExpiresAt)},
 		{"network", yesNo(t.NetworkEnabled)},

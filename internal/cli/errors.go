@@ -64,7 +64,12 @@ func describe(ctx context.Context, called *cobra.Command, err error) failure {
 		if usage.hint == "" {
 			usage.hint = fmt.Sprintf("see '%s --help'", called.CommandPath())
 		}
-		return failure{Kind: "usage", Message: usage.message, Hint: usage.hint, code: exitUsage}
+		return failure{
+			Kind:    "usage",
+			Message: usage.message,
+			Hint:    usage.hint,
+			code:    exitUsage,
+		}
 	}
 	return failure{
 		Kind:    pyro.ErrorKind(err),

@@ -18,6 +18,7 @@ type shapeFlags struct {
 	ttl                 duration
 	network, hostCompat bool
 	allow               []string
+	isolation           string
 }
 
 func (s *shapeFlags) add(cmd *cobra.Command) {
@@ -34,6 +35,11 @@ func (s *shapeFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&s.allow, "allow", nil,
 		"let the network reach only `HOST[:PORT]`: a name, *.domain, an address or a CIDR; implies "+
 			"--network; /tcp or /udp behind a name's port lets any protocol pass (repeatable)")
+	flags.Var(&choice{&s.isolation, pyro.IsolationChoices()}, "isolation",
+		"what stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, "+
+			"much faster if the host has no KVM ($PYRO_ISOLATION, else vm)")
+	_ = cmd.RegisterFlagCompletionFunc("isolation",
+		cobra.FixedCompletions(pyro.IsolationChoices(), cobra.ShellCompDirectiveNoFileComp))
 	flags.BoolVar(&s.hostCompat, "allow-host-compat", false,
 		"where no guest can be had, run on the host, confined")
 }
@@ -48,6 +54,7 @@ func (s *shapeFlags) shape(environment string) pyro.Shape {
 		DiskMiB:         s.disk.value,
 		Network:         s.network || len(s.allow) > 0,
 		Allow:           s.allow,
+		Isolation:       s.isolation,
 		AllowHostCompat: s.hostCompat,
 	}
 }
@@ -129,6 +136,22 @@ func nameAndMaybeCommand(name string) cobra.PositionalArgs {
 			return nil
 		}
 		return nameAndCommand(name)(cmd, args)
+	}
+}
+
+// namesAndCommand wants NAME... -- CMD...
+func namesAndCommand(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch dash := cmd.ArgsLenAtDash(); {
+		case dash < 0 && len(args) >= len(names), dash >= 0 && len(args) == dash && dash == len(names):
+			return usagef("%s: the command is missing: put it after --", cmd.CommandPath())
+		case len(args) < len(names), dash < len(names):
+			missing := names[max(0, min(len(args), dash, len(names)-1))]
+			return usagef("%s: %s is missing", cmd.CommandPath(), missing)
+		case dash > len(names):
+			return usagef("%s: unexpected argument %q before --", cmd.CommandPath(), args[len(names)])
+		}
+		return nil
 	}
 }
 

@@ -50,8 +50,8 @@ whose workspace outlives each command. There is no daemon, and it needs no root.
 	_ = root.RegisterFlagCompletionFunc("accelerator",
 		cobra.FixedCompletions(pyro.AcceleratorChoices(), cobra.ShellCompDirectiveNoFileComp))
 	root.Flags().BoolVar(&version, "version", false, "print the version and stop")
-	root.AddCommand(newEnv(a), newRun(a), newTask(a), newMCP(a), newDoctor(a), newDemo(a), newVersion(a),
-		newRPC(a))
+	root.AddCommand(newEnv(a), newRun(a), newTask(a), newMCP(a), newServe(a), newDoctor(a),
+		newDemo(a), newVersion(a), newRPC(a))
 	root.InitDefaultHelpFlag()
 	return root
 }

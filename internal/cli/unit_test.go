@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pyro-mcp/pyro"
 	"github.com/pyro-mcp/pyro/internal/vmm"
@@ -18,7 +19,8 @@ import (
 func TestNearest(t *testing.T) {
 	known := []string{"debian:12", "debian:12-base", "debian:12-build"}
 	for name, want := range map[string]string{
-		"debain:12": "debian:12", "debian:12-bas": "debian:12-base", "debian12-build": "debian:12-build", "fedora": "", "": "",
+		"debain:12": "debian:12", "debian:12-bas": "debian:12-base", "debian12-build": "debian:12-build",
+		"fedora": "", "": "",
 	} {
 		if got := nearest(name, known); got != want {
 			t.Errorf("nearest(%q) = %q, want %q", name, got, want)
@@ -54,8 +56,10 @@ func TestReport(t *testing.T) {
 		{t.Context(), exitStatus(77), 77, ""},
 		{t.Context(), usagef("no"), 2, "pyro: no; see 'pyro --help'\n"},
 		{t.Context(), errors.New("a\nb"), 1, "pyro: a b\n"},
-		{t.Context(), fmt.Errorf("x: %w", &pyro.Error{Kind: pyro.ErrNotFound, Message: "m", Hint: "h"}), 1, "pyro: x: m; h\n"},
-		{t.Context(), &pyro.Error{Kind: pyro.ErrGuestUnavailable, Message: "m"}, 1, "pyro: m; run 'pyro doctor' to see what this host lacks\n"},
+		{t.Context(), fmt.Errorf("x: %w", &pyro.Error{Kind: pyro.ErrNotFound, Message: "m", Hint: "h"}), 1,
+			"pyro: x: m; h\n"},
+		{t.Context(), &pyro.Error{Kind: pyro.ErrGuestUnavailable, Message: "m"}, 1,
+			"pyro: m; run 'pyro doctor' to see what this host lacks\n"},
 		{signalled, context.Canceled, 143, "pyro: stopped by terminated\n"},
 	} {
 		var stderr bytes.Buffer
@@ -70,7 +74,8 @@ func TestProgress(t *testing.T) {
 	var out bytes.Buffer
 	p := &progress{out: &out}
 	for _, m := range []pyro.PullProgress{
-		{Phase: "download", BytesTotal: 100}, {Phase: "download", BytesDone: 50, BytesTotal: 100}, {Phase: "unpack", Detail: "96 packages"},
+		{Phase: "download", BytesTotal: 100}, {Phase: "download", BytesDone: 50, BytesTotal: 100},
+		{Phase: "unpack", Detail: "96 packages"},
 	} {
 		p.show(m)
 	}
@@ -80,9 +85,16 @@ func TestProgress(t *testing.T) {
 	}
 	out.Reset()
 	p = &progress{out: &out, width: 20}
-	p.show(pyro.PullProgress{Phase: "download", BytesDone: 50 << 20, BytesTotal: 100 << 20, PackagesDone: 3, PackagesTotal: 9})
+	p.show(pyro.PullProgress{
+		Phase:         "download",
+		BytesDone:     50 << 20,
+		BytesTotal:    100 << 20,
+		PackagesDone:  3,
+		PackagesTotal: 9,
+	})
 	p.end()
-	if got := out.String(); !strings.HasPrefix(got, "\r\x1b[Kdownload   50%  50") || len(strings.Split(got, "\r\x1b[K")[1]) > 19 {
+	if got := out.String(); !strings.HasPrefix(got, "\r\x1b[Kdownload   50%  50") ||
+		len(strings.Split(got, "\r\x1b[K")[1]) > 19 {
 		t.Errorf("on a terminal: got %q", got)
 	}
 	(*progress)(nil).end()
@@ -151,13 +163,15 @@ func TestRemediesOnTheCommandLine(t *testing.T) {
 }
 
 func TestUnits(t *testing.T) {
-	for text, want := range map[string]int{"90": 90, "90s": 90, "10m": 600, "2h": 7200, "1h30m": 5400, "1d": 86400, "500ms": 1, "0": 0} {
+	for text, want := range map[string]int{"90": 90, "90s": 90, "10m": 600, "2h": 7200, "1h30m": 5400,
+		"1d": 86400, "500ms": 1, "0": 0} {
 		d := duration{least: 0}
 		if err := d.Set(text); err != nil || d.value != want {
 			t.Errorf("%q: %d, %v", text, d.value, err)
 		}
 	}
-	for text, want := range map[string]int{"512": 512, "512m": 512, "2g": 2048, "1.5GiB": 1536, "1t": 1 << 20, "1024k": 1, "2GB": 2048} {
+	for text, want := range map[string]int{"512": 512, "512m": 512, "2g": 2048, "1.5GiB": 1536, "1t": 1 << 20,
+		"1024k": 1, "2GB": 2048} {
 		m := mebibytes{least: 1}
 		if err := m.Set(text); err != nil || m.value != want {
 			t.Errorf("%q: %d, %v", text, m.value, err)
@@ -169,6 +183,21 @@ func TestUnits(t *testing.T) {
 		}
 		if err := (&duration{least: 0}).Set(text); err == nil && text != "-1m" {
 			t.Errorf("%q is a duration", text)
+		}
+	}
+}
+
+func TestSpan(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		600 * time.Second:  "10m",
+		time.Hour:          "1h",
+		90 * time.Minute:   "1h30m",
+		90 * time.Second:   "1m30s",
+		3601 * time.Second: "1h0m1s",
+		5 * time.Second:    "5s",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("%v is %q, want %q", d, got, want)
 		}
 	}
 }

@@ -89,3 +89,15 @@ func inMiB(text string) (int, error) {
 	}
 	return int(math.Ceil(n * factor)), nil
 }
+
+// span words a duration as the flags take it: 10m, not 10m0s.
+func span(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

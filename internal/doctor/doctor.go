@@ -26,6 +26,8 @@ type Options struct {
 	Accelerator string
 	// Try runs a command in a guest made from an installed environment, and tells the accelerator.
 	Try func(ctx context.Context, environment string) (accelerator string, err error)
+	// Verify has every installed environment read and compared with what was installed.
+	Verify bool
 	// Confinement lists what host_compat gives on this host.
 	Confinement []Finding
 }
@@ -86,6 +88,7 @@ type Cache struct {
 	FreeBytes      int64    `json:"free_bytes"`
 	StateFreeBytes int64    `json:"state_free_bytes"`
 	Installed      []string `json:"installed"`
+	Damaged        []string `json:"damaged,omitempty"` // of those, as far as they were verified
 }
 
 // Issue is a problem and its remedy. A fatal one keeps pyro run from working.
@@ -106,16 +109,22 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	r.Networking = Networking{UserMode: true,
 		Detail: "user-mode, in the VM's supervisor; no TAP, no privileges"}
 	r.EnvironmentCache = cache(o, &r)
+	if o.Verify {
+		r.verify(ctx, o)
+	}
 	driver, err := qemu.New(qemu.Options{CacheDir: o.CacheDir})
 	if err != nil {
 		return r, err
 	}
 	if r.monitor(ctx, driver) {
 		r.confinement(ctx, driver)
+		if err := driver.Reconsider(ctx); err != nil {
+			r.addError("KVM cannot be tried again", err)
+		}
 		r.try(ctx, o)
 		r.verdict(ctx, o, driver)
 	}
-	r.RuntimeOK = r.Capabilities.GuestExec == "yes"
+	r.RuntimeOK = r.Capabilities.GuestExec == "yes" && len(r.EnvironmentCache.Damaged) == 0
 	return r, nil
 }
 
@@ -224,6 +233,9 @@ func cache(o Options, r *Report) Cache {
 		r.addError("the environments cannot be listed", err)
 	}
 	for _, l := range list {
+		if l.Problem != "" {
+			r.add(true, l.Problem, "have it made again with pyro env pull "+l.Name)
+		}
 		if l.Installed {
 			c.Installed = append(c.Installed, l.Name)
 		}
@@ -235,6 +247,19 @@ func cache(o Options, r *Report) Cache {
 		}
 	}
 	return c
+}
+
+// verify reads all that guests boot from.
+func (r *Report) verify(ctx context.Context, o Options) {
+	store := environment.Open(o.CacheDir)
+	r.EnvironmentCache.Damaged = []string{}
+	for _, name := range r.EnvironmentCache.Installed {
+		if err := store.Verify(ctx, name); err != nil {
+			r.EnvironmentCache.Damaged = append(r.EnvironmentCache.Damaged, name)
+			r.add(true, fmt.Sprintf("the environment %q cannot be used: %v", name, err),
+				"have it made again with pyro env pull "+name)
+		}
+	}
 }
 
 // usage sums what a tree takes on disk.

@@ -49,6 +49,7 @@ type Config struct {
 // Manifest is what is known about an installed environment. Paths are absolute in memory, and relative to the
 // store's directory in its files.
 type Manifest struct {
+	Format      int    `json:"format"` // of the manifest, see manifestFormat; 0 is what came before the first
 	Name        string `json:"name"`
 	Version     string `json:"version"`
 	Description string `json:"description"`
@@ -78,6 +79,7 @@ type Listing struct {
 	Installed   bool   `json:"installed"`
 	ImageSHA256 string `json:"image_sha256,omitempty"` // of the installed image
 	DiskBytes   int64  `json:"disk_bytes,omitempty"`
+	Problem     string `json:"problem,omitempty"` // why what is there of it cannot be used, if so
 }
 
 // Phase is how long a part of a pull took. Parts that overlap do not add up to the whole.

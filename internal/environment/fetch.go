@@ -88,6 +88,10 @@ func (w *Workshop) fetchBlob(ctx context.Context, b Blob) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		if err := l.f.Chmod(w.mode()); err != nil {
+			l.unlock()
+			return "", err
+		}
 		if !sameFile(l.f, partial) { // another pull completed it between the opening and the locking
 			l.unlock()
 			continue

@@ -12,7 +12,9 @@ import (
 
 // WriteFile writes a file whole or not at all: to a temporary name beside it, synced, renamed. Directories
 // above it are made.
-func WriteFile(path string, data []byte) error {
+func WriteFile(path string, data []byte) error { return writeMode(path, data, 0o644) }
+
+func writeMode(path string, data []byte, mode fs.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
@@ -21,7 +23,7 @@ func WriteFile(path string, data []byte) error {
 		return err
 	}
 	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644))
+	err = errors.Join(err, f.Chmod(mode))
 	return commit(f, path, err)
 }
 
@@ -41,19 +43,23 @@ func commit(f *os.File, path string, err error) error {
 }
 
 // commitDir renames a finished directory, whose files are synced, to its final name. One that is there
-// already has the same content, as its name says, and stays.
-func commitDir(from, to string) error {
+// already has the same content, as its name says, and stays; its file named keep, which may have been
+// damaged since, is replaced.
+func commitDir(from, to, keep string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
 	err := errors.Join(syncDir(from), os.Rename(from, to))
-	if err != nil {
-		if _, there := os.Stat(to); there == nil {
-			return nil
-		}
+	if err == nil {
+		return syncDir(filepath.Dir(to))
+	}
+	if info, there := os.Lstat(to); there != nil || !info.IsDir() {
 		return err
 	}
-	return syncDir(filepath.Dir(to))
+	if err := os.Rename(filepath.Join(from, keep), filepath.Join(to, keep)); err != nil {
+		return err
+	}
+	return syncDir(to)
 }
 
 func syncDir(dir string) error {

@@ -7,18 +7,28 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/pyro-mcp/pyro/internal/image"
 )
 
 // kernelFile describes the kernel of a directory of kernels/; the paths in it are relative to that directory.
 const kernelFile = "kernel.json"
+
+// What else is in it.
+const (
+	kernelImage   = "vmlinux"
+	kernelModules = "modules"
+	moduleSuffix  = ".ko"
+)
+
+// keptKernel is what describes a kernel in its own directory.
+type keptKernel struct {
+	Kernel
+	ModuleSHA256 map[string]string `json:"module_sha256,omitempty"` // by the module's name
+}
 
 // KernelFiles is a kernel to be kept in the store.
 type KernelFiles struct {
@@ -40,20 +50,19 @@ func (w *Workshop) Kernel(
 	defer l.unlock()
 	dir := w.store.path("kernels", fileName(key))
 	if k, err := loadKernel(dir); err == nil {
-		return k, nil
+		var damaged *DamagedError
+		if err := verifyKernel(ctx, k); !errors.As(err, &damaged) {
+			return k, err
+		}
 	}
 	files, err := build()
 	if err != nil {
 		return Kernel{}, err
 	}
-	// One that cannot be loaded is in the way of its successor.
-	if err := os.RemoveAll(dir); err != nil {
-		return Kernel{}, err
-	}
 	temp := filepath.Join(w.dir.path, "kernel-"+fileName(key))
 	err = writeKernel(temp, files)
 	if err == nil {
-		err = commitDir(temp, dir)
+		err = replaceKernel(temp, dir)
 	}
 	if err != nil {
 		return Kernel{}, fmt.Errorf("cannot keep the kernel %q: %w", files.Package, err)
@@ -61,15 +70,49 @@ func (w *Workshop) Kernel(
 	return loadKernel(dir)
 }
 
+// replaceKernel gives a kernel its final place, where one that is damaged may stand, and those who use it
+// beside it. The description comes last: without it the next pull does the same.
+func replaceKernel(from, to string) error {
+	old, err := os.ReadDir(to)
+	if errors.Is(err, fs.ErrNotExist) {
+		return commitDir(from, to, kernelFile)
+	}
+	if err == nil {
+		err = remove(filepath.Join(to, kernelFile))
+	}
+	if err != nil {
+		return err
+	}
+	for _, d := range old {
+		if d.Name() == usersDir {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(to, d.Name())); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{kernelImage, kernelModules, kernelFile} {
+		err := os.Rename(filepath.Join(from, name), filepath.Join(to, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return syncDir(to)
+}
+
 func writeKernel(dir string, files KernelFiles) error {
 	sum := sha256.Sum256(files.Image)
-	k := Kernel{
+	k := keptKernel{ModuleSHA256: map[string]string{}, Kernel: Kernel{
 		Version:    files.Version,
 		Package:    files.Package,
 		SHA256:     hex.EncodeToString(sum[:]),
-		Path:       "vmlinux",
-		ModulesDir: "modules",
+		Path:       kernelImage,
+		ModulesDir: kernelModules,
 		Modules:    files.Order,
+	}}
+	for name, data := range files.Modules {
+		sum := sha256.Sum256(data)
+		k.ModuleSHA256[name] = hex.EncodeToString(sum[:])
 	}
 	description, err := json.MarshalIndent(k, "", "  ")
 	if err != nil {
@@ -77,81 +120,29 @@ func writeKernel(dir string, files KernelFiles) error {
 	}
 	err = WriteFile(filepath.Join(dir, k.Path), files.Image)
 	for name, data := range files.Modules {
-		err = errors.Join(err, WriteFile(filepath.Join(dir, k.ModulesDir, name+".ko"), data))
+		err = errors.Join(err, WriteFile(filepath.Join(dir, k.ModulesDir, name+moduleSuffix), data))
 	}
 	return errors.Join(err, WriteFile(filepath.Join(dir, kernelFile), description))
 }
 
 func loadKernel(dir string) (Kernel, error) {
-	data, err := os.ReadFile(filepath.Join(dir, kernelFile))
+	k, err := loadKept(dir)
+	return k.Kernel, err
+}
+
+func loadKept(dir string) (keptKernel, error) {
+	data, err := readSmall(filepath.Join(dir, kernelFile), maxManifest)
 	if err != nil {
-		return Kernel{}, err
+		return keptKernel{}, err
 	}
-	var k Kernel
+	var k keptKernel
 	if err := json.Unmarshal(data, &k); err != nil {
-		return Kernel{}, err
+		return keptKernel{}, err
 	}
 	if !filepath.IsLocal(k.Path) || !filepath.IsLocal(k.ModulesDir) {
-		return Kernel{}, fmt.Errorf("the kernel in %q has paths outside of it", dir)
+		return keptKernel{}, fmt.Errorf("the kernel in %q has paths outside of it", dir)
 	}
 	k.Path, k.ModulesDir = filepath.Join(dir, k.Path), filepath.Join(dir, k.ModulesDir)
 	_, err = os.Stat(k.Path)
 	return k, err
-}
-
-// initrdSeparator stands between the parts of an initramfs's name: the kernel's key and the agent's digest.
-const initrdSeparator = "+"
-
-// Agent is the program that a guest begins with. Its digest is known without reading it: who has its
-// initramfs need not.
-type Agent struct {
-	SHA256 string
-	Open   func() ([]byte, error)
-}
-
-// Initrd returns the path of the initramfs for a kernel and an agent's executable: /init, /modules/NAME.ko
-// and /modules/order, one name a line. It is made once.
-func (s *Store) Initrd(ctx context.Context, k Kernel, agent Agent) (string, error) {
-	key := filepath.Base(filepath.Dir(k.Path))
-	path := s.path("initrds", key+initrdSeparator+agent.SHA256)
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	program, err := agent.Open()
-	if err != nil {
-		return "", err
-	}
-	files := []image.InitFile{{Path: "init", Mode: 0o755, Data: program}}
-	order := ""
-	for _, name := range k.Modules {
-		data, err := os.ReadFile(filepath.Join(k.ModulesDir, name+".ko"))
-		if err != nil {
-			return "", fmt.Errorf("cannot make the initramfs: %w", err)
-		}
-		files = append(files, image.InitFile{Path: "modules/" + name + ".ko", Mode: 0o644, Data: data})
-		order += name + "\n"
-	}
-	files = append(files, image.InitFile{Path: "modules/order", Mode: 0o644, Data: []byte(order)})
-	if err := ctx.Err(); err != nil {
-		return "", err
-	}
-	if err := s.writeStream(path, func(w io.Writer) error {
-		return image.WriteInitramfs(w, files)
-	}); err != nil {
-		return "", fmt.Errorf("cannot make the initramfs: %w", err)
-	}
-	return path, nil
-}
-
-// writeStream is WriteFile for what is produced as it is written.
-func (s *Store) writeStream(path string, produce func(io.Writer) error) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	err = produce(f)
-	return commit(f, path, errors.Join(err, f.Chmod(fs.FileMode(0o644))))
 }

@@ -37,10 +37,13 @@ func takeLock(ctx context.Context, path string, how int) (*lock, error) {
 
 // tryLock is takeLock without waiting; the error is EWOULDBLOCK where that would be needed.
 func tryLock(path string, how int) (*lock, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil && !notOurs(err) {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
+	if err != nil && notOurs(err) && how == unix.LOCK_SH {
+		f, err = os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // enough to share it
+	}
 	if err != nil {
 		return nil, err
 	}

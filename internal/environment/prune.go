@@ -27,7 +27,13 @@ func (s *Store) Prune(ctx context.Context, r PruneRequest) (PruneResult, error) 
 		return PruneResult{}, fmt.Errorf("cannot prune environments: %w", err)
 	}
 	defer l.unlock()
-	p := pruner{store: s, used: map[string]bool{}}
+	var inUse []string
+	if r.InUse != nil {
+		if inUse, err = r.InUse(); err != nil {
+			return PruneResult{}, fmt.Errorf("cannot prune environments: %w", err)
+		}
+	}
+	p := pruner{store: s, inUse: inUse, used: map[string]bool{}}
 	if err := p.mark(r); err != nil {
 		return p.result, err
 	}
@@ -43,29 +49,31 @@ func (s *Store) Prune(ctx context.Context, r PruneRequest) (PruneResult, error) 
 // pruner gathers what is used, as paths relative to the store, and removes the rest.
 type pruner struct {
 	store  *Store
+	inUse  []string // digests
 	used   map[string]bool
 	result PruneResult
 }
 
 func (p *pruner) mark(r PruneRequest) error {
-	for _, digest := range r.InUse {
+	for _, digest := range p.inUse {
 		p.used["images/"+digest] = true
 	}
-	kernels, err := filepath.Glob(p.store.path("kernels", "*"))
+	if err := p.markUsers(); err != nil {
+		return err
+	}
+	all, err := p.store.manifests()
 	if err != nil {
 		return err
 	}
-	for _, dir := range kernels {
-		if k, err := loadKernel(dir); err == nil && slices.Contains(r.InUse, k.SHA256) {
-			p.used["kernels/"+filepath.Base(dir)] = true
+	// What a damaged one says is lost: it goes, with its image unless a VM needs that. One of a newer
+	// version is whole.
+	for _, err := range all.unread {
+		if errors.Is(err, ErrNewer) {
+			return fmt.Errorf("cannot prune environments: %w; prune with that version", err)
 		}
 	}
-	installed, err := p.store.manifests()
-	if err != nil {
-		return err
-	}
-	for _, m := range installed {
-		if r.All && !slices.Contains(r.InUse, m.Image.SHA256) {
+	for _, m := range all.sound {
+		if r.All && !p.used["images/"+m.Image.SHA256] {
 			continue
 		}
 		p.used["environments/"+fileName(m.Name)+manifestSuffix] = true
@@ -82,6 +90,28 @@ func (p *pruner) mark(r PruneRequest) error {
 		}
 		for _, l := range m.Layers {
 			p.used["blobs/"+l.SHA256] = true
+		}
+	}
+	return nil
+}
+
+// markUsers marks what VMs of any state directory have recorded that they need.
+func (p *pruner) markUsers() error {
+	for _, class := range []string{"images", "kernels"} {
+		dirs, err := filepath.Glob(p.store.path(class, "*"))
+		if err != nil {
+			return err
+		}
+		for _, dir := range dirs {
+			name := class + "/" + filepath.Base(dir)
+			if class == "kernels" {
+				k, err := loadKernel(dir)
+				p.used[name] = err == nil && slices.Contains(p.inUse, k.SHA256)
+			}
+			if used(dir) {
+				p.used[name] = true
+			}
+			dropUsers(filepath.Join(dir, usersDir))
 		}
 	}
 	return nil

@@ -57,7 +57,7 @@ func (s *Store) Pull(ctx context.Context, r PullRequest) (result PullResult, err
 	defer w.fetch.client.CloseIdleConnections()
 	result, err = s.pull(ctx, source, w)
 	if err != nil {
-		return result, fmt.Errorf("cannot pull %q: %w", r.Name, err)
+		return result, fmt.Errorf("cannot pull %q: %w", r.Name, NoSpace(err))
 	}
 	result.Duration = time.Since(begun)
 	return result, nil
@@ -76,11 +76,25 @@ func (s *Store) pull(ctx context.Context, source Source, w *Workshop) (result Pu
 		defer func() { err = errors.Join(err, plan.Close()) }()
 	}
 	old, err := s.read(w.Name)
+	if errors.Is(err, ErrNewer) {
+		return PullResult{}, err
+	}
+	repaired := false
 	if err == nil && old.InputsSHA256 == plan.InputsSHA256 && !w.Request.Force {
-		return w.end(old, false, old.Reference), nil
+		w.Phase(PhaseResolve, "verifying what is installed")
+		if repaired, err = s.damaged(ctx, old); err != nil {
+			return PullResult{}, err
+		}
+		if !repaired {
+			return w.end(old, false, old.Reference), nil
+		}
 	}
 	m, err := plan.Build(ctx)
 	if err != nil {
+		return PullResult{}, err
+	}
+	var damaged *DamagedError
+	if err := s.verifyInitrds(ctx, m.Kernel); err != nil && !errors.As(err, &damaged) {
 		return PullResult{}, err
 	}
 	m.Name, m.InputsSHA256, m.CreatedAt = w.Name, plan.InputsSHA256, time.Now().UTC().Truncate(time.Second)
@@ -88,11 +102,13 @@ func (s *Store) pull(ctx context.Context, source Source, w *Workshop) (result Pu
 	if err := ctx.Err(); err != nil {
 		return PullResult{}, err
 	}
-	if err := s.write(m); err != nil {
+	if err := s.write(m, w.mode()); err != nil {
 		return PullResult{}, err
 	}
 	m, err = s.read(w.Name)
-	return w.end(m, true, old.Reference), err
+	result = w.end(m, true, old.Reference)
+	result.Repaired = repaired
+	return result, err
 }
 
 func (w *Workshop) end(m Manifest, changed bool, previous string) PullResult {

@@ -71,6 +71,7 @@ type Registries struct {
 type PullResult struct {
 	Manifest Manifest
 	Changed  bool   // false if the installed one already was what the name stands for
+	Repaired bool   // it was what the name stands for, but damaged
 	Previous string // the Reference of the one that was installed before, if any
 	Phases   []Phase
 	Duration time.Duration
@@ -78,8 +79,11 @@ type PullResult struct {
 
 // PruneRequest says what must stay.
 type PruneRequest struct {
-	InUse []string // digests of images and of kernels that VMs use
-	All   bool     // also the installed environments that no VM uses, and every download
+	// InUse tells the digests of images and of kernels that VMs use, besides those that are recorded (see
+	// [Store.Use]). It is called while nothing can be started; an error of it is Prune's, before anything
+	// is removed.
+	InUse func() ([]string, error)
+	All   bool // also the installed environments that no VM uses, and every download
 }
 
 // PruneResult is what went.

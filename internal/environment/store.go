@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -63,8 +64,9 @@ func (s *Store) manifestPath(name string) string {
 func fileName(name string) string { return url.PathEscape(name) }
 
 // List returns the catalog and whatever else is installed, in the order of the sources' offers, then by name.
+// A manifest that cannot be read is told of, and is in the way of no other.
 func (s *Store) List() ([]Listing, error) {
-	installed, err := s.manifests()
+	all, err := s.manifests()
 	if err != nil {
 		return nil, err
 	}
@@ -77,15 +79,17 @@ func (s *Store) List() ([]Listing, error) {
 				Description: o.Description,
 				Source:      o.Source,
 			}
-			if i := slices.IndexFunc(installed, func(m Manifest) bool { return m.Name == o.Name }); i >= 0 {
-				l.Installed, l.ImageSHA256, l.DiskBytes = true, installed[i].Image.SHA256,
-					installed[i].DiskBytes
-				installed = slices.Delete(installed, i, i+1)
+			if m, ok := all.take(o.Name); ok {
+				l.Installed, l.ImageSHA256, l.DiskBytes = true, m.Image.SHA256, m.DiskBytes
+			}
+			if err, ok := all.unread[o.Name]; ok {
+				l.Problem = err.Error()
+				delete(all.unread, o.Name)
 			}
 			list = append(list, l)
 		}
 	}
-	for _, m := range installed {
+	for _, m := range all.sound {
 		list = append(list, Listing{
 			Name:        m.Name,
 			Version:     m.Version,
@@ -96,17 +100,37 @@ func (s *Store) List() ([]Listing, error) {
 			DiskBytes:   m.DiskBytes,
 		})
 	}
+	for _, name := range slices.Sorted(maps.Keys(all.unread)) {
+		list = append(list, Listing{Name: name, Problem: all.unread[name].Error()})
+	}
 	return list, nil
 }
 
-// manifests returns those of all installed environments by name. A name no source knows any more is still
-// there.
-func (s *Store) manifests() ([]Manifest, error) {
+// manifestSet is what is known of all that is installed.
+type manifestSet struct {
+	sound  []Manifest       // by name
+	unread map[string]error // why, by the environment's name
+}
+
+// take takes one out.
+func (a *manifestSet) take(name string) (Manifest, bool) {
+	i := slices.IndexFunc(a.sound, func(m Manifest) bool { return m.Name == name })
+	if i < 0 {
+		return Manifest{}, false
+	}
+	m := a.sound[i]
+	a.sound = slices.Delete(a.sound, i, i+1)
+	return m, true
+}
+
+// manifests returns those of all installed environments. A name no source knows any more is still there. One
+// that is another user's alone is as good as not there.
+func (s *Store) manifests() (manifestSet, error) {
+	all := manifestSet{unread: map[string]error{}}
 	names, err := os.ReadDir(s.path("environments"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot list the installed environments: %w", err)
+		return all, fmt.Errorf("cannot list the installed environments: %w", err)
 	}
-	var all []Manifest
 	for _, d := range names {
 		base, ok := strings.CutSuffix(d.Name(), manifestSuffix)
 		name, err := url.PathUnescape(base)
@@ -114,13 +138,13 @@ func (s *Store) manifests() ([]Manifest, error) {
 			continue
 		}
 		m, err := s.read(name)
-		if errors.Is(err, ErrNotInstalled) {
-			continue
+		switch {
+		case errors.Is(err, ErrNotInstalled), errors.Is(err, fs.ErrPermission):
+		case err != nil:
+			all.unread[name] = err
+		default:
+			all.sound = append(all.sound, m)
 		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, m)
 	}
 	return all, nil
 }
@@ -135,18 +159,30 @@ func (s *Store) Get(name string) (Manifest, error) {
 	return m, err
 }
 
+// manifestFormat is raised if an older pyro could not use, or would spoil, what a newer one keeps.
+const manifestFormat = 1
+
+// maxManifest bounds a manifest as it is read.
+const maxManifest = 32 << 20
+
+// ErrNewer is in the chain of the error about a manifest that a newer pyro wrote.
+var ErrNewer = errors.New("written by a newer version of pyro")
+
 // read returns a manifest whose image and kernel are there.
 func (s *Store) read(name string) (Manifest, error) {
 	missing := fmt.Errorf("%w: %q", ErrNotInstalled, name)
-	data, err := os.ReadFile(s.manifestPath(name))
+	data, err := s.readManifest(s.manifestPath(name))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENAMETOOLONG) {
 		return Manifest{}, missing
 	}
 	if err != nil {
 		return Manifest{}, fmt.Errorf("cannot read the manifest of %q: %w", name, err)
 	}
-	var m Manifest
-	if err := json.Unmarshal(data, &m); err != nil {
+	m, err := parseManifest(data)
+	if errors.Is(err, ErrNewer) {
+		return Manifest{}, fmt.Errorf("cannot use the manifest of %q: it was %w", name, err)
+	}
+	if err != nil {
 		return Manifest{}, fmt.Errorf("cannot read the manifest of %q (pull it again): %w", name, err)
 	}
 	for _, p := range m.paths() {
@@ -161,8 +197,46 @@ func (s *Store) read(name string) (Manifest, error) {
 	return m, nil
 }
 
+// readManifest follows a link that is this user's own, or root's: nobody else's.
+func (s *Store) readManifest(path string) ([]byte, error) {
+	data, err := readSmall(path, maxManifest)
+	if !errors.Is(err, unix.ELOOP) {
+		return data, err
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return nil, err
+	}
+	if st.Uid != 0 && st.Uid != uint32(os.Geteuid()) {
+		return nil, errors.New("it is a link that another user made")
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, err
+	}
+	return readSmall(real, maxManifest)
+}
+
+// parseManifest reads a manifest and refuses one whose paths lead out of the store.
+func parseManifest(data []byte) (Manifest, error) {
+	var m Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, err
+	}
+	if m.Format > manifestFormat {
+		return m, ErrNewer
+	}
+	for _, p := range m.paths() {
+		if *p != "" && !filepath.IsLocal(filepath.FromSlash(*p)) {
+			return m, fmt.Errorf("its path %q leads out of the store", *p)
+		}
+	}
+	return m, nil
+}
+
 // write keeps m as what its name stands for. This is the moment of installation.
-func (s *Store) write(m Manifest) error {
+func (s *Store) write(m Manifest, mode fs.FileMode) error {
+	m.Format = manifestFormat
 	for _, p := range m.paths() {
 		if *p == "" {
 			continue
@@ -177,7 +251,7 @@ func (s *Store) write(m Manifest) error {
 	if err != nil {
 		return err
 	}
-	return WriteFile(s.manifestPath(m.Name), append(data, '\n'))
+	return writeMode(s.manifestPath(m.Name), append(data, '\n'), mode)
 }
 
 func (m *Manifest) paths() []*string {

@@ -126,7 +126,7 @@ func TestPullAndGet(t *testing.T) {
 	}
 	rd, err := s.Initrd(ctx, r.Manifest.Kernel, Agent{"digest", func() ([]byte, error) {
 		return []byte("agent"), nil
-	}})
+	}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,8 +262,9 @@ func TestPrune(t *testing.T) {
 	}
 	killPull(t, dir, "resolve")
 	// The first is used by a VM still.
-	r, err := s.Prune(ctx, PruneRequest{InUse: []string{first.Manifest.Image.SHA256,
-		first.Manifest.Kernel.SHA256}})
+	r, err := s.Prune(ctx, PruneRequest{InUse: func() ([]string, error) {
+		return []string{first.Manifest.Image.SHA256, first.Manifest.Kernel.SHA256}, nil
+	}})
 	if err != nil || !exists(first.Manifest.Image.Path) || !exists(first.Manifest.Kernel.Path) ||
 		!exists(second.Manifest.Image.Path) {
 		t.Errorf("pruned %q, error %v", r.Removed, err)

@@ -2,7 +2,9 @@ package environment
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +22,8 @@ type Workshop struct {
 	dir   *tempDir
 	fetch fetcher
 
+	private bool
+
 	mu     sync.Mutex
 	now    Progress
 	last   time.Time
@@ -35,8 +39,9 @@ func (w *Workshop) StatePath(name string) string { return w.store.path("state", 
 
 // SharedKernel returns the kernel of the environment that was installed last, if there is one: Debian's own
 // before others, since their kernel is brought up to date with them.
-func (w *Workshop) SharedKernel() (Kernel, bool) {
-	installed, err := w.store.manifests()
+func (w *Workshop) SharedKernel(ctx context.Context) (Kernel, bool) {
+	all, err := w.store.manifests()
+	installed := all.sound
 	if err != nil || len(installed) == 0 {
 		return Kernel{}, false
 	}
@@ -46,7 +51,23 @@ func (w *Workshop) SharedKernel() (Kernel, bool) {
 		}
 		return a.CreatedAt.Compare(b.CreatedAt)
 	})
+	var damaged *DamagedError
+	if errors.As(verifyKernel(ctx, newest.Kernel), &damaged) {
+		return Kernel{}, false // Who asks gets it anew.
+	}
 	return newest.Kernel, true
+}
+
+// Private keeps what is made in the workshop from other users of the host: it is somebody's who had to show
+// credentials for it.
+func (w *Workshop) Private() { w.private = true }
+
+// mode is that of the files which are made.
+func (w *Workshop) mode() fs.FileMode {
+	if w.private {
+		return 0o600
+	}
+	return 0o644
 }
 
 // Phase begins the next phase of the pull, with totals that are not known yet.
@@ -96,7 +117,7 @@ func (w *Workshop) report(always bool) {
 
 // Image makes the final image in the store: write fills a new file, whose digest becomes the image's name.
 func (w *Workshop) Image(ctx context.Context, write func(*os.File) error) (File, error) {
-	f, err := os.OpenFile(filepath.Join(w.dir.path, "image"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	f, err := os.OpenFile(filepath.Join(w.dir.path, "image"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, w.mode())
 	if err != nil {
 		return File{}, err
 	}
@@ -112,14 +133,14 @@ func (w *Workshop) Image(ctx context.Context, write func(*os.File) error) (File,
 		return File{}, fmt.Errorf("cannot write the image: %w", err)
 	}
 	dir := filepath.Join(w.dir.path, digest)
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, w.mode()|(w.mode()&0o444)>>2); err != nil {
 		return File{}, err
 	}
 	final := w.store.path("images", digest)
 	if err := os.Rename(path, filepath.Join(dir, imageFile)); err != nil {
 		return File{}, err
 	}
-	if err := commitDir(dir, final); err != nil {
+	if err := commitDir(dir, final, imageFile); err != nil {
 		return File{}, fmt.Errorf("cannot keep the image: %w", err)
 	}
 	return File{Path: filepath.Join(final, imageFile), SHA256: digest, Size: size}, nil

@@ -1,5 +1,5 @@
-// Package guest is one running guest, however it came to be (booted, cloned, or stood in for by the host), the link to
-// it, and why it ended.
+// Package guest is one running guest, however it came to be (booted, cloned, or stood in for by the host),
+// the link to it, and why it ended.
 package guest
 
 import (
@@ -18,32 +18,34 @@ import (
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
 
-// How long a guest may take to end by itself before it is ended, and to write its disk before a command's caller is
-// answered.
+// How long a guest may take to end by itself before it is ended, and to write its disk before a command's
+// caller is answered.
 const (
 	shutdownLimit = 3 * time.Second
 	syncLimit     = 20 * time.Second
 )
 
-// Machine is what a guest runs in: a VMM's process, or the host itself, confined. See [vmm.Machine] for what its
-// methods promise.
+// Machine is what a guest runs in: a VMM's process, or the host itself, confined. See [vmm.Machine] for
+// what its methods promise.
 type Machine interface {
 	Done() <-chan struct{}
 	Err() error
 	Kill() error
 }
 
-// Guest is a running guest and all that it needs. Its methods may be called from any goroutine. Kill ends it and
-// releases everything.
+// Guest is a running guest and all that it needs. Its methods may be called from any goroutine. Kill ends
+// it and releases everything.
 type Guest struct {
 	facts   Facts
 	client  *link.Client
+	talker  atomic.Pointer[link.Client] // the same for who does not know when there is one
 	machine Machine
 	wire    *wire.Conn
 	pipe    io.ReadWriteCloser // under wire
 	console *console
 	network *network.Network // nil without one
 
+	log       *slog.Logger
 	diskError atomic.Pointer[string] // what the host said when it failed a disk
 	broken    atomic.Pointer[error]  // how the guest broke the protocol, if that is why it was ended
 	ending    atomic.Bool            // the end was asked for
@@ -52,6 +54,7 @@ type Guest struct {
 	done  chan struct{} // closed when it has ended, cause is known and everything is released
 	cause error         // read after done
 
+	kept    *kept      // nil unless the guest's disk is memory
 	scratch string     // path of the disk with the spool; empty is none
 	spoolAt int64      // where the spool begins, in bytes
 	spool   sync.Mutex // held by the import that uses it
@@ -59,8 +62,8 @@ type Guest struct {
 
 func newGuest(facts Facts) *Guest { return &Guest{facts: facts, done: make(chan struct{})} }
 
-// Join makes a guest of a machine that runs already, over the link to its agent: what it is asked first, and who it is.
-// The machine and the link are the guest's from then on, also if Join fails.
+// Join makes a guest of a machine that runs already, over the link to its agent: what it is asked first,
+// and who it is. The machine and the link are the guest's from then on, also if Join fails.
 func (l Launcher) Join(ctx context.Context, spec Spec, m Machine, pipe io.ReadWriteCloser, facts Facts) (*Guest, error) {
 	g := newGuest(facts)
 	g.machine, g.pipe = m, pipe
@@ -125,10 +128,13 @@ func (g *Guest) release() {
 	}
 }
 
-// Shutdown asks the guest to write everything out and to end, and waits for that a little; it may not listen. Kill it
-// afterwards.
+// Shutdown asks the guest to write everything out and to end, and waits for that a little; it may not
+// listen. Kill it afterwards.
 func (g *Guest) Shutdown() {
 	g.ending.Store(true)
+	if g.kept != nil {
+		g.keep()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownLimit)
 	defer cancel()
 	if err := g.client.Call(ctx, link.OpShutdown, link.Empty{}, nil); err != nil {
@@ -140,11 +146,26 @@ func (g *Guest) Shutdown() {
 	}
 }
 
+// keep keeps all of a disk that is memory, that of files which were written by way of a mapping, too. If
+// that fails there is what was kept after the last command.
+func (g *Guest) keep() {
+	ctx, cancel := context.WithTimeout(context.Background(), syncLimit)
+	defer cancel()
+	if err := g.kept.save(ctx, g.client, true); err != nil {
+		g.log.Error("cannot keep the guest's disk as it is", "error", err)
+	}
+}
+
 // Sync returns when everything that was written in the guest is on its disk.
 func (g *Guest) Sync() error {
 	ctx, cancel := context.WithTimeout(context.Background(), syncLimit)
 	defer cancel()
-	err := g.client.Call(ctx, link.OpSync, link.Empty{}, nil)
+	var err error
+	if g.kept != nil {
+		err = g.kept.save(ctx, g.client, false)
+	} else {
+		err = g.client.Call(ctx, link.OpSync, link.Empty{}, nil)
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &link.Error{
 			Code:    link.CodeGuestLost,
@@ -177,8 +198,8 @@ func (g *Guest) Lost(err error) error {
 	return g.causeOfDeath()
 }
 
-// causeOfDeath says why the guest is no more. It waits a moment for the machine to have ended, since the link is often
-// the first to know.
+// causeOfDeath says why the guest is no more. It waits a moment for the machine to have ended, since the
+// link is often the first to know.
 func (g *Guest) causeOfDeath() *link.Error {
 	died := func(cause link.Cause, message string) *link.Error {
 		return &link.Error{Code: link.CodeGuestLost, Cause: cause, Message: message}
@@ -221,8 +242,8 @@ func (g *Guest) panicLine() string {
 	return g.console.panicLine()
 }
 
-// endUnreachable ends a machine whose guest can never be spoken to again. Most often the machine has ended already and
-// only the news of it are waited for.
+// endUnreachable ends a machine whose guest can never be spoken to again. Most often the machine has ended
+// already and only the news of it are waited for.
 func (g *Guest) endUnreachable() {
 	<-g.wire.Done()
 	select {
@@ -284,6 +305,7 @@ func (g *Guest) greet(ctx context.Context) error {
 	if hello.Version != link.Version {
 		return fmt.Errorf("the guest's agent speaks version %d of the protocol, not %d", hello.Version, link.Version)
 	}
+	g.talker.Store(g.client)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package guest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -21,17 +22,28 @@ func (g *Guest) NetworkInfo() any {
 	return g.network.Info()
 }
 
-// NoNetwork is what there is to tell of the network of a guest that does not run; enabled says that it is to have one.
+// NoNetwork is what there is to tell of the network of a guest that does not run; enabled says that it is to
+// have one.
 func NoNetwork(enabled bool) any { return network.Info{Enabled: enabled} }
 
 // newNetwork makes the user-mode network that ends in this process.
-func newNetwork(spec Spec) (*network.Network, error) {
+func (g *Guest) newNetwork(spec Spec) (*network.Network, error) {
 	return network.New(context.Background(), network.Config{
 		Allow:   spec.Allow,
 		Publish: spec.Publish,
 		Inbound: spec.Inbound,
+		Inside:  g.dialInside,
 		Log:     logDecisions(filepath.Join(spec.Dir, spec.NetworkFile)),
 	})
+}
+
+// dialInside connects to a server on the guest's own loopback.
+func (g *Guest) dialInside(ctx context.Context, port int) (network.Conn, error) {
+	client := g.talker.Load()
+	if client == nil {
+		return nil, errors.New("the guest does not answer yet")
+	}
+	return client.Dial(ctx, port)
 }
 
 // logDecisions writes what the network decides into a file: a line of JSON each.

@@ -32,14 +32,16 @@ type Spec struct {
 	VCPUs   int
 	MemMiB  int
 	DiskMiB int
-	Durable bool // the disk outlives the guest, so that what is flushed must reach the host's disk
+	// PromisedMiB is the memory that other living guests have been promised, used or not.
+	PromisedMiB int
+	Durable     bool // the disk outlives the guest, so that what is flushed must reach the host's disk
 
 	Network bool
 	Allow   []string // what the guest may reach, as package network reads rules
 	Publish []string // the guest's ports that the host listens for
 	Inbound bool     // the network is for these ports alone: the guest reaches nothing
 
-	VMM         string // the driver's name; empty is the table's default
+	Isolation   string // IsolationVM, which empty is, or IsolationGVisor
 	Accelerator string // what is wanted of the driver: auto, kvm, tcg
 	AllowHost   bool   // the host may stand in, confined, if no guest can be had
 
@@ -73,9 +75,32 @@ const (
 	ModeHost  = link.ModeHostCompat
 )
 
+// What may stand between a guest and the host.
+const (
+	IsolationVM     = "vm"     // a virtual machine, of the table's default driver
+	IsolationGVisor = "gvisor" // a kernel that is a program of the host's
+)
+
+// driver is the name of the driver that gives an isolation, empty for the default one.
+func (s Spec) driver() string {
+	if s.Isolation == IsolationGVisor {
+		return s.Isolation
+	}
+	return ""
+}
+
+// isolation is what stands between a planned guest and the host.
+func (p plan) isolation() string {
+	if p.driver.Abilities().Boxed {
+		return p.driver.Name()
+	}
+	return IsolationVM
+}
+
 // Facts are what a guest has come to be.
 type Facts struct {
 	Mode        string // ModeGuest or ModeHost
+	Isolation   string // vm or the name of a driver that gives another; empty if the host stands in
 	Accelerator string // empty if the host stands in
 	MemMiB      int
 	Warm        bool   // it was started from a template

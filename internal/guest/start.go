@@ -7,8 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
+	"runtime"
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
@@ -41,11 +40,32 @@ func (l Launcher) Start(ctx context.Context, spec Spec) (*Guest, error) {
 	if err == nil {
 		return g, nil
 	}
+	if damage := damageOf(ctx, spec, err); damage != nil {
+		return nil, &link.Error{
+			Code:    link.CodeUnavailable,
+			Cause:   link.CauseDamaged,
+			Message: fmt.Sprintf("%v (so it is no wonder that %v)", damage, err),
+		}
+	}
 	if !spec.AllowHost || ctx.Err() != nil {
 		return nil, unavailable(err)
 	}
 	l.Log.Warn("no guest can be had, the host stands in", "error", err)
 	return l.startHost(ctx, spec)
+}
+
+// damageOf tells what is damaged of that which a guest that did not start was to be made of.
+func damageOf(ctx context.Context, spec Spec, err error) error {
+	var known *link.Error
+	if spec.ImageSHA256 == "" || errors.As(err, &known) && known.Cause != "" || ctx.Err() != nil {
+		return nil
+	}
+	image := environment.File{Path: spec.Image, SHA256: spec.ImageSHA256}
+	var damaged *environment.DamagedError
+	if errors.As(environment.Open(spec.CacheDir).VerifyFiles(ctx, image, spec.Kernel), &damaged) {
+		return damaged
+	}
+	return nil
 }
 
 // unavailable words the failure to start a guest.
@@ -81,6 +101,7 @@ type plan struct {
 	initrd      string
 	accelerator vmm.Accelerator // the one chosen
 	scratch     string          // path of the disk
+	kept        string          // path of what is kept of a disk that is memory
 	cmdline     string          // ours of the kernel command line
 	memory      *vmm.Memory     // nil if it is nobody else's business
 	incoming    *os.File        // a template's state
@@ -95,18 +116,22 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	if err := roomFor(spec.MemMiB); err != nil {
+	if err := roomFor(spec.MemMiB, spec.PromisedMiB); err != nil {
 		return plan{}, err
 	}
-	driver, err := l.Drivers.Driver(spec.VMM, spec.CacheDir)
+	driver, err := l.Drivers.Driver(spec.driver(), spec.CacheDir)
 	if err != nil {
 		return plan{}, err
 	}
 	if err := fits(driver, spec); err != nil {
 		return plan{}, err
 	}
-	p := plan{Spec: spec, driver: driver, scratch: filepath.Join(spec.Dir, spec.ScratchFile), cmdline: agentEnv}
-	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program); err != nil {
+	p := plan{Spec: spec, driver: driver}
+	if driver.Abilities().Boxed {
+		return p, p.box(ctx, program)
+	}
+	p.scratch, p.cmdline = filepath.Join(spec.Dir, spec.ScratchFile), agentEnv
+	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program, spec.Dir); err != nil {
 		return plan{}, err
 	}
 	choice, err := driver.Accelerator(ctx, vmm.Accelerator(spec.Accelerator), func(ctx context.Context, a vmm.Accelerator) error {
@@ -114,6 +139,23 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	})
 	p.accelerator = choice.Accelerator
 	return p, err
+}
+
+// box plans a guest whose kernel is a program of the host's.
+func (p *plan) box(ctx context.Context, program environment.Agent) (err error) {
+	store := environment.Open(p.CacheDir)
+	if _, err = p.driver.Accelerator(ctx, "", nil); err != nil {
+		return err
+	}
+	if p.initrd, err = store.BoxedRoot(ctx, program); err != nil {
+		return err
+	}
+	if p.Image, err = store.Boxed(ctx, p.Image); err != nil {
+		return err
+	}
+	p.kept = filepath.Join(p.Dir, p.ScratchFile)
+	p.cmdline = fmt.Sprintf("%s%d %s%d", link.CmdlineDiskSize, p.DiskMiB, link.CmdlineMemory, p.MemMiB)
+	return nil
 }
 
 // fits refuses what a VMM cannot do, before anything is made.
@@ -124,6 +166,13 @@ func fits(driver vmm.Driver, spec Spec) error {
 	}
 	if spec.Network && !can.Network {
 		return refuse("cannot give a guest a network")
+	}
+	if have := runtime.NumCPU(); spec.VCPUs > have {
+		return &link.Error{
+			Code: link.CodeInvalid,
+			Message: fmt.Sprintf("vcpu_count is %d, and this host has %d processors: a guest with more than "+
+				"those is slower, not faster", spec.VCPUs, have),
+		}
 	}
 	if can.VCPUs > 0 && spec.VCPUs > can.VCPUs {
 		return refuse(fmt.Sprintf("cannot give a guest %d processors: %d is the most", spec.VCPUs, can.VCPUs))
@@ -159,12 +208,15 @@ func (l Launcher) bring(ctx context.Context, p plan) (*Guest, error) {
 
 // prepare starts a guest and waits for its agent, without making it a machine of its own.
 func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
-	if _, err := os.Lstat(p.scratch); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(p.scratch); p.scratch != "" && errors.Is(err, fs.ErrNotExist) {
 		if err := image.WriteScratch(p.scratch, int64(p.DiskMiB)<<20+link.SpoolSize); err != nil {
 			return nil, fmt.Errorf("cannot make the VM's disk: %w", err)
 		}
 	}
-	g := newGuest(Facts{Mode: ModeGuest, Accelerator: string(p.accelerator), MemMiB: p.MemMiB})
+	g := newGuest(Facts{Mode: ModeGuest, Isolation: p.isolation(), Accelerator: string(p.accelerator), MemMiB: p.MemMiB})
+	if p.kept != "" {
+		g.kept, g.log = newKept(p.kept, p.DiskMiB), l.Log
+	}
 	g.scratch, g.spoolAt = p.scratch, int64(p.DiskMiB)<<20
 	if err := g.power(ctx, p); err != nil {
 		return nil, err
@@ -188,10 +240,15 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		Cmdline:     p.cmdline,
 		Memory:      p.memory,
 		Incoming:    p.incoming,
-		Disks: []vmm.Disk{
-			{Path: p.Image, ID: "base", ReadOnly: true},
-			{Path: p.scratch, ID: "scratch", Durable: p.Durable},
-		},
+		Disks:       []vmm.Disk{{Path: p.Image, ID: "base", ReadOnly: true}},
+		Dir:         p.Dir,
+	}
+	if _, err := os.Lstat(p.kept); p.kept != "" && err == nil {
+		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.kept, ID: "kept", ReadOnly: true})
+		spec.Cmdline += " " + link.CmdlineKept
+	}
+	if p.scratch != "" {
+		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.scratch, ID: "scratch", Durable: p.Durable})
 	}
 	var child []*os.File
 	defer func() {
@@ -208,7 +265,7 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 			return err
 		}
 		child = append(child, vmmFrames)
-		if g.network, err = newNetwork(p.Spec); err != nil {
+		if g.network, err = g.newNetwork(p.Spec); err != nil {
 			frames.Close()
 			return err
 		}
@@ -256,29 +313,4 @@ func (l Launcher) tryBoot(ctx context.Context, p plan, a vmm.Accelerator) error 
 	defer g.Kill()
 	_, err = g.client.Exec(ctx, link.Exec{Argv: []string{"/bin/true"}}, link.Streams{})
 	return err
-}
-
-// roomFor refuses a guest that the host has no memory for, before it is found out in the middle of something.
-func roomFor(mib int) error {
-	data, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return nil
-	}
-	var free int64
-	for line := range strings.Lines(string(data)) {
-		fields := strings.Fields(line)
-		if len(fields) >= 2 && (fields[0] == "MemAvailable:" || fields[0] == "SwapFree:") {
-			kib, _ := strconv.ParseInt(fields[1], 10, 64)
-			free += kib
-		}
-	}
-	if int64(mib) > free>>10 {
-		return &link.Error{
-			Code:    link.CodeUnavailable,
-			Cause:   link.CauseHostMemory,
-			Message: fmt.Sprintf("the host has %d MiB of memory left, not the %d MiB that the guest is to have", free>>10, mib),
-			Facts:   link.Facts{HaveMiB: free >> 10, WantMiB: int64(mib)},
-		}
-	}
-	return nil
 }

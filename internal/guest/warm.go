@@ -12,6 +12,9 @@ import (
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
+// yieldingLimit bounds the making of a template that gets only the time that nobody else wants.
+const yieldingLimit = 10 * time.Minute
+
 // cloneLimit bounds a start from a template, which takes a fraction of a second: what takes longer is
 // damaged.
 const cloneLimit = 20 * time.Second
@@ -76,9 +79,15 @@ func (l Launcher) clone(ctx context.Context, p plan) *Guest {
 }
 
 // Warm makes a template of a guest's shape, which then must not be started. The caller's directory is of no
-// other use afterwards.
-func (l Launcher) Warm(ctx context.Context, spec Spec) (link.Warmed, error) {
-	ctx, cancel := context.WithTimeout(ctx, bootLimit)
+// other use afterwards. In the background it yields to all that runs on the host, and with it all that this
+// process does from then on.
+func (l Launcher) Warm(ctx context.Context, spec Spec, background bool) (link.Warmed, error) {
+	limit := bootLimit
+	if background {
+		limit = yieldingLimit
+		yield()
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	p, err := l.plan(ctx, spec)
 	if err != nil {
@@ -95,7 +104,14 @@ func (l Launcher) Warm(ctx context.Context, spec Spec) (link.Warmed, error) {
 		return link.Warmed{}, unavailable(err)
 	}
 	store := template.Open(p.CacheDir)
-	n, err := store.Make(ctx, key, func(ctx context.Context, d template.Draft) error {
+	if background {
+		alone, err := store.Alone()
+		if err != nil {
+			return link.Warmed{}, &link.Error{Code: link.CodeState, Message: err.Error()}
+		}
+		defer alone.Close()
+	}
+	n, err := store.Make(ctx, key, !background, func(ctx context.Context, d template.Draft) error {
 		return l.freeze(ctx, p, d)
 	})
 	if errors.Is(err, template.ErrBusy) {

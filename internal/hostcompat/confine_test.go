@@ -12,8 +12,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/confine"
 )
 
-// TestConfined tries what a command must not be able to do. Each attempt is proven to be a good one by doing it
-// unconfined first.
+// TestConfined tries what a command must not be able to do. Each attempt is proven to be a good one by doing
+// it unconfined first.
 func TestConfined(t *testing.T) {
 	v := startVM(t)
 	t.Log(v.Report())
@@ -45,23 +45,28 @@ func TestConfined(t *testing.T) {
 	for _, c := range []struct{ name, what, line string }{
 		{"read the caller's files", "files", "cat " + secret},
 		{"list the caller's files", "files", "ls " + outside + "/home"},
-		{"read this host's users' files", "files", "cat /etc/shadow || cat /root/.profile || cat /root/.bashrc"},
+		{"read this host's users' files", "files",
+			"cat /etc/shadow || cat /root/.profile || cat /root/.bashrc"},
 		{"make a file outside", "files", "echo x > " + outside + "/made"},
 		{"change a file outside", "files", "echo x >> " + existing},
 		{"empty a file outside", "files", ": > " + existing},
 		{"remove a file outside", "files", "rm " + existing},
 		{"follow a link outside", "files", "ln -s " + secret + " link && cat link"},
-		{"write among the programs", "files", "echo x > /usr/local/bin/made-by-test || echo x > /usr/made-by-test"},
+		{"write among the programs", "files",
+			"echo x > /usr/local/bin/made-by-test || echo x > /usr/made-by-test"},
 		{"write to the root", "files", "echo x > /made-by-test"},
 		{"reach the host's network", "network", "bash -c 'echo > /dev/tcp/127.0.0.1/" + port + "'"},
-		{"see a process of the host", "processes", "grep -al 'sleep.71[.]5' /proc/[0-9]*/cmdline 2>/dev/null | grep ."},
+		{"see a process of the host", "processes",
+			"grep -al 'sleep.71[.]5' /proc/[0-9]*/cmdline 2>/dev/null | grep ."},
 		{"end a process of the host", "processes", fmt.Sprintf("kill -9 %d", other.Process.Pid)},
-		{"read a process of the host", "processes", fmt.Sprintf("cat /proc/%d/environ | grep -a .", os.Getpid())},
+		{"read a process of the host", "processes",
+			fmt.Sprintf("cat /proc/%d/environ | grep -a .", os.Getpid())},
 		{"make a user namespace", "system calls", "unshare -U true"},
 		{"mount", "privileges", "mount -t tmpfs none " + v.settingsPlaces().Workspace},
 		{"change the clock", "privileges", "date -s '2001-01-01'"},
 		{"change the host name", "host name", "hostname renamed-by-test"},
-		{"change the kernel's settings", "privileges", "cat /proc/sys/kernel/core_pattern > /proc/sys/kernel/core_pattern"},
+		{"change the kernel's settings", "privileges",
+			"cat /proc/sys/kernel/core_pattern > /proc/sys/kernel/core_pattern"},
 		{"become root", "privileges", "setpriv --reuid=0 true || sudo -n true"},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
@@ -78,7 +83,8 @@ func TestConfined(t *testing.T) {
 		t.Errorf("the file outside is %q, %v", content, err)
 	}
 	// The same attempts are good ones where nothing confines them.
-	for _, line := range []string{"cat " + secret, "echo >> " + existing, "grep -al 'sleep.71[.]5' /proc/[0-9]*/cmdline 2>/dev/null | grep .",
+	for _, line := range []string{"cat " + secret, "echo >> " + existing,
+		"grep -al 'sleep.71[.]5' /proc/[0-9]*/cmdline 2>/dev/null | grep .",
 		"bash -c 'echo > /dev/tcp/127.0.0.1/" + port + "'"} {
 		if out, err := exec.Command("/bin/sh", "-c", line).CombinedOutput(); err != nil {
 			t.Errorf("unconfined, %s: %v %s", line, err, out)
@@ -90,15 +96,18 @@ func TestConfined(t *testing.T) {
 func TestUseful(t *testing.T) {
 	v := startVM(t)
 	for name, line := range map[string]string{
-		"write":       "mkdir -p d/e && echo x > d/e/f && mv d/e/f g && ln -s g h && cat h && rm -r d",
-		"temporary":   "f=$(mktemp) && echo x > $f && cat $f",
-		"home":        "echo x > ~/.file && cat ~/.file",
-		"devices":     "echo x > /dev/null && head -c 8 /dev/urandom | wc -c && echo x > /dev/stdout",
-		"pipes":       "seq 1000 | sort -rn | head -1",
-		"git":         "git init -q r && cd r && git -c user.name=a -c user.email=b@c commit -q --allow-empty -m m && git log --oneline",
-		"python":      "python3 -c 'import subprocess, tempfile; tempfile.TemporaryFile(); subprocess.check_call([\"true\"])'",
+		"write":     "mkdir -p d/e && echo x > d/e/f && mv d/e/f g && ln -s g h && cat h && rm -r d",
+		"temporary": "f=$(mktemp) && echo x > $f && cat $f",
+		"home":      "echo x > ~/.file && cat ~/.file",
+		"devices":   "echo x > /dev/null && head -c 8 /dev/urandom | wc -c && echo x > /dev/stdout",
+		"pipes":     "seq 1000 | sort -rn | head -1",
+		"git": "git init -q r && cd r && git -c user.name=a -c user.email=b@c commit -q " +
+			"--allow-empty -m m && git log --oneline",
+		"python": "python3 -c 'import subprocess, tempfile; tempfile.TemporaryFile(); " +
+			"subprocess.check_call([\"true\"])'",
 		"permissions": "touch p && chmod 000 p && chmod 644 p && test -O p",
-		"unpack":      "mkdir in && touch in/f && tar cf t.tar in && mkdir out && tar xf t.tar -C out && test -f out/in/f",
+		"unpack": "mkdir in && touch in/f && tar cf t.tar in && mkdir out && tar xf t.tar -C out && " +
+			"test -f out/in/f",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if stdout, stderr, code := v.sh(t, line); code != 0 {

@@ -1,8 +1,8 @@
-// Package hostcompat runs commands on the host, confined by what the host offers without root, where no guest can be had.
-// It presents itself as a guest: the same link, the same rules.
+// Package hostcompat runs commands on the host, confined by what the host offers without root, where no guest
+// can be had. It presents itself as a guest: the same link, the same rules.
 //
-// Processes: the caller ⇒ the shim, pyro re-executed in namespaces of its own, which answers the link ⇒ one keeper for each
-// command, which confines itself for good ⇒ the command. Each ends with the one before it.
+// Processes: the caller ⇒ the shim, pyro re-executed in namespaces of its own, which answers the link ⇒ one
+// keeper for each command, which confines itself for good ⇒ the command. Each ends with the one before it.
 package hostcompat
 
 import (
@@ -37,8 +37,8 @@ type Guest struct {
 	err    error // valid once done is closed
 }
 
-// Start makes the directories and starts a stand-in confined to them by all that the host allows. The context bounds the start
-// alone. It dies with the calling process.
+// Start makes the directories and starts a stand-in confined to them by all that the host allows. The context
+// bounds the start alone. It dies with the calling process.
 func Start(ctx context.Context, cfg Config) (*Guest, error) {
 	if !filepath.IsAbs(cfg.Dir) {
 		return nil, fmt.Errorf("cannot run on the host in %q: not an absolute path", cfg.Dir)
@@ -59,7 +59,8 @@ func Start(ctx context.Context, cfg Config) (*Guest, error) {
 		return nil, err
 	}
 	for _, line := range g.report {
-		log.Info("commands run on the host", "what", line.Name, "confined", line.Confined, "detail", line.Detail)
+		log.Info("commands run on the host", "what", line.Name, "confined", line.Confined, "detail",
+			line.Detail)
 	}
 	return g, nil
 }
@@ -75,13 +76,15 @@ func makeDirs(dir string, who confine.Identity) error {
 			continue
 		}
 		if err := os.Lchown(path, who.UID, who.GID); err != nil {
-			return fmt.Errorf("cannot give the %s of commands on the host to user %d: %w", d.name, who.UID, err)
+			return fmt.Errorf("cannot give the %s of commands on the host to user %d: %w", d.name, who.UID,
+				err)
 		}
 	}
 	return nil
 }
 
-// climb starts the shim with all namespaces, or, where the host refuses that, with those that it grants one by one.
+// climb starts the shim with all namespaces, or, where the host refuses that, with those that it grants one
+// by one.
 func climb(ctx context.Context, s settings, who confine.Identity, mode string) (*Guest, error) {
 	s.Layers = confine.Every()
 	g, first, err := launch(ctx, s, who, mode)

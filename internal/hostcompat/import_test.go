@@ -22,7 +22,7 @@ func TestSeed(t *testing.T) {
 	}
 	r, w := io.Pipe()
 	go func() {
-		_, err := archive.Pack(t.Context(), w, source, archive.Limits{})
+		_, err := archive.Pack(t.Context(), w, source, archive.PackOptions{})
 		w.CloseWithError(err)
 	}()
 	result, err := v.Import(t.Context(), link.Import{Destination: "/workspace"}, r)
@@ -41,8 +41,9 @@ func TestSeed(t *testing.T) {
 
 func TestSeedRefused(t *testing.T) {
 	v := startVM(t)
-	// A file with a path of 6 bytes, no target, permissions 0644, no content, made in 1970, and the end.
-	stream := "\x02" + "\x06\x00" + "\x00\x00" + "\xa4\x01" + strings.Repeat("\x00", 20) + "../out" + "\x00"
+	// A file with a path of 6 bytes, no target, permissions 0644, no content, of 1970 and root, and the end.
+	stream := "\x02" + "\x06\x00" + "\x00\x00" + "\xa4\x01" + strings.Repeat("\x00", 28) +
+		"../out" + "\x00"
 	_, err := v.Import(t.Context(), link.Import{Destination: "/workspace"}, strings.NewReader(stream))
 	var far *link.Error
 	if !errors.As(err, &far) || far.Code != link.CodeBadSeed || !strings.Contains(far.Message, "../out") {

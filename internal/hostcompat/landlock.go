@@ -10,10 +10,12 @@ import (
 	"github.com/pyro-mcp/pyro/internal/confine"
 )
 
-// restrictFiles lets this process, and all that it starts, read programs and write the VM's own directories only.
-// In a view of its own it is a second wall behind the first. Where the kernel lacks Landlock it does nothing.
+// restrictFiles lets this process, and all that it starts, read programs and write the VM's own directories
+// only. In a view of its own it is a second wall behind the first. Where the kernel lacks Landlock it does
+// nothing.
 func restrictFiles(l confine.Namespaces, own places) error {
-	writable := landlock.RWDirs(own.Workspace, own.Home, own.Temp, "/dev/shm", "/dev/pts").WithRefer().WithIoctlDev().
+	writable := landlock.RWDirs(own.Workspace, own.Home, own.Temp, "/dev/shm",
+		"/dev/pts").WithRefer().WithIoctlDev().
 		WithResolveUnix().IgnoreIfMissing()
 	rules := []landlock.Rule{writable}
 	for _, name := range devices {
@@ -30,7 +32,8 @@ func restrictFiles(l confine.Namespaces, own places) error {
 			}
 		}
 		// A view has its own of these.
-		for _, name := range []string{"passwd", "group", "nsswitch.conf", "hosts", "profile", "profile.d", "bash.bashrc", "bashrc"} {
+		for _, name := range []string{"passwd", "group", "nsswitch.conf", "hosts", "profile", "profile.d",
+			"bash.bashrc", "bashrc"} {
 			rules = append(rules, readable("/etc/"+name))
 		}
 	}

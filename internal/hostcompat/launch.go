@@ -52,8 +52,14 @@ func launch(ctx context.Context, s settings, who confine.Identity, mode string) 
 	if err != nil {
 		return nil, kept{}, errors.Join(err, g.conn.Close())
 	}
-	g.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: []string{"pyro", Subcommand, mode, string(told)}, Env: []string{}, Dir: "/",
-		ExtraFiles: files, SysProcAttr: attributes(s.Layers, who)}
+	g.cmd = &exec.Cmd{
+		Path:        "/proc/self/exe",
+		Args:        []string{"pyro", Subcommand, mode, string(told)},
+		Env:         []string{},
+		Dir:         "/",
+		ExtraFiles:  files,
+		SysProcAttr: attributes(s.Layers, who),
+	}
 	if err := g.start(); err != nil {
 		return nil, kept{}, errors.Join(err, g.conn.Close())
 	}
@@ -82,8 +88,8 @@ func attributes(l confine.Namespaces, who confine.Identity) *syscall.SysProcAttr
 	return a
 }
 
-// deathSignal is what the end of the parent means to the shim: its end, and so that of all in its pid namespace, or, without
-// one, the order to end them.
+// deathSignal is what the end of the parent means to the shim: its end, and so that of all in its pid
+// namespace, or, without one, the order to end them.
 func deathSignal(l confine.Namespaces) syscall.Signal {
 	if l.Has(confine.PID) {
 		return syscall.SIGKILL
@@ -91,8 +97,8 @@ func deathSignal(l confine.Namespaces) syscall.Signal {
 	return syscall.SIGTERM
 }
 
-// start starts the shim from a thread that lives as long as the shim, for the kernel takes the end of the thread for
-// the end of the parent.
+// start starts the shim from a thread that lives as long as the shim, for the kernel takes the end of the
+// thread for the end of the parent.
 func (g *Guest) start() error {
 	started := make(chan error)
 	go func() {
@@ -122,7 +128,8 @@ func firstWord(ctx context.Context, status *os.File) (kept, error) {
 	_ = status.SetReadDeadline(deadline)
 	var o outcome
 	if err := json.NewDecoder(status).Decode(&o); err != nil {
-		return kept{}, fmt.Errorf("the process that runs commands on the host did not start: %w", errors.Join(err, ctx.Err()))
+		return kept{}, fmt.Errorf("the process that runs commands on the host did not start: %w",
+			errors.Join(err, ctx.Err()))
 	}
 	if o.Error != "" {
 		return kept{}, errors.New(o.Error)
@@ -130,12 +137,13 @@ func firstWord(ctx context.Context, status *os.File) (kept, error) {
 	return o.Kept, nil
 }
 
-// detached makes mounts of the VM's directories that have no place yet, so that the shim can put them into its view
-// though its user cannot reach their path. It gives none where the kernel cannot.
+// detached makes mounts of the VM's directories that have no place yet, so that the shim can put them into
+// its view though its user cannot reach their path. It gives none where the kernel cannot.
 func detached(dir string) []*os.File {
 	var mounts []*os.File
 	for _, d := range ownDirs {
-		fd, err := unix.OpenTree(unix.AT_FDCWD, filepath.Join(dir, d.name), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		fd, err := unix.OpenTree(unix.AT_FDCWD, filepath.Join(dir, d.name),
+			unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 		if err != nil {
 			for _, m := range mounts {
 				_ = m.Close()

@@ -51,7 +51,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// refuseNamespaces makes this process one that may have no user namespace, and only the capabilities that go with being root.
+// refuseNamespaces makes this process one that may have no user namespace, and only the capabilities that go
+// with being root.
 func refuseNamespaces() error {
 	runtime.LockOSThread()
 	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
@@ -76,16 +77,23 @@ func TestAsOthers(t *testing.T) {
 		uid, gid = confine.Nobody, confine.Nobody
 	}
 	others := map[string]*syscall.SysProcAttr{
-		roleBare: {Cloneflags: unix.CLONE_NEWUSER,
+		roleBare: {
+			Cloneflags:  unix.CLONE_NEWUSER,
 			UidMappings: []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}},
 			GidMappings: []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}},
-			AmbientCaps: []uintptr{unix.CAP_SYS_RESOURCE}},
+			AmbientCaps: []uintptr{unix.CAP_SYS_RESOURCE},
+		},
 	}
 	if os.Getuid() == 0 {
 		all := []syscall.SysProcIDMap{{Size: confine.Nobody + 1}}
-		others[roleFenced] = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: all, GidMappings: all,
-			GidMappingsEnableSetgroups: true}
-		others[roleInner] = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: confine.Nobody, Gid: confine.Nobody}}
+		others[roleFenced] = &syscall.SysProcAttr{
+			Cloneflags:                 unix.CLONE_NEWUSER,
+			UidMappings:                all,
+			GidMappings:                all,
+			GidMappingsEnableSetgroups: true,
+		}
+		others[roleInner] = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: confine.Nobody,
+			Gid: confine.Nobody}}
 		others[roleBare].Credential = &syscall.Credential{Uid: confine.Nobody, Gid: confine.Nobody}
 		others[roleBare].GidMappingsEnableSetgroups = true
 	}
@@ -198,7 +206,9 @@ func holdGuest() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if _, err := v.Exec(context.Background(), link.Exec{Command: "setsid sh -c 'sleep 61 & sleep 62' & setsid sleep 63 & :"}, link.Streams{}); err != nil {
+	if _, err := v.Exec(context.Background(),
+		link.Exec{Command: "setsid sh -c 'sleep 61 & sleep 62' & setsid sleep 63 & :"},
+		link.Streams{}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -218,7 +228,8 @@ func gone(t *testing.T, pid int) {
 	}
 	defer unix.Close(fd)
 	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(10*time.Second/time.Millisecond))
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}},
+			int(10*time.Second/time.Millisecond))
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -231,7 +242,8 @@ func gone(t *testing.T, pid int) {
 
 func writeFile(t *testing.T, path, content string) string {
 	t.Helper()
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(content), 0o666), os.Chmod(path, 0o666)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(content), 0o666),
+		os.Chmod(path, 0o666)); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -16,8 +16,8 @@ type Report = confine.Report
 // Line is one thing that may be confined.
 type Line = confine.Line
 
-// Probe tells what confinement this host gives, by starting a stand-in and running a command in it. A host that
-// cannot even start one is told as one line, not confined.
+// Probe tells what confinement this host gives, by starting a stand-in and running a command in it. A host
+// that cannot even start one is told as one line, not confined.
 func Probe(ctx context.Context) Report {
 	dir, err := os.MkdirTemp("", "pyro-probe-")
 	if err != nil {
@@ -45,8 +45,10 @@ func report(l confine.Namespaces, k kept, refused map[confine.Namespace]error) R
 			filtered, "commands may open no network sockets", refused[confine.Net]),
 		processes(l, k, refused),
 		lifeTime(l),
-		confine.Choose("shared memory", l.Has(confine.IPC), "an ipc namespace", filtered, "the system calls are refused", refused[confine.IPC]),
-		confine.Choose("host name", l.Has(confine.UTS), "a uts namespace", filtered, "the system calls are refused", refused[confine.UTS]),
+		confine.Choose("shared memory", l.Has(confine.IPC), "an ipc namespace", filtered,
+			"the system calls are refused", refused[confine.IPC]),
+		confine.Choose("host name", l.Has(confine.UTS), "a uts namespace", filtered,
+			"the system calls are refused", refused[confine.UTS]),
 		confine.Choose("privileges", true, privileges(l), false, "", nil),
 		confine.Choose("system calls", filtered, "a seccomp filter", false, "", textError(k.CallsErr)),
 		{Name: "memory, cpu and disk", Detail: "they are the host's, without a limit"},
@@ -62,9 +64,11 @@ func files(l confine.Namespaces, k kept) Line {
 	if k.Landlock > 0 {
 		by = append(by, fmt.Sprintf("Landlock version %d", k.Landlock))
 	}
-	line := Line{Name: "files", Confined: l.Has(confine.Mount) || k.Landlock >= confine.LandlockTruncates, Detail: strings.Join(by, " and ")}
+	line := Line{Name: "files", Confined: l.Has(confine.Mount) || k.Landlock >= confine.LandlockTruncates,
+		Detail: strings.Join(by, " and ")}
 	if len(by) == 0 {
-		line.Detail = "all that the user may read or write is open: neither a mount namespace nor Landlock is to be had"
+		line.Detail = "all that the user may read or write is open: neither a mount namespace nor " +
+			"Landlock is to be had"
 	} else if !line.Confined {
 		line.Detail += " lets files outside be emptied"
 	}

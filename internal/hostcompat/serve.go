@@ -47,7 +47,8 @@ func (m *machine) serve() {
 			if err != nil {
 				return
 			}
-			go link.Serve(ctx, conn, func(ctx context.Context, req link.Request, stream *wire.Stream) (any, error) {
+			go link.Serve(ctx, conn, func(ctx context.Context, req link.Request, stream *wire.Stream) (any,
+				error) {
 				return m.handle(ctx, req, stream, end)
 			})
 		}
@@ -55,7 +56,9 @@ func (m *machine) serve() {
 	<-ctx.Done()
 }
 
-func (m *machine) handle(ctx context.Context, req link.Request, stream *wire.Stream, end func()) (any, error) {
+func (m *machine) handle(
+	ctx context.Context, req link.Request, stream *wire.Stream, end func(),
+) (any, error) {
 	switch req.Op {
 	case link.OpHello:
 		return link.Hello{Version: link.Version}, nil
@@ -78,7 +81,8 @@ func (m *machine) handle(ctx context.Context, req link.Request, stream *wire.Str
 		}()
 		return link.Empty{}, m.sync()
 	}
-	return nil, &link.Error{Code: link.CodeUnsupported, Message: fmt.Sprintf("the host cannot stand in for a guest in %q", req.Op)}
+	return nil, &link.Error{Code: link.CodeUnsupported,
+		Message: fmt.Sprintf("the host cannot stand in for a guest in %q", req.Op)}
 }
 
 // answer has an operation done with its parameters.
@@ -104,7 +108,8 @@ func (m *machine) identify(link.Identify) (any, error) {
 		return nil, err
 	}
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return link.Identified{Kernel: unix.ByteSliceToString(u.Release[:]), BootID: strings.TrimSpace(string(boot))}, nil
+	return link.Identified{Kernel: unix.ByteSliceToString(u.Release[:]),
+		BootID: strings.TrimSpace(string(boot))}, nil
 }
 
 // setUp takes what there is to take: the host's users stay what they are.
@@ -132,7 +137,8 @@ func (m *machine) setUp(c link.SetUp) (any, error) {
 
 // place gives the path on the host, or in the view, of one that a guest would have. Empty is the workspace.
 func (m *machine) place(path string) string {
-	if rest, ok := strings.CutPrefix(path, workspacePath); path == "" || ok && (rest == "" || rest[0] == '/') {
+	if rest, ok := strings.CutPrefix(path, workspacePath); path == "" ||
+		ok && (rest == "" || rest[0] == '/') {
 		return filepath.Join(m.own.Workspace, rest)
 	}
 	return path
@@ -140,7 +146,8 @@ func (m *machine) place(path string) string {
 
 // environ is what a login would set, then what the image says, then the command's own.
 func (m *machine) environ(more []string) []string {
-	login := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + m.own.Home, "LANG=C.UTF-8",
+	login := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=" + m.own.Home, "LANG=C.UTF-8",
 		"SHELL=/bin/sh", "TERM=dumb"}
 	if m.settings.Layers.Has(confine.Mount) {
 		login = append(login, "USER="+userName, "LOGNAME="+userName)
@@ -150,14 +157,22 @@ func (m *machine) environ(more []string) []string {
 	return process.Environment(login, m.env, more)
 }
 
-// unpack writes a tree that the other side sends. A place outside the workspace could lead anywhere on a host that
-// grants no view of its own.
+// unpack writes a tree that the other side sends. A place outside the workspace could lead anywhere on a host
+// that grants no view of its own.
 func (m *machine) unpack(ctx context.Context, i link.Import, stream *wire.Stream) (any, error) {
 	if filepath.Clean(i.Destination) != workspacePath {
-		return nil, invalid("on the host nothing can be put into %q, only into %s", i.Destination, workspacePath)
+		return nil, invalid("on the host nothing can be put into %q, only into %s", i.Destination,
+			workspacePath)
 	}
 	summary, err := archive.Extract(ctx, link.Reader(stream, link.KindData), archive.ExtractOptions{
-		Root: m.own.Workspace, MaxEntries: i.MaxEntries, MaxBytes: i.MaxBytes, UID: os.Getuid(), GID: os.Getgid()})
+		Root:       m.own.Workspace,
+		MaxEntries: i.MaxEntries,
+		MaxBytes:   i.MaxBytes,
+		UID:        os.Getuid(),
+		GID:        os.Getgid(),
+		Links:      archive.Links(i.Links),
+		DropSetID:  true,
+	})
 	if err != nil {
 		code := link.CodeBadSeed
 		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {

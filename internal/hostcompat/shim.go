@@ -57,7 +57,8 @@ func (s settings) places() places {
 	if s.Layers.Has(confine.Mount) {
 		return places{workspacePath, homePath, tempPath}
 	}
-	return places{filepath.Join(s.Dir, "workspace"), filepath.Join(s.Dir, "home"), filepath.Join(s.Dir, "tmp")}
+	return places{filepath.Join(s.Dir, "workspace"), filepath.Join(s.Dir, "home"),
+		filepath.Join(s.Dir, "tmp")}
 }
 
 // outcome is what the shim says of its start, as JSON on statusFD.
@@ -107,21 +108,24 @@ func (k *keepers) first(s settings) (kept, error) {
 	}
 	defer null.Close()
 	own := s.places()
-	o := order{Layers: s.Layers, Places: own, Command: process.Command{Argv: []string{"/bin/sh", "-c", ":"}, Dir: own.Workspace}}
+	o := order{Layers: s.Layers, Places: own,
+		Command: process.Command{Argv: []string{"/bin/sh", "-c", ":"}, Dir: own.Workspace}}
 	c, by, err := k.start(o, null, null, null)
 	if err != nil {
 		return kept{}, err
 	}
 	if e := c.wait(); e != (end{}) {
-		return kept{}, fmt.Errorf("cannot run a first command: exit status %d %s", e.code, confine.OneLine(e.line+e.failure))
+		return kept{}, fmt.Errorf("cannot run a first command: exit status %d %s", e.code,
+			confine.OneLine(e.line+e.failure))
 	}
 	return by, nil
 }
 
-// become turns this process into what the settings ask for: in its own view, without privileges, reaper of what
-// commands leave behind.
+// become turns this process into what the settings ask for: in its own view, without privileges, reaper of
+// what commands leave behind.
 func become(s settings) error {
-	// As pid 1 of its namespace it must not be ended by a command, and commands must not inherit signals that are ignored.
+	// As pid 1 of its namespace it must not be ended by a command, and commands must not inherit signals that
+	// are ignored.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals)
 	go heed(signals, s.Layers)
@@ -189,23 +193,27 @@ func dropPrivileges(s settings) error {
 		call [6]uintptr
 	}{
 		{"forbid new privileges", [6]uintptr{unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1}},
-		{"clear ambient capabilities", [6]uintptr{unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL}},
-		{"drop capabilities", [6]uintptr{unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none))}},
+		{"clear ambient capabilities", [6]uintptr{unix.SYS_PRCTL, unix.PR_CAP_AMBIENT,
+			unix.PR_CAP_AMBIENT_CLEAR_ALL}},
+		{"drop capabilities", [6]uintptr{unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)),
+			uintptr(unsafe.Pointer(&none))}},
 		// A change of identity has cleared it.
-		{"be ended with the parent", [6]uintptr{unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(deathSignal(s.Layers))}},
+		{"be ended with the parent", [6]uintptr{unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG,
+			uintptr(deathSignal(s.Layers))}},
 		{"be closed to debuggers", [6]uintptr{unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, dumpable(s.Layers)}},
 		{"adopt orphans", [6]uintptr{unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1}},
 	}
 	for _, step := range steps {
-		if _, _, errno := psx.Syscall6(step.call[0], step.call[1], step.call[2], step.call[3], 0, 0, 0); errno != 0 {
+		if _, _, errno := psx.Syscall6(step.call[0], step.call[1], step.call[2], step.call[3], 0, 0,
+			0); errno != 0 {
 			return fmt.Errorf("cannot %s: %w", step.what, errno)
 		}
 	}
 	return limitResources(s.Layers)
 }
 
-// dumpable closes a process to commands of the same user in its pid namespace. Without one those may not debug at all, and a
-// /proc that hides what cannot be debugged must not hide keepers from the shim.
+// dumpable closes a process to commands of the same user in its pid namespace. Without one those may not
+// debug at all, and a /proc that hides what cannot be debugged must not hide keepers from the shim.
 func dumpable(l confine.Namespaces) uintptr {
 	if l.Has(confine.PID) {
 		return 0

@@ -27,8 +27,8 @@ const (
 // visible are the host's directories that commands may read: its programs.
 var visible = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix", "/gnu"}
 
-// visibleEtc are patterns for the parts of /etc that programs need and that tell nothing about the host's users and
-// services.
+// visibleEtc are patterns for the parts of /etc that programs need and that tell nothing about the host's
+// users and services.
 var visibleEtc = strings.Fields(`alternatives bash_completion.d ca-certificates* crypto-policies
 	debian_version default/locale fonts gitconfig gnutls inputrc java-* ld.so.* lsb-release locale.* localtime magic* manpath.config
 	maven mime.types nanorc *-release perl pki protocols python* rpc services sgml shells skel ssl/certs
@@ -44,7 +44,8 @@ func etcFiles(s settings) map[string]string {
 		id = s.DropTo
 	}
 	return map[string]string{
-		"passwd":        fmt.Sprintf("root:x:0:0:root:/root:/bin/sh\n%s:x:%d:%d::%s:/bin/sh\n", userName, id, id, homePath),
+		"passwd": fmt.Sprintf("root:x:0:0:root:/root:/bin/sh\n%s:x:%d:%d::%s:/bin/sh\n", userName, id,
+			id, homePath),
 		"group":         fmt.Sprintf("root:x:0:\n%s:x:%d:\n", userName, id),
 		"hosts":         "127.0.0.1 localhost " + s.Hostname + "\n::1 localhost\n",
 		"hostname":      s.Hostname + "\n",
@@ -53,9 +54,9 @@ func etcFiles(s settings) map[string]string {
 	}
 }
 
-// makeView gives this process, alone in its mount namespace, a root file system of its own: the host's programs
-// to be read, the VM's own directories to be written, and nothing else. If proc is true it has a /proc of its
-// own pid namespace, else the host's.
+// makeView gives this process, alone in its mount namespace, a root file system of its own: the host's
+// programs to be read, the VM's own directories to be written, and nothing else. If proc is true it has a
+// /proc of its own pid namespace, else the host's.
 func makeView(s settings, proc bool) error {
 	base, err := confine.NewView()
 	if err != nil {
@@ -92,8 +93,8 @@ func (v *view) etc(s settings) {
 	}
 }
 
-// own mounts the VM's directories: by the file descriptor of a detached mount where root has made one, because
-// the user that this is by now may not reach the path.
+// own mounts the VM's directories: by the file descriptor of a detached mount where root has made one,
+// because the user that this is by now may not reach the path.
 func (v *view) own(s settings) {
 	for i, d := range ownDirs {
 		if v.Err() != nil {
@@ -107,7 +108,8 @@ func (v *view) own(s settings) {
 			v.Do(unix.Close(fd), "close the mount of "+d.path)
 			continue
 		}
-		v.Bind(filepath.Join(v.Host, s.Dir, d.name), d.path, true, unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOSUID)
+		v.Bind(filepath.Join(v.Host, s.Dir, d.name), d.path, true,
+			unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOSUID)
 	}
 	v.Point("/var", true)
 	v.Point("/run", true)
@@ -127,10 +129,13 @@ func (v *view) dev() {
 	if v.Err() != nil {
 		return
 	}
-	v.Do(unix.Mount("tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=256m,mode=1777"), "mount /dev/shm")
+	v.Do(unix.Mount("tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=256m,mode=1777"),
+		"mount /dev/shm")
 	// A host may refuse terminals; only few commands want one.
-	_ = unix.Mount("devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
-	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
+	_ = unix.Mount("devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC,
+		"newinstance,ptmxmode=0666,mode=620")
+	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0",
+		"stdout": "/proc/self/fd/1",
 		"stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx"} {
 		v.Do(os.Symlink(target, "/dev/"+name), "make the link /dev/"+name)
 	}
@@ -142,7 +147,8 @@ func (v *view) proc(own bool) {
 		return
 	}
 	if own {
-		v.Do(unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""), "mount /proc")
+		v.Do(unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""),
+			"mount /proc")
 		return
 	}
 	v.Do(unix.Mount(v.Host+"/proc", "/proc", "", unix.MS_BIND|unix.MS_REC, ""), "bind /proc")

@@ -13,20 +13,22 @@ import (
 
 // ApplyOptions says by whose rules a layer is laid over the tree.
 type ApplyOptions struct {
-	// KeepDirLinks selects dpkg's rules: what is a directory already, be it through a link as in a merged /usr,
-	// stays that directory with its attributes, whether the entry is a directory or a link. Without it OCI's rules
-	// hold: the entry replaces what was there, except that directories merge and take the entry's attributes.
+	// KeepDirLinks selects dpkg's rules: what is a directory already, be it through a link as in a merged
+	// /usr, stays that directory with its attributes, whether the entry is a directory or a link. Without it
+	// OCI's rules hold: the entry replaces what was there, except that directories merge and take the entry's
+	// attributes.
 	KeepDirLinks bool
 	// Whiteouts gives .wh.NAME and .wh..wh..opq their OCI meaning: they delete what lower layers brought, and
 	// nothing that this layer brings. Without it they are files like others.
 	Whiteouts bool
-	// Unique refuses a layer that has a name twice, as the OCI specification does. Directories may be named again.
+	// Unique refuses a layer that has a name twice, as the OCI specification does. Directories may be named
+	// again.
 	Unique bool
 	// Devices keeps device nodes; otherwise they are left out, as are hard links to them.
 	Devices bool
 	Limits  Limits
-	// MaxContent bounds the sum of the logical sizes of the files that this layer has, which its own length does not
-	// where files are sparse. Zero is no bound beside the limits.
+	// MaxContent bounds the sum of the logical sizes of the files that this layer has, which its own length
+	// does not where files are sparse. Zero is no bound beside the limits.
 	MaxContent int64
 }
 
@@ -46,9 +48,10 @@ type omitted struct {
 	node *node
 }
 
-// Apply lays one uncompressed tar over the tree. The layer must stay readable until the tree was written: content is
-// referenced, not copied. An entry below a link goes where the link leads inside the tree, a hard link shares its
-// target's node, a later entry of a name replaces an earlier one, and a path with ".." is refused.
+// Apply lays one uncompressed tar over the tree. The layer must stay readable until the tree was written:
+// content is referenced, not copied. An entry below a link goes where the link leads inside the tree, a hard
+// link shares its target's node, a later entry of a name replaces an earlier one, and a path with ".." is
+// refused.
 func (t *Tree) Apply(ctx context.Context, layer io.ReaderAt, size int64, o ApplyOptions) error {
 	t.layer++
 	a := &applier{Tree: t, o: o, r: &layerReader{SectionReader: io.NewSectionReader(layer, 0, size)}}
@@ -78,8 +81,8 @@ func (t *Tree) Apply(ctx context.Context, layer io.ReaderAt, size int64, o Apply
 	return nil
 }
 
-// layerReader remembers where the headers of an entry begin. archive/tar reads them in whole blocks, after it has
-// skipped what was left of the entry before in another way.
+// layerReader remembers where the headers of an entry begin. archive/tar reads them in whole blocks, after it
+// has skipped what was left of the entry before in another way.
 type layerReader struct {
 	*io.SectionReader
 	armed bool
@@ -114,7 +117,8 @@ func (a *applier) entry(h *tar.Header, layer io.ReaderAt, size int64) error {
 	}
 	if n.mode.IsRegular() {
 		if a.o.MaxContent > 0 && h.Size > a.o.MaxContent-a.content {
-			return fmt.Errorf("%w of %d bytes that a layer of its size may unfold to", ErrLimit, a.o.MaxContent)
+			return fmt.Errorf("%w of %d bytes that a layer of its size may unfold to", ErrLimit,
+				a.o.MaxContent)
 		}
 		a.content += h.Size
 		off, err := a.r.Seek(0, io.SeekCurrent)
@@ -123,7 +127,13 @@ func (a *applier) entry(h *tar.Header, layer io.ReaderAt, size int64) error {
 		}
 		n.body = content{at: layer, off: off, length: h.Size}
 		if isSparse(h) {
-			n.body = content{at: layer, off: a.r.mark, length: h.Size, sparse: true, end: size}
+			n.body = content{
+				at:     layer,
+				off:    a.r.mark,
+				length: h.Size,
+				sparse: true,
+				end:    size,
+			}
 		}
 	}
 	dir, base, err := a.place(h.Name)
@@ -195,7 +205,8 @@ func (a *applier) hardLink(h *tar.Header) error {
 
 // enter gives n its name in dir.
 func (a *applier) enter(dir *node, base string, n *node) error {
-	if kid, ok := dir.kids[base]; ok && a.o.Unique && kid.layer == a.layer && !(kid.mode.IsDir() && n.mode.IsDir()) {
+	if kid, ok := dir.kids[base]; ok && a.o.Unique && kid.layer == a.layer &&
+		!(kid.mode.IsDir() && n.mode.IsDir()) {
 		return errors.New("the layer has this name twice")
 	}
 	return a.put(dir, base, n)
@@ -208,7 +219,8 @@ const (
 	whiteoutOpaque = ".wh..wh..opq"
 )
 
-// whiteout deletes what name says, if it says so. A whiteout in a directory that is not there deletes nothing.
+// whiteout deletes what name says, if it says so. A whiteout in a directory that is not there deletes
+// nothing.
 func (a *applier) whiteout(name string) (bool, error) {
 	above, base, err := cleanPath(name, a.used.limits.MaxPath)
 	if err != nil || !strings.HasPrefix(base, whiteoutPrefix) {
@@ -237,8 +249,8 @@ func (a *applier) whiteout(name string) (bool, error) {
 	return true, nil
 }
 
-// prune deletes what lower layers brought at name and below it. A directory that stays only for what this layer has
-// in it loses the attributes that the lower layer gave it.
+// prune deletes what lower layers brought at name and below it. A directory that stays only for what this
+// layer has in it loses the attributes that the lower layer gave it.
 func (a *applier) prune(dir *node, name string) {
 	kid, ok := dir.kids[name]
 	if !ok {

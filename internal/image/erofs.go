@@ -18,6 +18,9 @@ import (
 type EROFSOptions struct {
 	UUID      [16]byte
 	BuildTime time.Time
+	// Mappable has each file's content in whole blocks, so that a reader in user space can map it, and
+	// leaves out extended attributes. It takes more room.
+	Mappable bool
 }
 
 // Stats tells what an image holds.
@@ -28,8 +31,8 @@ type Stats struct {
 
 // The on-disk format, as far as it is used here: https://docs.kernel.org/filesystems/erofs.html and the
 // kernel's fs/erofs/erofs_fs.h. Blocks have 4 KiB, which is all that kernel 6.1 reads on amd64; inodes are
-// the extended ones of 64 bytes, since only they hold a time each and 32-bit owners; content is uncompressed
-// and contiguous, its last part beside the inode where that fits.
+// the extended ones of 64 bytes, since only they hold a time each and 32-bit owners; content is
+// uncompressed and contiguous, its last part beside the inode where that fits.
 const (
 	blockSize = 4096
 
@@ -96,13 +99,15 @@ type erofs struct {
 	shared map[*node]*inode
 	names  int64
 	end    int64 // of what is laid out so far
+
+	mappable bool // see EROFSOptions
 }
 
 // WriteEROFS writes the tree as an EROFS image in place of what w holds. Where everything lies is settled
 // first, from sizes alone; then the image is written from front to back, reading each file's content once.
 // The same tree and options give the same bytes.
 func (t *Tree) WriteEROFS(ctx context.Context, w *os.File, o EROFSOptions) (Stats, error) {
-	img := &erofs{shared: map[*node]*inode{}, names: 1}
+	img := &erofs{shared: map[*node]*inode{}, names: 1, mappable: o.Mappable}
 	root := img.inode(t.root, nil, "")
 	img.collect(root)
 	if err := img.layOut(); err != nil {
@@ -132,7 +137,9 @@ func (img *erofs) inode(n *node, parent *inode, name string) *inode {
 	if n.mode.IsDir() {
 		made.links = 2
 	}
-	made.xattrs = encodeXattrs(n.xattrs)
+	if !img.mappable {
+		made.xattrs = encodeXattrs(n.xattrs)
+	}
 	img.inodes = append(img.inodes, made)
 	return made
 }
@@ -181,7 +188,8 @@ func (img *erofs) layOut() error {
 		}
 		fixed := inodeSize + int64(len(n.xattrs))
 		tail := n.size % blockSize
-		n.inline = tail > 0 && fixed+tail <= blockSize && !n.body.sparse
+		plain := n.body.sparse || img.mappable && n.mode.IsRegular()
+		n.inline = tail > 0 && fixed+tail <= blockSize && !plain
 		img.end = align(img.end, inodeSlot)
 		room := blockSize - img.end%blockSize
 		if need := min(fixed+n.tail(), blockSize); room < need && (n.inline || room < inodeSize) {

@@ -29,7 +29,8 @@ func main() {
 	const features = "none,has_journal,extent,huge_file,flex_bg,uninit_bg,64bit,dir_nlink,extra_isize," +
 		"sparse_super,large_file,resize_inode,dir_index,ext_attr,filetype"
 	// Room for the group descriptors of 1 TiB is reserved.
-	const extended = "lazy_itable_init=1,lazy_journal_init=1,resize=268435456,hash_seed=70796500-0000-4000-8000-000000000002"
+	const extended = "lazy_itable_init=1,lazy_journal_init=1,resize=268435456," +
+		"hash_seed=70796500-0000-4000-8000-000000000002"
 	cmd := exec.Command("mke2fs", "-q", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "8192", "-J",
 		"size=16", "-m", "0",
 		"-U", "70796500-0000-4000-8000-000000000001", "-O", features, "-E", extended, disk, os.Args[2])

@@ -21,7 +21,8 @@ const (
 	copyAtOnce = 64 << 20
 )
 
-// output writes a file from front to back: small parts through a buffer, large ones by the kernel, zeros not at all.
+// output writes a file from front to back: small parts through a buffer, large ones by the kernel, zeros not
+// at all.
 type output struct {
 	alive func() error // why to stop, if so
 	w     *os.File
@@ -132,11 +133,13 @@ func (o *output) kernelCopy(f *os.File, off, length int64) (int64, error) {
 			return done, err
 		}
 		from, to := off+done, o.pos
-		n, err := unix.CopyFileRange(int(f.Fd()), &from, int(o.w.Fd()), &to, int(min(length-done, copyAtOnce)), 0)
+		n, err := unix.CopyFileRange(int(f.Fd()), &from, int(o.w.Fd()), &to,
+			int(min(length-done, copyAtOnce)), 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
-		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EIO) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EIO) || errors.Is(err, unix.EDQUOT) ||
+			errors.Is(err, unix.EFBIG) {
 			return done, os.NewSyscallError("copy_file_range", err)
 		}
 		if err != nil || n == 0 {

@@ -21,7 +21,8 @@ const (
 
 // Causes lists every cause of this package.
 func Causes() []link.Cause {
-	return []link.Cause{CauseNoInstance, CauseMaxActive, CauseNoProgram, CauseSupervisor, CauseBadRecord, CauseExpired}
+	return []link.Cause{CauseNoInstance, CauseMaxActive, CauseNoProgram, CauseSupervisor, CauseBadRecord,
+		CauseExpired}
 }
 
 // notFound says that there is no such VM, and of one that has expired, when and why it went.
@@ -33,9 +34,10 @@ func (i *Instances) notFound(ref string) error {
 	for _, g := range graves {
 		if g.ID == ref || g.Name != "" && g.Name == ref {
 			return &link.Error{
-				Code:    link.CodeNotFound,
-				Cause:   CauseExpired,
-				Message: fmt.Sprintf("%s expired at %s, its idle TTL was %d s", ref, moment(g.ExpiredAt), g.TTLSeconds),
+				Code:  link.CodeNotFound,
+				Cause: CauseExpired,
+				Message: fmt.Sprintf("%s expired at %s, its idle TTL was %d s", ref, moment(g.ExpiredAt),
+					g.TTLSeconds),
 			}
 		}
 	}
@@ -62,9 +64,10 @@ func limitReached(err error) error {
 		return err
 	}
 	return &link.Error{
-		Code:    link.CodeLimit,
-		Cause:   CauseMaxActive,
-		Message: fmt.Sprintf("cannot create another VM: %d VMs and tasks are alive, as many as max_active_vms allows", limit.Limit),
+		Code:  link.CodeLimit,
+		Cause: CauseMaxActive,
+		Message: fmt.Sprintf("cannot create another VM: %d VMs and tasks are alive, as many as "+
+			"max_active_vms allows", limit.Limit),
 	}
 }
 

@@ -105,6 +105,27 @@ func (c *Client) AttachTo(ctx context.Context, a Attach, std Streams, at func(At
 	return result, c.converse(ctx, OpAttach, a, &result, source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}, out)
 }
 
+// AttachJob follows a background command's output and passes input on, until it has ended, of which the record
+// comes, or ctx has, which ends nothing. lost is told how many bytes are missing at that place.
+func (c *Client) AttachJob(ctx context.Context, a JobAttach, std Streams, lost func(int64), rec any) error {
+	a.Stdin = std.Stdin != nil
+	out := outputs(std.Stdout, std.Stderr)
+	out[KindNote] = gaps(lost)
+	return c.converse(ctx, OpJobAttach, a, rec, source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}, out)
+}
+
+// gaps takes the notes of an attached stream.
+type gaps func(int64)
+
+func (f gaps) Write(p []byte) (int, error) {
+	var lost JobLost
+	if err := json.Unmarshal(p, &lost); err != nil {
+		return 0, &Error{Code: CodeInternal, Message: fmt.Sprintf("the answer makes no sense: %v", err)}
+	}
+	f(lost.Bytes)
+	return len(p), nil
+}
+
 // notes takes the first message of an attached stream.
 type notes func(Attached)
 
@@ -302,9 +323,12 @@ func (s Size) bytes() []byte {
 	return binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, s.Rows), s.Cols)
 }
 
-// parseSize reads the 4 bytes of a size.
-func parseSize(b []byte) Size {
-	return Size{Rows: binary.LittleEndian.Uint16(b), Cols: binary.LittleEndian.Uint16(b[2:])}
+// ParseSize reads a message of [KindResize].
+func ParseSize(b []byte) (size Size, ok bool) {
+	if len(b) != 4 {
+		return Size{}, false
+	}
+	return Size{Rows: binary.LittleEndian.Uint16(b), Cols: binary.LittleEndian.Uint16(b[2:])}, true
 }
 
 // sourceError is the failure of a pump's reader, not of its stream.

@@ -4,8 +4,8 @@ import "strings"
 
 // Exec asks for one command. Exactly one of Command and Argv is set.
 //
-// A command that has an ID lives on, detached, if the connection is lost or replaced, and can be attached to. It is
-// killed if its caller closes the stream. One without an ID ends with its caller in either case.
+// A command that has an ID lives on, detached, if the connection is lost or replaced, and can be attached to.
+// It is killed if its caller closes the stream. One without an ID ends with its caller in either case.
 type Exec struct {
 	ID        string    `json:"id,omitempty"`         // chosen by the host; see [ValidCommandID]
 	Command   string    `json:"command,omitempty"`    // a shell command line, run by /bin/sh -lc
@@ -35,7 +35,8 @@ type Size struct {
 	Cols uint16 `json:"cols"`
 }
 
-// ValidCommandID tells whether a command may be called so: 1 to 64 letters, digits, dots, dashes and underscores.
+// ValidCommandID tells whether a command may be called so: 1 to 64 letters, digits, dots, dashes and
+// underscores.
 func ValidCommandID(id string) bool {
 	ok := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' || r == '_'
@@ -83,9 +84,9 @@ type ExecResult struct {
 	Cause    Cause  `json:"cause,omitempty"`  // what the notice is about
 }
 
-// Attach asks to be the caller of a command that is known by its id, from a place in each of its output streams on. The
-// caller before, if there still is one, is sent away. A command that has ended gives what is kept of its output, and
-// its result.
+// Attach asks to be the caller of a command that is known by its id, from a place in each of its output
+// streams on. The caller before, if there still is one, is sent away. A command that has ended gives what is
+// kept of its output, and its result.
 type Attach struct {
 	ID     string `json:"id"`
 	Stdout int64  `json:"stdout"` // bytes that the caller has already
@@ -93,8 +94,8 @@ type Attach struct {
 	Stdin  bool   `json:"stdin"` // stdin messages follow
 }
 
-// Attached is the first message of an attached stream, of [KindNote]. What the caller asked for and is no longer kept
-// lies between the place that it asked for and the one given here.
+// Attached is the first message of an attached stream, of [KindNote]. What the caller asked for and is no
+// longer kept lies between the place that it asked for and the one given here.
 type Attached struct {
 	Stdout int64 `json:"stdout"` // where the output that follows begins
 	Stderr int64 `json:"stderr"`
@@ -121,8 +122,8 @@ type CommandInfo struct {
 	Lost     int64       `json:"lost"` // bytes of both that are no longer kept
 }
 
-// Signal asks for a signal to be sent to a command: to the foreground job of its terminal, if it has one, else to its
-// process group. SIGKILL ends everything that the command has started.
+// Signal asks for a signal to be sent to a command: to the foreground job of its terminal, if it has one,
+// else to its process group. SIGKILL ends everything that the command has started.
 type Signal struct {
 	ID     string `json:"id"`
 	Number int    `json:"number"`

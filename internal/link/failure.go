@@ -45,6 +45,7 @@ const (
 	CauseGuestDisk   Cause = "guest_disk"   // the guest's disk is full
 	CauseHostDisk    Cause = "host_disk"    // the host's disk is full or fails
 	CauseNoAgent     Cause = "no_agent"     // this pyro was built without its guest agent
+	CauseDamaged     Cause = "damaged"      // what the guest boots from is not what was installed
 	CauseNoVMM       Cause = "no_vmm"       // the VMM's program is missing, or is of no use here
 	CauseNoKVM       Cause = "no_kvm"       // KVM was asked for and cannot be used
 	CausePort        Cause = "port"         // a port of the host is taken
@@ -61,7 +62,8 @@ const (
 var causes = []Cause{
 	CauseCallerGone, CauseGuestEnded, CauseGuestStuck, CauseProtocol, CauseGuestMemory, CauseHostMemory,
 	CauseGuestDisk,
-	CauseHostDisk, CauseNoAgent, CauseNoVMM, CausePort, CauseNotStarted, CauseDeleted, CauseTimeout,
+	CauseHostDisk, CauseNoAgent, CauseNoVMM, CauseDamaged,
+	CausePort, CauseNotStarted, CauseDeleted, CauseTimeout,
 	CauseKilled, CausePanic, CauseStopped, CauseNoKVM,
 }
 

@@ -2,8 +2,8 @@
 // (face to supervisor, supervisor to agent).
 //
 // A conversation is one wire stream. The asking side sends a [Request] as a control message, then raw data
-// messages where the operation takes input. The answering side sends data messages and ends with exactly one
-// [Reply]. A stream that ends without a Reply means that the other side died.
+// messages where the operation takes input. The answering side sends data messages and ends with exactly
+// one [Reply]. A stream that ends without a Reply means that the other side died.
 package link
 
 import "encoding/json"
@@ -17,7 +17,21 @@ const (
 	CmdlineWarm    = "pyro.warm=1"    // it is to run its cold code once before it is frozen
 )
 
-// Workspace is the directory in the guest that a seed fills and in which commands run unless they say otherwise.
+// Boxed is the agent's first argument in a guest whose kernel is a program of the host's. Words as on a
+// kernel command line follow. The agent then finds the link to its host and, if it has a network, that
+// network's frames open.
+const (
+	Boxed           = "boxed"
+	BoxedLink       = 3
+	BoxedNetwork    = 4
+	BoxedKept       = 5                // what the host has kept of the disk: see PartLength
+	CmdlineKept     = "pyro.kept=1"    // there is such
+	CmdlineDiskSize = "pyro.disk_mib=" // a number: how much may be written
+	CmdlineMemory   = "pyro.mem_mib="  // a number: how much commands and the agent may use
+)
+
+// Workspace is the directory in the guest that a seed fills and in which commands run unless they say
+// otherwise.
 const Workspace = "/workspace"
 
 // The execution modes: how commands are executed, in the contract's words.
@@ -29,8 +43,9 @@ const (
 // Op names an operation.
 type Op string
 
-// The operations. The agent answers those up to OpShutdown; the supervisor answers what concerns the VM as a
-// whole and passes the rest on. An operation that the answering side does not know gets [CodeUnsupported].
+// The operations. The agent answers those up to OpShutdown; the supervisor answers what concerns the VM as
+// a whole and passes the rest on. An operation that the answering side does not know gets
+// [CodeUnsupported].
 const (
 	OpHello    Op = "hello"    // Empty -> Hello
 	OpIdentify Op = "identify" // Identify -> Identified: whenever a guest becomes a machine of its own
@@ -40,8 +55,10 @@ const (
 	OpCommands Op = "commands" // Empty -> CommandList
 	OpSignal   Op = "signal"   // Signal -> Empty
 	OpResize   Op = "resize"   // Resize -> Empty
+	OpDial     Op = "dial"     // Dial, data <-> data, Empty
 	OpImport   Op = "import"   // Import, data of package archive -> ImportResult
 	OpExport   Op = "export"   // Empty -> tar data, Empty: what differs from the base image, OCI whiteouts
+	OpSave     Op = "save"     // Save -> tar data, Empty: what differs, as it is, of a disk that is memory
 	OpSync     Op = "sync"     // Empty -> Empty: all file systems written out
 	OpShutdown Op = "shutdown" // Empty -> Empty, then the guest powers off
 
@@ -54,7 +71,7 @@ const (
 	OpDelete  Op = "delete"  // Empty -> Empty
 	OpSeeded  Op = "seeded"  // Seeded -> the VM's record: creation is complete
 	OpFollow  Op = "follow"  // Empty -> Event in each data message, until the VM ends
-	OpWarm    Op = "warm"    // Empty -> Warmed: make a template of this VM's shape
+	OpWarm    Op = "warm"    // Warm -> Warmed: make a template of this VM's shape
 	OpNetwork Op = "network" // Empty -> the network's state
 )
 
@@ -84,14 +101,19 @@ type Reply struct {
 // Empty is the parameter or result of operations that have none.
 type Empty struct{}
 
+// Save asks for what was written to a guest's disk that is memory.
+type Save struct {
+	Full bool `json:"full"` // all of it; otherwise what has changed since the last Save
+}
+
 // Hello tells who answers.
 type Hello struct {
 	Version int    `json:"version"`
 	Build   string `json:"build"` // digest or version of the program that answers
 }
 
-// Identify makes a guest a machine of its own. It is sent to each machine after it was booted, cloned, forked or
-// resumed, before anything new runs in it. What a guest was asked before is replaced.
+// Identify makes a guest a machine of its own. It is sent to each machine after it was booted, cloned,
+// forked or resumed, before anything new runs in it. What a guest was asked before is replaced.
 type Identify struct {
 	Hostname  string   `json:"hostname"`
 	MachineID string   `json:"machine_id"` // 32 lower-case hex digits
@@ -99,13 +121,13 @@ type Identify struct {
 	ClockNS   int64    `json:"clock_ns"`   // wall clock, nanoseconds since 1970 UTC, when the message was sent
 	Network   *Network `json:"network,omitempty"`
 
-	// Generation counts the machines that this guest has been. It is written to [GenerationFile] with the machine's
-	// id, so that a program can notice that it has become part of another machine.
+	// Generation counts the machines that this guest has been. It is written to [GenerationFile] with the
+	// machine's id, so that a program can notice that it has become part of another machine.
 	Generation int64 `json:"generation"`
 }
 
-// GenerationFile is a file in the guest with one line: the machine's id and its generation. It is overwritten in place
-// when either changes, which a program can wait for with inotify.
+// GenerationFile is a file in the guest with one line: the machine's id and its generation. It is
+// overwritten in place when either changes, which a program can wait for with inotify.
 const GenerationFile = "/run/pyro/generation"
 
 // Network is the guest's static network configuration.
@@ -135,6 +157,8 @@ type Import struct {
 	Destination string `json:"destination"` // absolute; made if missing
 	MaxEntries  int64  `json:"max_entries"`
 	MaxBytes    int64  `json:"max_bytes"`
+	Links       int    `json:"links,omitempty"`   // as package archive has them
+	Owners      bool   `json:"owners,omitempty"`  // the tree says who owns what
 	Spooled     bool   `json:"spooled,omitempty"` // the data are places in the spool: the supervisor's to set
 }
 
@@ -168,6 +192,12 @@ const (
 	EventEnd    EventKind = "end"
 	EventLost   EventKind = "lost" // the follower was too slow: output is missing here
 )
+
+// Warm asks for a template.
+type Warm struct {
+	// Background is that nobody waits for it: it yields to all that runs, and is not made while another is.
+	Background bool `json:"background"`
+}
 
 // Warmed answers OpWarm.
 type Warmed struct {

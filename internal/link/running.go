@@ -26,8 +26,8 @@ type Process struct {
 
 // Command is one command while it runs, and after that while its result is kept.
 //
-// What it writes is put on a tape, if it has an id, and sent to its caller, whom it waits for. Without a caller it
-// does not wait, and the tape drops what is oldest.
+// What it writes is put on a tape, if it has an id, and sent to its caller, whom it waits for. Without a
+// caller it does not wait, and the tape drops what is oldest.
 type Command struct {
 	exec   Exec
 	table  *Commands
@@ -115,7 +115,8 @@ func (c *Command) tellReads(s *wire.Stream) {
 	}
 }
 
-// survives tells whether the command goes on without a caller that has gone: if it was its connection that ended.
+// survives tells whether the command goes on without a caller that has gone: if it was its connection that
+// ended.
 func (c *Command) survives(s *wire.Stream) bool {
 	err := s.Err()
 	return c.exec.ID != "" && err != nil && !errors.Is(err, wire.ErrReset)
@@ -130,8 +131,8 @@ func (c *Command) leave(s *wire.Stream) {
 	}
 }
 
-// Output takes what the command writes to one of its output streams. A Write never fails: a command does not end
-// because nobody listens.
+// Output takes what the command writes to one of its output streams. A Write never fails: a command does not
+// end because nobody listens.
 func (c *Command) Output(kind uint8) io.Writer { return output{c, kind} }
 
 type output struct {
@@ -163,8 +164,8 @@ func (c *Command) tape(kind uint8) *tape {
 	return &c.stdout
 }
 
-// attach makes a stream the caller's, once it was sent what it has missed and the tapes still have. The command's
-// output waits meanwhile.
+// attach makes a stream the caller's, once it was sent what it has missed and the tapes still have. The
+// command's output waits meanwhile.
 func (c *Command) attach(a Attach, s *wire.Stream) error {
 	c.mu.Lock()
 	if c.catching || c.caller != nil && c.caller.Err() == nil {
@@ -204,8 +205,8 @@ func (c *Command) catchUp(at Attached, s *wire.Stream) error {
 	return err
 }
 
-// feed passes a caller's input on to its end. A command that does not read it any more is no failure. Input that breaks
-// off must not look like its end.
+// feed passes a caller's input on to its end. A command that does not read it any more is no failure. Input
+// that breaks off must not look like its end.
 func (c *Command) feed(s *wire.Stream) {
 	for {
 		m, err := s.Recv()
@@ -215,8 +216,10 @@ func (c *Command) feed(s *wire.Stream) {
 		if err != nil {
 			return
 		}
-		if m.Kind == KindResize && len(m.Data) == 4 {
-			c.resize(parseSize(m.Data))
+		if m.Kind == KindResize {
+			if size, ok := ParseSize(m.Data); ok {
+				c.resize(size)
+			}
 		}
 		if m.Kind != KindStdin {
 			continue

@@ -3,13 +3,15 @@ package network
 import "time"
 
 // The bounds of what one guest can make this process hold. In the worst case all connections are stalled with
-// full buffers in both directions: maxConnections * 2 * smallBuffer + largeConnections * 2 * largeBuffer, that
-// is 192 MiB; in ordinary use it is a few kilobytes a connection.
+// full buffers in both directions: maxConnections * 2 * smallBuffer + largeConnections * 2 * largeBuffer,
+// that is 192 MiB; in ordinary use it is a few kilobytes a connection.
 const (
-	maxConnections   = 1024     // TCP, both ways, and the attempts in progress; beyond it the guest gets resets
+	// TCP, both ways, and the attempts in progress; beyond it the guest gets resets
+	maxConnections   = 1024
 	smallBuffer      = 64 << 10 // a connection's buffer for each direction
 	largeConnections = 32       // so many may grow their buffers,
 	largeBuffer      = 1 << 20  // up to this
+	maxInside        = 64       // connections to the guest's loopback, which go over the link to its agent
 	maxFlows         = 512      // UDP and echo; beyond it the longest idle one is forgotten
 	maxLookups       = 64       // name questions in progress; beyond it they fail
 	maxAnswers       = 4096     // pairs of address and name that are remembered
@@ -22,10 +24,12 @@ const (
 // How long something may last.
 const (
 	dialTimeout   = 30 * time.Second
+	insideTimeout = 15 * time.Second // the same by way of the guest's loopback
 	guestTimeout  = 10 * time.Second // for the guest to take a published connection
 	lookupTimeout = 8 * time.Second
 	answerTTL     = 60 * time.Second // what the guest is told
-	answerMemory  = 15 * time.Minute // how long a connection to the address may begin: programs keep what they looked up
+	// How long a connection to the address may begin: programs keep what they looked up
+	answerMemory  = 15 * time.Minute
 	idleTimeout   = 2 * time.Hour    // a connection on which nothing moves
 	halfTimeout   = 10 * time.Minute // the same when one side has finished
 	lingerTimeout = 2 * time.Minute  // for the guest to take the last bytes and the end

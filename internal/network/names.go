@@ -216,12 +216,10 @@ func (n *Network) lookUpRecords(
 		if len(asked) > maxHosts {
 			break
 		}
-		if public, known := asked[owner]; !known {
-			public, err = n.isPublic(ctx, owner)
-			if err != nil {
+		if _, known := asked[owner]; !known {
+			if asked[owner], err = n.isPublic(ctx, owner); err != nil {
 				return failed(err)
 			}
-			asked[owner] = public
 		}
 		if asked[owner] && r.Header.Type == q.question.Type && n.isTellable(ctx, r.Body) {
 			bodies = append(bodies, r.Body)

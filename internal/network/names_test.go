@@ -411,8 +411,9 @@ func TestServerList(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "resolv.conf")
 	for text, want := range map[string]string{
 		"": "[127.0.0.1:53]",
-		"search x\nnameserver 10.0.0.1\nnameserver ::1\nnameserver bad\n":                               "[10.0.0.1:53 [::1]:53]",
-		"nameserver 1.0.0.1\nnameserver 1.0.0.2\nnameserver 1.0.0.3\nnameserver 1.0.0.4\noptions edns0": "[1.0.0.1:53 1.0.0.2:53 1.0.0.3:53]",
+		"search x\nnameserver 10.0.0.1\nnameserver ::1\nnameserver bad\n": "[10.0.0.1:53 [::1]:53]",
+		"nameserver 1.0.0.1\nnameserver 1.0.0.2\nnameserver 1.0.0.3\n" +
+			"nameserver 1.0.0.4\noptions edns0": "[1.0.0.1:53 1.0.0.2:53 1.0.0.3:53]",
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)

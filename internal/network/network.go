@@ -17,6 +17,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -39,13 +40,25 @@ const MTU = 65520
 
 // Config is what [New] needs. The zero value is a guest that reaches the public internet.
 type Config struct {
-	Allow   []string       // HOST[:PORT], *.DOMAIN[:PORT], ADDRESS[:PORT] or CIDR[:PORT], each with /tcp or /udp or without; see [Policy]
-	Publish []string       // [HOST_IP:]HOST_PORT:GUEST_PORT; the default address is 127.0.0.1, host port 0 is any free one
-	Inbound bool           // without rules the guest reaches nothing: the network is for the published ports alone
-	MAC     string         // the guest's; empty is a random one
-	Log     func(Decision) // told of every decision, one at a time; it must not block for long
+	// HOST[:PORT], *.DOMAIN[:PORT], ADDRESS[:PORT] or CIDR[:PORT], each with /tcp or /udp or without; see
+	// [Policy]
+	Allow []string
+	// [HOST_IP:]HOST_PORT:GUEST_PORT; the default address is 127.0.0.1, host port 0 is any free one
+	Publish []string
+	Inbound bool // without rules the guest reaches nothing: the network is for the published ports alone
+	// Inside connects to a server on the guest's own loopback, where published ports lead if nobody listens
+	// at the guest's address. nil is not to.
+	Inside func(ctx context.Context, port int) (Conn, error)
+	MAC    string         // the guest's; empty is a random one
+	Log    func(Decision) // told of every decision, one at a time; it must not block for long
 
 	hooks hooks
+}
+
+// Conn is a connection, each direction of which ends by itself.
+type Conn interface {
+	io.ReadWriteCloser
+	CloseWrite() error
 }
 
 // hooks are for tests, which have no internet.
@@ -71,6 +84,8 @@ type GuestConfig struct {
 type Network struct {
 	policy   *Policy
 	hooks    hooks
+	inside   func(ctx context.Context, port int) (Conn, error)
+	insides  chan struct{} // one element for each connection through it
 	mac      net.HardwareAddr
 	guest    netip.Addr
 	gateway  netip.Addr
@@ -108,7 +123,8 @@ func New(ctx context.Context, cfg Config) (*Network, error) {
 	}
 	mac, err := net.ParseMAC(cfg.MAC)
 	if err != nil || len(mac) != 6 || mac[0]&1 != 0 || mac.String() == gatewayMAC().String() {
-		return nil, fmt.Errorf("cannot give the guest the address %q: not a unicast Ethernet address", cfg.MAC)
+		return nil, fmt.Errorf("cannot give the guest the address %q: not a unicast Ethernet address",
+			cfg.MAC)
 	}
 	if cfg.hooks.resolver == nil {
 		cfg.hooks.resolver = &net.Resolver{}
@@ -128,6 +144,8 @@ func New(ctx context.Context, cfg Config) (*Network, error) {
 	n := &Network{
 		policy:   policy,
 		hooks:    cfg.hooks,
+		inside:   cfg.Inside,
+		insides:  make(chan struct{}, maxInside),
 		mac:      mac,
 		guest:    netip.MustParseAddr(guestAddress),
 		gateway:  netip.MustParseAddr(gatewayAddress),

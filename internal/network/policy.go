@@ -18,10 +18,10 @@ import (
 //   - an address or a range, whatever name is used for it. It is the only way to a special range or to this
 //     host; a range opens a special one only if it lies within it (0.0.0.0/0 is the public internet), and an
 //     address of this host only if it is that very address.
-//   - a name: the public addresses that the name server of the gateway gave for it, over TCP, to those who say which
-//     listed name they ask for (see checker). "*.example.org" is every name below example.org, at any depth, but not
-//     example.org. "example.org:5432/tcp" opens one port to any protocol, "example.org:123/udp" to datagrams: what is
-//     sent there can be for any name that shares the address.
+//   - a name: the public addresses that the name server of the gateway gave for it, over TCP, to those who
+//     say which listed name they ask for (see checker). "*.example.org" is every name below example.org, at
+//     any depth, but not example.org. "example.org:5432/tcp" opens one port to any protocol,
+//     "example.org:123/udp" to datagrams: what is sent there can be for any name that shares the address.
 type Policy struct {
 	rules   []rule
 	inbound bool // without rules nothing is reached

@@ -108,13 +108,19 @@ func (n *Network) publish(life context.Context, l net.Listener, port int) {
 		n.spawn(func() {
 			defer n.sessions.endInbound()
 			s := &session{network: n, host: host, guest: guest}
-			if err := n.dialGuest(life, s, port); err != nil {
-				n.counters.failed.Add(1)
-				s.abort()
+			err := n.dialGuest(life, s, port)
+			if err == nil {
+				n.counters.allowed.Add(1)
+				s.relay()
 				return
 			}
-			n.counters.allowed.Add(1)
-			s.relay()
+			if s.ep != nil {
+				s.ep.Abort()
+			}
+			if n.relayInside(life, host, port) != nil {
+				n.counters.failed.Add(1)
+				s.closeHost()
+			}
 		})
 	}
 }

@@ -182,7 +182,7 @@ func (n *Network) accept(r *tcp.ForwarderRequest, s *session, wanted bool) bool 
 }
 
 // refuseAttempt tells the guest why the other side could not be reached, as far as TCP and ICMP have words
-// for it. A time-out is told by silence.
+// for it. A timeout is told by silence.
 func (n *Network) refuseAttempt(r *tcp.ForwarderRequest, a *attempt, err error) {
 	id := r.ID()
 	var timeout net.Error

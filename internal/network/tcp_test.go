@@ -2,6 +2,7 @@ package network
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -192,4 +193,69 @@ func eventually(t *testing.T, what string, done func() bool) {
 			t.Fatalf("waited in vain: %s", what)
 		}
 	}
+}
+
+// TestPublishInside reaches a server that listens on the guest's loopback alone, for which the guest's
+// address is closed.
+func TestPublishInside(t *testing.T) {
+	w := newWorld(t)
+	w.listen(1, func(c *net.TCPConn) { // hears all, then answers
+		all, _ := io.ReadAll(c)
+		fmt.Fprintf(c, "%d bytes", len(all))
+	})
+	w.listen(2, func(c *net.TCPConn) { // says all, then hears
+		io.WriteString(c, "greetings")
+		c.CloseWrite()
+		io.Copy(io.Discard, c)
+	})
+	cfg := w.config()
+	cfg.Inbound = true
+	cfg.Publish = []string{"0:1", "0:2", "0:3", "0:8080"}
+	cfg.Inside = func(ctx context.Context, port int) (Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", w.ports[uint16(port)].String())
+		if err != nil {
+			return nil, err
+		}
+		return conn.(*net.TCPConn), nil
+	}
+	n := newNetwork(t, cfg)
+	g := joinGuest(t, n)
+	serveHTTP(t, g, 8080)
+	eventually(t, "the guest is there", n.link.isAttached)
+	dial := func(i int) *net.TCPConn {
+		conn, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", n.Info().Published[i].HostPort))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn.(*net.TCPConn)
+	}
+	conn := dial(0)
+	conn.Write(bytes.Repeat([]byte("0123456789abcdef"), 100_000))
+	conn.CloseWrite()
+	if answer, err := io.ReadAll(conn); err != nil || string(answer) != "1600000 bytes" {
+		t.Errorf("answer %q, %v", answer, err)
+	}
+	conn.Close()
+	conn = dial(1)
+	if greeting, err := io.ReadAll(conn); err != nil || string(greeting) != "greetings" {
+		t.Errorf("greeting %q, %v", greeting, err)
+	}
+	conn.Close()
+	closed := fmt.Sprint("127.0.0.1:", n.Info().Published[2].HostPort)
+	if err := readHost(closed); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("where nobody listens: %v", err)
+	}
+	r, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d", n.Info().Published[3].HostPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	eventually(t, "the places are free", func() bool { return len(n.insides) == 0 })
+	hanging := dial(1) // Close does not wait for it
+	n.Close()
+	if _, err := io.ReadAll(hanging); err == nil {
+		io.ReadAll(hanging)
+	}
+	hanging.Close()
 }

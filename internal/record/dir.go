@@ -196,6 +196,28 @@ func (r Root) enter() (*os.File, error) {
 	return gate, nil
 }
 
+// Promised sums the memory, in MiB, of the VMs that live beside this one and were there before it, or run
+// already. Those that pyro makes for itself are left out: they give way.
+func (r Root) Promised(to VM) (mib int) {
+	ids, err := r.IDs()
+	if err != nil {
+		return 0
+	}
+	for _, id := range ids {
+		if id == to.ID || r.Gone(id) {
+			continue
+		}
+		vm, err := Load(r.Path(id))
+		if err != nil || vm.Kind == KindBuild || vm.State == StateStopped {
+			continue
+		}
+		if vm.State == StateStarted || vm.CreatedAt.Before(to.CreatedAt) {
+			mib += vm.MemMiB
+		}
+	}
+	return mib
+}
+
 func (r Root) room(limit int, counted func(id string) bool, except string) error {
 	ids, err := r.IDs()
 	if err != nil {

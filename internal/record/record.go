@@ -78,9 +78,12 @@ type VM struct {
 	AllowHostCompat bool   `json:"allow_host_compat"`
 	ExecutionMode   string `json:"execution_mode"`
 	Accelerator     string `json:"accelerator"`
-	Warm            bool   `json:"warm"` // the guest was started from a template
+	// What is to stand between the guest and the host; empty, in older records, is a virtual machine
+	Isolation string `json:"isolation,omitempty"`
+	Warm      bool   `json:"warm"` // the guest was started from a template
 	// Of the host, where it stands in for a guest
 	Confinement     string            `json:"confinement,omitempty"`
+	Warnings        []string          `json:"warnings,omitempty"`        // what the host may not be able to keep
 	VMMConfinement  string            `json:"vmm_confinement,omitempty"` // what the VMM is confined by
 	WantAccelerator string            `json:"want_accelerator"`
 	LastError       *string           `json:"last_error"`
@@ -116,6 +119,12 @@ type Seed struct {
 	Destination  string  `json:"destination"`
 	EntryCount   int64   `json:"entry_count"`
 	BytesWritten int64   `json:"bytes_written"`
+	// LeftOut names the first of what could not come along, each with its reason.
+	LeftOut      []string `json:"left_out,omitempty"`
+	LeftOutCount int64    `json:"left_out_count,omitempty"`
+	// Ignored names the first of what git ignores and stayed behind for it.
+	Ignored      []string `json:"ignored,omitempty"`
+	IgnoredCount int64    `json:"ignored_count,omitempty"`
 }
 
 // Boot is what a VM boots from, fixed at its creation so that a later pull does not change a task's base.

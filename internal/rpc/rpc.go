@@ -1,11 +1,12 @@
 // Package rpc is the bridge for other languages: JSON-RPC 2.0 over a pair of streams, one message a line.
 //
-// The client's first request is hello. Requests run at once, side by side, and are answered by their ids. A request
-// whose params hold "stream": true is told of output as it comes (method output, data in base64), and pulls tell of
-// their progress (method progress). A request whose params hold "input": true takes the command's standard input in
-// notifications of the method input ({"id", "data" in base64, "end"}): 1 MiB at once, then as much more as the
-// notifications of the method wanted ({"id", "bytes"}) say. The notification cancel ends a request; the end of the
-// bridge's own input ends them all. A message beyond the limit of 16 MiB fails its own request alone.
+// The client's first request is hello. Requests run at once, side by side, and are answered by their ids. A
+// request whose params hold "stream": true is told of output as it comes (method output, data in base64), and
+// pulls tell of their progress (method progress). A request whose params hold "input": true takes the
+// command's standard input in notifications of the method input ({"id", "data" in base64, "end"}): 1 MiB at
+// once, then as much more as the notifications of the method wanted ({"id", "bytes"}) say. The notification
+// cancel ends a request; the end of the bridge's own input ends them all. A message beyond the limit of 16
+// MiB fails its own request alone.
 package rpc
 
 import (
@@ -111,7 +112,12 @@ func Serve(ctx context.Context, p *pyro.Pyro, version string, in io.Reader, out 
 }
 
 func newServer(p *pyro.Pyro, version string, out io.Writer) *server {
-	s := &server{engine: p, version: version, out: out, active: map[string]active{}}
+	s := &server{
+		engine:  p,
+		version: version,
+		out:     out,
+		active:  map[string]active{},
+	}
 	s.known = s.methods()
 	return s
 }
@@ -122,7 +128,8 @@ func (s *server) read(ctx context.Context, in io.Reader) error {
 		line, err := readLine(reader)
 		switch {
 		case errors.Is(err, errTooLong):
-			err = s.fail(requestID(line), fault{Code: codeRequest, Message: fmt.Sprintf("the message is longer than %d bytes", lineLimit)})
+			err = s.fail(requestID(line), fault{Code: codeRequest,
+				Message: fmt.Sprintf("the message is longer than %d bytes", lineLimit)})
 		case len(bytes.TrimSpace(line)) > 0:
 			err = errors.Join(err, s.take(ctx, line))
 		}
@@ -159,7 +166,8 @@ func (s *server) take(ctx context.Context, line []byte) error {
 		return nil // other notifications are not for us
 	}
 	if m.ID[0] == '{' || m.ID[0] == '[' || m.Method == "" {
-		return s.fail(nil, fault{Code: codeRequest, Message: "a request wants a method, and an id that is a number or a string"})
+		return s.fail(nil, fault{Code: codeRequest,
+			Message: "a request wants a method, and an id that is a number or a string"})
 	}
 	do, ok := s.known[m.Method]
 	if !ok {
@@ -186,7 +194,8 @@ func (s *server) start(ctx context.Context, m message, do method) error {
 		return s.fail(m.ID, fault{Code: codeRequest, Message: "this id is under way already"})
 	case busy:
 		cancel(nil)
-		return s.fail(m.ID, fault{Code: codeBusy, Message: fmt.Sprintf("%d requests are under way already", callsLimit), Data: &faultData{Kind: "limit_reached"}})
+		return s.fail(m.ID, fault{Code: codeBusy, Message: fmt.Sprintf("%d requests are under way already",
+			callsLimit), Data: &faultData{Kind: "limit_reached"}})
 	}
 	s.calls.Go(func() {
 		defer cancel(nil)
@@ -224,7 +233,9 @@ func describe(ctx context.Context, err error) fault {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return fault{Code: codeCancelled, Message: "cancelled", Data: &faultData{Kind: "cancelled"}}
 	}
-	return fault{Code: codeFailure, Message: err.Error(), Data: &faultData{Kind: pyro.ErrorKind(err), Cause: pyro.ErrorCause(err), Hint: pyro.ErrorRemedy(err, wording())}}
+	return fault{Code: codeFailure, Message: err.Error(),
+		Data: &faultData{Kind: pyro.ErrorKind(err), Cause: pyro.ErrorCause(err),
+			Hint: pyro.ErrorRemedy(err, wording())}}
 }
 
 func (s *server) fail(id json.RawMessage, f fault) error {
@@ -260,7 +271,8 @@ func (s *server) want(id json.RawMessage, n int) {
 	}{id, n})
 }
 
-// readLine reads up to a newline or the input's end. Of a line beyond the limit the beginning is kept, which has the id.
+// readLine reads up to a newline or the input's end. Of a line beyond the limit the beginning is kept, which
+// has the id.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	var line []byte
 	long := false

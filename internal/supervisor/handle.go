@@ -18,7 +18,8 @@ func (s *supervisor) handle(
 ) (any, error) {
 	switch req.Op {
 	case link.OpStart, link.OpStop, link.OpSeeded, link.OpExec, link.OpAttach, link.OpImport, link.OpExport,
-		link.OpSync, link.OpWarm:
+		link.OpSync, link.OpWarm, link.OpJobStart, link.OpJobRead, link.OpJobAttach, link.OpJobWrite,
+		link.OpJobStop:
 		defer s.hold()()
 	}
 	switch req.Op {
@@ -59,13 +60,20 @@ func (s *supervisor) handle(
 		return nil, s.notStarted()
 	case link.OpFollow:
 		return s.follow(ctx, stream)
+	case link.OpJobStart, link.OpJobList, link.OpJobRead, link.OpJobAttach, link.OpJobWrite, link.OpJobSignal,
+		link.OpJobResize, link.OpJobWait, link.OpJobStop:
+		return s.handleJob(ctx, req, stream)
 	case link.OpNetwork:
 		return s.networkInfo()
 	case link.OpWarm:
+		how, err := link.Decode[link.Warm](req)
+		if err != nil {
+			return nil, err
+		}
 		c.bound.Store(false)
 		defer s.end(errDeleted)
 		// It goes on without its client, who need not wait.
-		return s.guests.Warm(context.WithoutCancel(ctx), s.spec(s.snapshot()))
+		return s.guests.Warm(context.WithoutCancel(ctx), s.spec(s.snapshot()), how.Background)
 	}
 	return nil, &link.Error{Code: link.CodeUnsupported,
 		Message: fmt.Sprintf("the supervisor does not know %q", req.Op)}
@@ -110,6 +118,9 @@ func (s *supervisor) resume(c *session) (any, error) {
 	}
 	history, err := record.History(s.dir, true)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.loadJobs(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

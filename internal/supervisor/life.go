@@ -55,6 +55,7 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 	s.vm.State, s.vm.ExecutionMode, s.vm.Accelerator = record.StateStarted, facts.Mode, facts.Accelerator
 	s.vm.Warm, s.vm.Confinement, s.vm.VMMConfinement = facts.Warm, facts.Confinement, facts.VMMConfinement
 	go s.watch(g)
+	go s.reviveServices(g)
 	return g, s.save()
 }
 
@@ -97,6 +98,7 @@ func (s *supervisor) stop() error {
 func (s *supervisor) spec(vm record.VM) guest.Spec {
 	return guest.Spec{
 		ID:          vm.ID,
+		PromisedMiB: s.root.Promised(vm),
 		MachineID:   machineID(vm),
 		Dir:         s.dir,
 		CacheDir:    vm.CacheDir,
@@ -120,6 +122,7 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		Publish:     vm.Publish,
 		Inbound:     vm.InboundOnly,
 		Accelerator: vm.WantAccelerator,
+		Isolation:   vm.Isolation,
 		AllowHost:   vm.AllowHostCompat,
 		ScratchFile: record.ScratchFile,
 		ConsoleFile: record.ConsoleFile,

@@ -67,6 +67,7 @@ type supervisor struct {
 	orphaned bool // its supervisor died, and it is not taken over yet: it is not ours to remove unasked
 
 	audience audience
+	jobs     jobs
 	expiry   *time.Timer
 	rest     *time.Timer
 	conns    sync.WaitGroup
@@ -76,8 +77,8 @@ type supervisor struct {
 type Guests interface {
 	// Start starts the guest. Its error is a *[link.Error].
 	Start(ctx context.Context, spec guest.Spec) (*guest.Guest, error)
-	// Warm makes a template of the guest's shape.
-	Warm(ctx context.Context, spec guest.Spec) (link.Warmed, error)
+	// Warm makes a template of the guest's shape, in the background if nobody waits for it.
+	Warm(ctx context.Context, spec guest.Spec, background bool) (link.Warmed, error)
 }
 
 // Main is the supervisor process, whose guests run in the VMMs of drivers. It returns its exit status.

@@ -187,25 +187,55 @@ type Draft struct {
 	State   *os.File // for the monitor to write to
 }
 
+// Alone gives the one place in which a template may be made that nobody waits for, or [ErrBusy]. Whoever has
+// it closes it in the end.
+func (s *Store) Alone() (io.Closer, error) {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, err
+	}
+	return hold(filepath.Join(s.dir, "alone.lock"))
+}
+
+// hold makes and locks a file, or gives [ErrBusy].
+func hold(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	// The one who held it may have removed it between the open and the lock.
+	var held, there unix.Stat_t
+	if unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil ||
+		unix.Fstat(int(file.Fd()), &held) != nil || unix.Stat(path, &there) != nil || held.Ino != there.Ino {
+		return nil, errors.Join(ErrBusy, file.Close())
+	}
+	return file, nil
+}
+
 // ErrBusy says that somebody else is making the same template.
 var ErrBusy = errors.New("the template is being made already")
 
 // Make makes the template of a key: freeze fills the draft in, and the template is there only when all of it
-// is on disk. It gives the bytes that the template takes on disk.
+// is on disk. It gives the bytes that the template takes on disk. If somebody else is making it already, Make
+// waits for that one, as long as the context lets it, or without wait fails with [ErrBusy].
 func (s *Store) Make(
-	ctx context.Context, key Key, freeze func(context.Context, Draft) error,
+	ctx context.Context, key Key, wait bool, freeze func(context.Context, Draft) error,
 ) (n int64, err error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return 0, err
 	}
-	gate, err := os.OpenFile(filepath.Join(s.dir, key.Name()+".making"), os.O_RDWR|os.O_CREATE, 0o600)
+	gate, err := hold(filepath.Join(s.dir, key.Name()+".making"))
+	for wait && errors.Is(err, ErrBusy) {
+		select {
+		case <-ctx.Done():
+			return 0, errors.Join(ErrBusy, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+		gate, err = hold(filepath.Join(s.dir, key.Name()+".making"))
+	}
 	if err != nil {
 		return 0, err
 	}
 	defer gate.Close()
-	if unix.Flock(int(gate.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		return 0, ErrBusy
-	}
 	defer os.Remove(gate.Name())
 	final := filepath.Join(s.dir, key.Name())
 	if t := s.Find(key); t != nil {

@@ -22,7 +22,7 @@ func made(t *testing.T, keys ...Key) *Store {
 	t.Helper()
 	s := Open(t.TempDir())
 	for _, key := range keys {
-		if n, err := s.Make(t.Context(), key, freeze); err != nil || n <= 0 {
+		if n, err := s.Make(t.Context(), key, false, freeze); err != nil || n <= 0 {
 			t.Fatalf("%d bytes, %v", n, err)
 		}
 	}
@@ -114,7 +114,7 @@ func TestADamagedTemplateIsThrownAway(t *testing.T) {
 			if _, err := os.Stat(dir); err == nil {
 				t.Error("it is not thrown away")
 			}
-			if _, err := s.Make(t.Context(), key, freeze); err != nil || s.Find(key) == nil {
+			if _, err := s.Make(t.Context(), key, false, freeze); err != nil || s.Find(key) == nil {
 				t.Errorf("it cannot be made again: %v", err)
 			}
 		})
@@ -169,15 +169,15 @@ func TestATemplateIsDiscardedWhileItIsHeld(t *testing.T) {
 	if err := other.Discard(); err != nil {
 		t.Errorf("the second to discard it: %v", err)
 	}
-	if _, err := s.Make(t.Context(), key, freeze); err != nil || s.Find(key) == nil {
+	if _, err := s.Make(t.Context(), key, false, freeze); err != nil || s.Find(key) == nil {
 		t.Errorf("it cannot be made again: %v", err)
 	}
 }
 
 func TestOneMakerAtATime(t *testing.T) {
 	s, key := Open(t.TempDir()), Key{Image: "a"}
-	_, err := s.Make(t.Context(), key, func(ctx context.Context, d Draft) error {
-		if _, err := s.Make(ctx, key, freeze); !errors.Is(err, ErrBusy) {
+	_, err := s.Make(t.Context(), key, false, func(ctx context.Context, d Draft) error {
+		if _, err := s.Make(ctx, key, false, freeze); !errors.Is(err, ErrBusy) {
 			t.Errorf("a second maker: %v", err)
 		}
 		if s.Find(key) != nil {
@@ -193,9 +193,39 @@ func TestOneMakerAtATime(t *testing.T) {
 	}
 }
 
+// Who needs the template waits for the one who makes it already.
+func TestAMakerWaitsForAnother(t *testing.T) {
+	s, key := Open(t.TempDir()), Key{Image: "a"}
+	begun, waited := make(chan struct{}), make(chan error)
+	go func() {
+		<-begun
+		_, err := s.Make(t.Context(), key, true, func(context.Context, Draft) error {
+			return errors.New("it was made twice")
+		})
+		waited <- err
+	}()
+	_, err := s.Make(t.Context(), key, false, func(ctx context.Context, d Draft) error {
+		close(begun)
+		return freeze(ctx, d)
+	})
+	if err := errors.Join(err, <-waited); err != nil {
+		t.Error(err)
+	}
+	// It does not wait longer than it may.
+	_, err = s.Make(t.Context(), Key{Image: "b"}, false, func(ctx context.Context, _ Draft) error {
+		short, cancel := context.WithTimeout(ctx, time.Millisecond)
+		defer cancel()
+		_, err := s.Make(short, Key{Image: "b"}, true, freeze)
+		return err
+	})
+	if !errors.Is(err, ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("waiting for oneself: %v", err)
+	}
+}
+
 func TestAFailedMakerLeavesNothing(t *testing.T) {
 	s, broken := Open(t.TempDir()), errors.New("broken")
-	_, err := s.Make(t.Context(), Key{}, func(ctx context.Context, d Draft) error {
+	_, err := s.Make(t.Context(), Key{}, false, func(ctx context.Context, d Draft) error {
 		return errors.Join(freeze(ctx, d), broken)
 	})
 	if !errors.Is(err, broken) {

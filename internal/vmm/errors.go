@@ -12,8 +12,8 @@ var (
 	ErrNoMemory = errors.New("not enough memory on the host")
 	// ErrKVM is that KVM was asked for and cannot be used.
 	ErrKVM = errors.New("kvm cannot be used")
-	// ErrKilledOutside is how a machine ends whose VMM somebody else has killed: often the host, for want of
-	// memory.
+	// ErrKilledOutside is how a machine ends whose VMM somebody else has killed: often the host, for want
+	// of memory.
 	ErrKilledOutside = errors.New("killed from outside")
 	// ErrKilled is how a machine ends that its owner has killed.
 	ErrKilled = errors.New("killed")

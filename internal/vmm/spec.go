@@ -8,6 +8,10 @@ type Spec struct {
 	// Name is shown in the host's process list.
 	Name string
 
+	// Dir is a directory of the caller's where the VMM may keep what it needs while it runs. It needs
+	// [Abilities].Boxed.
+	Dir string
+
 	// Kernel is the path of the guest's kernel: a bzImage, or an ELF vmlinux where the driver can.
 	Kernel string
 	// Initrd is the path of its initramfs.
@@ -20,12 +24,12 @@ type Spec struct {
 	// Accelerator is [KVM] or [TCG]: ask [Driver].Accelerator which.
 	Accelerator Accelerator
 
-	// Disks are found in the guest by what is on them: no order and no name is promised there, only which may be
-	// written.
+	// Disks are found in the guest by what is on them: no order and no name is promised there, only which
+	// may be written.
 	Disks []Disk
 
-	// Network is the child's end of a connected stream socket on which each Ethernet frame stands behind its length,
-	// 4 bytes, big-endian. Nil is no network device. It needs [Abilities].Network.
+	// Network is the child's end of a connected stream socket on which each Ethernet frame stands behind
+	// its length, 4 bytes, big-endian. Nil is no network device. It needs [Abilities].Network.
 	Network *os.File
 	// MAC is the network device's address, as in 52:54:00:12:34:56.
 	MAC string
@@ -38,8 +42,9 @@ type Spec struct {
 
 	// Memory is the guest's memory if it must be in a file. Nil is anonymous memory.
 	Memory *Memory
-	// Incoming is the state that [Freezer].Freeze or [Snapshotter].Snapshot wrote, at its beginning: go on from there instead of booting. All else
-	// in the Spec must be as it was when that was written, but for the files themselves. Nil boots.
+	// Incoming is the state that [Freezer].Freeze or [Snapshotter].Snapshot wrote, at its beginning: go on
+	// from there instead of booting. All else in the Spec must be as it was when that was written, but for
+	// the files themselves. Nil boots.
 	Incoming *os.File
 }
 
@@ -53,11 +58,12 @@ type Disk struct {
 	File *os.File
 	// Path is the disk's path, which the driver opens itself.
 	Path string
-	// ID tells the disks of a machine apart, in errors too: at most 20 bytes of letters, digits, '-' and '_'.
+	// ID tells the disks of a machine apart, in errors too: at most 20 bytes of letters, digits, '-' and
+	// '_'.
 	ID       string
 	ReadOnly bool
-	// Durable is that what the guest flushes reaches the host's disk. Otherwise a flush is a no-op and the disk
-	// is only as good as the host's page cache: for what ends with the machine.
+	// Durable is that what the guest flushes reaches the host's disk. Otherwise a flush is a no-op and the
+	// disk is only as good as the host's page cache: for what ends with the machine.
 	Durable bool
 }
 
@@ -65,10 +71,10 @@ type Disk struct {
 type Memory struct {
 	// Path is the file, made if it is missing and brought to the guest's size.
 	Path string
-	// Shared is that the guest writes to the file: to freeze it. Otherwise the guest's writes stay its own and the file is not
-	// changed: to clone.
+	// Shared is that the guest writes to the file: to freeze it. Otherwise the guest's writes stay its own
+	// and the file is not changed: to clone.
 	Shared bool
-	// Overlay has pages that take the place of the file's, as [Snapshotter].Snapshot kept them. They become the guest's own.
-	// Nil is none.
+	// Overlay has pages that take the place of the file's, as [Snapshotter].Snapshot kept them. They become
+	// the guest's own. Nil is none.
 	Overlay *os.File
 }

@@ -1,5 +1,5 @@
-// Package vmm says what a guest needs of the program that runs it (a VMM): start a machine, know when and why it ended,
-// end it, and, if the VMM can, freeze it into a template.
+// Package vmm says what a guest needs of the program that runs it (a VMM): start a machine, know when and
+// why it ended, end it, and, if the VMM can, freeze it into a template.
 //
 // A driver is one VMM (QEMU, say) behind the [Driver] interface. Its contract stands in the comments
 // here and is checked by the suite in vmmtest, which each driver must pass.
@@ -25,8 +25,9 @@ type Driver interface {
 	Fingerprint(ctx context.Context, accelerator Accelerator) (string, error)
 
 	// Accelerator chooses how guests run on this host. For [Auto] it is [KVM] only if boot, which the
-	// caller passes and which boots a real guest with the accelerator that it is given, has once
-	// succeeded on it; the verdict is remembered for this boot of the host. For [KVM] it fails with the reason where KVM is no use.
+	// caller passes and which boots a real guest with the accelerator that it is given, has once succeeded
+	// on it; the verdict is remembered for this boot of the host. For [KVM] it fails with the reason where
+	// KVM is no use.
 	Accelerator(ctx context.Context, want Accelerator, boot Boot) (Choice, error)
 
 	// Start starts a machine and returns once the VMM runs with everything in spec in its hands: the
@@ -43,7 +44,11 @@ type Abilities struct {
 	Freeze   bool // its machines are a [Freezer], and start from what that has left
 	Snapshot bool // its machines are a [Snapshotter]
 	Network  bool // [Spec].Network
-	VCPUs    int  // the most that a machine may have; 0 is no limit
+	// Boxed is that the guest's kernel is the VMM itself: there is no Kernel, the Initrd and the first
+	// disk are EROFS images that can be mapped, and the Cmdline is for the agent, which finds the link open.
+	// A second disk is what was kept of a disk that is memory.
+	Boxed bool
+	VCPUs int // the most that a machine may have; 0 is no limit
 }
 
 // Boot boots a guest with the accelerator given, and reports why that failed.
@@ -55,16 +60,16 @@ type Machine interface {
 	// PID is the process id of the VMM.
 	PID() int
 
-	// Link is the connection to the guest's agent, from the moment on at which the machine was started. It is the
-	// caller's to close, and ends when the machine does.
+	// Link is the connection to the guest's agent, from the moment on at which the machine was started. It
+	// is the caller's to close, and ends when the machine does.
 	Link() io.ReadWriteCloser
 
 	// Done is closed when the VMM has ended, has been reaped, and has left nothing behind.
 	Done() <-chan struct{}
 
-	// Err says why the machine ended, once Done is closed: nil where the guest ended it by itself (be it in a
-	// panic: that is on the console), [ErrKilled] after Kill, else what went wrong in one sentence. Before
-	// that it is nil.
+	// Err says why the machine ended, once Done is closed: nil where the guest ended it by itself (be it in
+	// a panic: that is on the console), [ErrKilled] after Kill, else what went wrong in one sentence.
+	// Before that it is nil.
 	Err() error
 
 	// Kill ends the machine at once and returns when Done is closed. What the guest had not flushed to a
@@ -80,13 +85,13 @@ type Freezer interface {
 	Freeze(ctx context.Context, state *os.File) error
 }
 
-// Snapshotter is the ability of a [Machine] to be kept as it is at one moment while it goes on. It needs a Spec whose
-// Memory is not shared.
+// Snapshotter is the ability of a [Machine] to be kept as it is at one moment while it goes on. It needs a
+// Spec whose Memory is not shared.
 type Snapshotter interface {
-	// Snapshot keeps the guest as it is at one moment, for which it stands still. A machine goes on from there that is
-	// started with a Spec as this one's, but for the files themselves: the same Memory.Path with to.Memory as its Overlay
-	// (or, if there was none, to.Memory's path alone), and to.State as Incoming. This machine goes on, too, also if
-	// Snapshot fails, unless to.Stay is set and it does not.
+	// Snapshot keeps the guest as it is at one moment, for which it stands still. A machine goes on from
+	// there that is started with a Spec as this one's, but for the files themselves: the same Memory.Path
+	// with to.Memory as its Overlay (or, if there was none, to.Memory's path alone), and to.State as
+	// Incoming. This machine goes on, too, also if Snapshot fails, unless to.Stay is set and it does not.
 	Snapshot(ctx context.Context, to Snapshot) error
 }
 
@@ -100,8 +105,8 @@ type Snapshot struct {
 
 // Mortal is the ability of a [Machine] to tell that its VMM was killed though it has not ended yet.
 type Mortal interface {
-	// Dying tells it from the moment on at which whoever killed the VMM knows. It takes some milliseconds to end,
-	// in which it takes what it is sent, and does nothing with it.
+	// Dying tells it from the moment on at which whoever killed the VMM knows. It takes some milliseconds
+	// to end, in which it takes what it is sent, and does nothing with it.
 	Dying() bool
 }
 

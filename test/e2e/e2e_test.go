@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/pyro-mcp/pyro"
 	"github.com/pyro-mcp/pyro/internal/cli"
+	"github.com/pyro-mcp/pyro/internal/environment"
 	"github.com/pyro-mcp/pyro/test/built"
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -62,15 +64,32 @@ func installed(t testing.TB) {
 	t.Fatal("debian:12 is not installed: run 'pyro env pull debian:12' first")
 }
 
+// mirrorOf is where an environment's packages came from: the one server of the world outside that is known to
+// answer.
+func mirrorOf(t testing.TB, name string) *url.URL {
+	manifest, err := environment.Open(cacheDir(t)).Get(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mirror, err := url.Parse(manifest.Mirror)
+	if err != nil || mirror.Hostname() == "" {
+		t.Fatalf("the mirror of %s is %q: %v", name, manifest.Mirror, err)
+	}
+	return mirror
+}
+
 func TestScripts(t *testing.T) {
 	installed(t)
 	cache := cacheDir(t)
+	mirror := mirrorOf(t, "debian:12")
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PYRO_CACHE_DIR", cache)
 			e.Setenv("PYRO_STATE_DIR", e.WorkDir+"/state")
+			e.Setenv("MIRROR", mirror.String())
+			e.Setenv("MIRROR_HOST", mirror.Hostname())
 			for _, name := range []string{"PYRO_ACCELERATOR", "PYRO_DEBIAN_MIRROR"} {
 				e.Setenv(name, os.Getenv(name))
 			}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pyro-mcp/pyro"
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // probes are what one guest tries, in order: a label, a shell command, and what its label is followed by.
@@ -92,5 +93,70 @@ func TestInternet(t *testing.T) {
 		for _, d := range info.Decisions {
 			t.Logf("%+v", d)
 		}
+	}
+}
+
+// askText is a program that asks the guest's name server for the texts of names.
+const askText = `
+import socket, sys
+for name in sys.argv[1:]:
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(20)
+    labels = b"".join(bytes([len(l)]) + l.encode() for l in name.split("."))
+    s.sendto(b"\0\7\1\0\0\1\0\0\0\0\0\0" + labels + b"\0\0\x10\0\1", (open("/etc/resolv.conf").read().split()[1], 53))
+    answer = s.recv(4096)
+    print(name, "code", answer[3] & 15, "answers", answer[7], answer[-6:].decode(errors="replace") if answer[7] else "")
+`
+
+// One guest on the internet and without a list: of what the host's own network knows, it is told nothing.
+func TestPublicAnswers(t *testing.T) {
+	if !inNamespaces(t) {
+		return
+	}
+	w := newWorld(t, map[string]string{
+		"www.example.org":     "192.0.2.35",
+		"ns.example.org":      "192.0.2.34",
+		"ns.corp.example.org": "10.1.2.3",
+		"table.example.org":   "192.0.2.36",
+	})
+	ns := func(host string) dnsmessage.ResourceBody {
+		return &dnsmessage.NSResource{NS: dnsmessage.MustNewName(host)}
+	}
+	text := func(words string) dnsmessage.ResourceBody {
+		return &dnsmessage.TXTResource{TXT: []string{words}}
+	}
+	w.other = map[string][]dnsmessage.ResourceBody{
+		"example.org":      {ns("ns.example.org."), text("public")},
+		"corp.example.org": {ns("ns.corp.example.org."), text("secret")},
+		"corp.internal":    {ns("ns.example.org."), text("secret")},
+	}
+	w.replace("/etc/hosts", "127.0.0.1 localhost\n192.0.2.36 table.example.org secret-host\n")
+	serve(t, w.listen(80), byHost(nil))
+	p := engine(t)
+	script := "curl -sS http://www.example.org/; for n in table.example.org secret-host; do " +
+		"curl -s --max-time 20 http://$n/; echo $n $?; done; python3 -c '" + askText +
+		"' example.org corp.example.org corp.internal table.example.org"
+	done, err := p.RunInVM(t.Context(), pyro.RunInVMRequest{
+		Shape:       pyro.Shape{Environment: "debian:12", Network: true},
+		CommandLine: pyro.CommandLine{Command: script, TimeoutSeconds: new(90)},
+	})
+	if err := errors.Join(err, done.Err()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"hello www.example.org",
+		"table.example.org 6",
+		"secret-host 6",
+		"example.org code 0 answers 1 public",
+		"corp.example.org code 3 answers 0",
+		"corp.internal code 3 answers 0",
+		"table.example.org code 3 answers 0",
+	} {
+		if !strings.Contains("\n"+done.Stdout, "\n"+want) {
+			t.Errorf("not %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s\n%s", done.Stdout, done.Stderr)
 	}
 }

@@ -68,3 +68,46 @@ func TestAPublishedPortIsOpenWhileItsTaskLives(t *testing.T) {
 		t.Fatalf("the port outlives its task: %v", err)
 	}
 }
+
+// A published port leads to servers that listen on the guest's loopback alone, and opens nothing outwards.
+func TestAPublishedPortLeadsInwardAlone(t *testing.T) {
+	p := engine(t)
+	ports := map[string]int{"127.0.0.1": 8001, "::1": 8002, "0.0.0.0": 8003}
+	var publish []string
+	for _, port := range ports {
+		publish = append(publish, fmt.Sprintf("0:%d", port))
+	}
+	task, err := p.CreateTask(t.Context(), pyro.CreateTaskRequest{
+		Shape: pyro.Shape{Environment: "debian:12"}, Publish: publish})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.DeleteTask(t.Context(), pyro.TaskRequest{TaskID: task.TaskID}) })
+	script := "echo served >index.html; for a in 127.0.0.1:8001 ::1:8002 0.0.0.0:8003; do " +
+		"python3 -m http.server ${a##*:} --bind ${a%:*} >/dev/null 2>&1 & done; " +
+		"get() { curl -sf -o /dev/null \"$@\"; }; until get http://127.0.0.1:8001/ && " +
+		"get http://127.0.0.1:8003/ && get 'http://[::1]:8002/'; do sleep 0.1; done; " +
+		"curl -s --max-time 10 http://93.184.216.34/; echo $?; " +
+		"curl -s --max-time 10 http://www.example.org/; echo $?"
+	done, err := p.ExecTask(t.Context(), pyro.ExecTaskRequest{TaskID: task.TaskID,
+		CommandLine: pyro.CommandLine{Command: script, TimeoutSeconds: new(120)}})
+	if err := errors.Join(err, done.Err()); err != nil || done.Stdout != "7\n6\n" {
+		t.Errorf("outwards: %q, %v", done.Stdout, err)
+	}
+	info, err := p.NetworkInfoVM(t.Context(), pyro.VMRequest{VMID: task.TaskID})
+	if err != nil || len(info.Published) != len(ports) || info.Policy.Mode != "inbound" {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	for _, port := range info.Published {
+		answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/", port.HostPort))
+		if err != nil {
+			t.Errorf("port %d: %v", port.GuestPort, err)
+			continue
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || string(body) != "served\n" {
+			t.Errorf("port %d: %q, %v", port.GuestPort, body, err)
+		}
+	}
+}

@@ -56,6 +56,7 @@ type world struct {
 	t     *testing.T
 	there chan func()
 	names map[string]netip.Addr
+	other map[string][]dnsmessage.ResourceBody // records that are not addresses
 }
 
 // newWorld lays the cable. It must be called inside.
@@ -170,12 +171,20 @@ func (w *world) resolve() {
 			}
 		}
 	}()
-	file := filepath.Join(w.t.TempDir(), "resolv.conf")
-	if err := os.WriteFile(file, []byte("nameserver 192.0.2.53\n"), 0o644); err != nil {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-		unix.Mount(file, "/etc/resolv.conf", "", unix.MS_BIND, "")); err != nil {
+	w.replace("/etc/resolv.conf", "nameserver 192.0.2.53\n")
+}
+
+// replace puts a text in the place of a file of this host.
+func (w *world) replace(path, text string) {
+	w.t.Helper()
+	file := filepath.Join(w.t.TempDir(), filepath.Base(path))
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := unix.Mount(file, path, "", unix.MS_BIND, ""); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -186,16 +195,30 @@ func (w *world) answer(query []byte) []byte {
 		return nil
 	}
 	q := m.Questions[0]
-	addr, known := w.names[strings.TrimSuffix(strings.ToLower(q.Name.String()), ".")]
+	name := strings.TrimSuffix(strings.ToLower(q.Name.String()), ".")
+	addr, known := w.names[name]
 	out := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true},
 		Questions: m.Questions}
 	switch {
-	case !known:
+	case !known && len(w.other[name]) == 0:
 		out.RCode = dnsmessage.RCodeNameError
 	case q.Type == dnsmessage.TypeA:
 		out.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class,
 			TTL: 60},
 			Body: &dnsmessage.AResource{A: addr.As4()}}}
+	}
+	for _, body := range w.other[name] {
+		head := dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60}
+		r := dnsmessage.Resource{Header: head, Body: body}
+		switch body.(type) {
+		case *dnsmessage.TXTResource:
+			r.Header.Type = dnsmessage.TypeTXT
+		case *dnsmessage.NSResource:
+			r.Header.Type = dnsmessage.TypeNS
+		}
+		if r.Header.Type == q.Type {
+			out.Answers = append(out.Answers, r)
+		}
 	}
 	packed, err := out.Pack()
 	if err != nil {

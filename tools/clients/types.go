@@ -5,7 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"time"
@@ -36,22 +36,26 @@ type generator struct {
 
 // readDocs gives the comments of the root package's types.
 func readDocs(root string) (map[string]string, error) {
-	notTests := func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }
-	packages, err := parser.ParseDir(token.NewFileSet(), root, notTests, parser.ParseComments)
+	names, err := filepath.Glob(filepath.Join(root, "*.go"))
 	if err != nil {
 		return nil, err
 	}
 	docs := map[string]string{}
-	for _, p := range packages {
-		for _, file := range p.Files {
-			for _, d := range file.Decls {
-				decl, ok := d.(*ast.GenDecl)
-				if !ok || decl.Doc == nil || len(decl.Specs) != 1 {
-					continue
-				}
-				if spec, ok := decl.Specs[0].(*ast.TypeSpec); ok {
-					docs[spec.Name.Name] = strings.Join(strings.Fields(decl.Doc.Text()), " ")
-				}
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range file.Decls {
+			decl, ok := d.(*ast.GenDecl)
+			if !ok || decl.Doc == nil || len(decl.Specs) != 1 {
+				continue
+			}
+			if spec, ok := decl.Specs[0].(*ast.TypeSpec); ok {
+				docs[spec.Name.Name] = strings.Join(strings.Fields(decl.Doc.Text()), " ")
 			}
 		}
 	}

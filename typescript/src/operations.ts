@@ -30,9 +30,6 @@ export interface Output {
   timed_out?: boolean | undefined;
   duration_ms: number;
   execution_mode: "guest" | "host_compat";
-  stdout_base64?: string | undefined;
-  stderr_base64?: string | undefined;
-  shell?: string | undefined;
   notice?: string | undefined;
   cause?: string | undefined;
 }
@@ -54,6 +51,7 @@ export interface EnvironmentListing {
   version: string;
   description: string;
   installed: boolean;
+  problem?: string | undefined;
 }
 
 /** ListEnvironmentsResult is the catalog, and what else is installed. */
@@ -114,11 +112,12 @@ export interface EnvironmentManifest {
   config?: EnvironmentConfig | undefined;
 }
 
-/** PullEnvironmentResult is the installed environment. Changed is false where it was already current.
- * PreviousOrigin is the origin of the one that was installed before, if any: where a tag moved, it
- * differs from the new one's. */
+/** PullEnvironmentResult is the installed environment. Changed is false where it was already current
+ * and sound. PreviousOrigin is the origin of the one that was installed before, if any: where a tag
+ * moved, it differs from the new one's. */
 export interface PullEnvironmentResult {
   changed: boolean;
+  repaired?: boolean | undefined;
   previous_origin?: string | undefined;
   phases: Array<PullPhase>;
   environment: EnvironmentManifest;
@@ -176,7 +175,9 @@ export interface RunInVMResult extends Output {
   vcpu_count: number;
   mem_mib: number;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
+  warnings?: Array<string> | undefined;
 }
 
 /** Shape is what every VM and task is made of. The JSON names are those of every face. */
@@ -196,34 +197,23 @@ export interface Shape {
   allow?: Array<string> | undefined;
   /** Let the command run on the host, confined, where no guest can be had. */
   allow_host_compat?: boolean | undefined;
+  /** What stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, much
+   * faster if the host has no KVM. */
+  isolation?: "vm" | "gvisor" | "none" | undefined;
   /** Size of the writable disk in MiB; it is sparse. */
   disk_mib?: number | undefined;
   /** Kept with the VM and given back by its status. */
   metadata?: Record<string, string> | undefined;
 }
 
-/** CommandSettings say as whom, where and with what variables commands run. */
-export interface CommandSettings {
-  /** Environment variables of the command, by name. */
-  env?: Record<string, string> | undefined;
-  /** Working directory in the guest; relative to /workspace. */
-  workdir?: string | undefined;
-  /** Who runs the command in the guest: a name or a number, with :GROUP if need be. */
-  user?: string | undefined;
-}
-
 /** CommandLine is one command: exactly one of its two forms. */
-export interface CommandLine extends CommandSettings {
-  /** A command line for a shell: bash if the environment has it, else sh. */
+export interface CommandLine {
+  /** A shell command line, run by /bin/sh -lc in the guest. */
   command?: string | undefined;
   /** An argument vector, run as it is, in place of command. */
   argv?: Array<string> | undefined;
-  /** Environment variables whose values are never written down, and masked in the output. */
-  secrets?: Record<string, string> | undefined;
   /** Seconds after which the command and all that it started is ended; 0 is no limit. */
   timeout_seconds?: number | undefined;
-  /** Seconds between SIGTERM, at the timeout, and SIGKILL. */
-  grace_seconds?: number | undefined;
 }
 
 /** RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point
@@ -250,8 +240,10 @@ export interface VM {
   last_error: string | null;
   metadata: Record<string, string>;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   vmm_confinement?: string | undefined;
+  warnings?: Array<string> | undefined;
 }
 
 /** CreateVMRequest asks for a VM that is not started yet. */
@@ -329,13 +321,6 @@ export interface NetworkInfo extends NetworkDetails {
   enabled: boolean;
 }
 
-/** RunningCommand is a command of a task that has not ended. */
-export interface RunningCommand {
-  sequence: number;
-  command: string;
-  started_at: string;
-}
-
 /** LastCommand is the newest command of a task. */
 export interface LastCommand {
   command: string;
@@ -349,6 +334,10 @@ export interface WorkspaceSeed {
   destination: string;
   entry_count: number;
   bytes_written: number;
+  left_out?: Array<string> | undefined;
+  left_out_count?: number | undefined;
+  ignored?: Array<string> | undefined;
+  ignored_count?: number | undefined;
 }
 
 /** Task is a task's record. */
@@ -366,14 +355,15 @@ export interface Task {
   allow_host_compat: boolean;
   execution_mode: "guest" | "host_compat";
   command_count: number;
-  running?: Array<RunningCommand> | undefined;
   last_command: LastCommand | null;
   workspace_seed: WorkspaceSeed;
   last_error: string | null;
   metadata: Record<string, string>;
   accelerator: "kvm" | "tcg";
+  isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   vmm_confinement?: string | undefined;
+  warnings?: Array<string> | undefined;
 }
 
 /** ListVMsResult is all that lives or is kept in the state directory. */
@@ -389,9 +379,15 @@ export interface ReapResult {
 }
 
 /** CreateTaskRequest asks for a started task. */
-export interface CreateTaskRequest extends Shape, CommandSettings {
+export interface CreateTaskRequest extends Shape {
   /** A directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets. */
   source_path?: string | undefined;
+  /** Refuse a source of which something cannot come along. */
+  strict?: boolean | undefined;
+  /** Patterns of what stays behind, as in .gitignore. */
+  exclude?: Array<string> | undefined;
+  /** Take along what git ignores. */
+  include_ignored?: boolean | undefined;
   /** Guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing
    * outwards. */
   publish?: Array<string> | undefined;
@@ -434,6 +430,168 @@ export interface LogsTaskRequest {
   offset_bytes?: number | undefined;
   /** With sequence: how many bytes of each stream to give. */
   max_bytes?: number | undefined;
+}
+
+/** Command is the record of a background command. Kind is command, shell or service. State is running,
+ * exited, stopped (it was asked to end) or interrupted (its guest ended), and of a service also starting,
+ * ready, backoff (it is about to be started again) and failed. */
+export interface Command {
+  task_id: string;
+  command_id: string;
+  kind: string;
+  state: "created" | "started" | "stopped";
+  sequence: number;
+  command: string;
+  terminal: boolean;
+  started_at: string;
+  ended_at: string | null;
+  exit_code: number | null;
+  timed_out?: boolean | undefined;
+  restarts?: number | undefined;
+  notice?: string | undefined;
+  cause?: string | undefined;
+}
+
+/** StartCommandRequest asks for a command that runs in the background of a task: it goes on when the
+ * caller goes, and what it writes is kept on disk, the last 2 MiB at least. */
+export interface StartCommandRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A shell command line, run by /bin/sh -lc in the guest. */
+  command?: string | undefined;
+  /** An argument vector, run as it is, in place of command. */
+  argv?: Array<string> | undefined;
+  /** What the command is to be called, in place of an id that is made up. */
+  name?: string | undefined;
+  /** Seconds after which the command is ended; 0 is no limit. */
+  limit_seconds?: number | undefined;
+  /** The command takes input, which write_command sends. */
+  input?: boolean | undefined;
+}
+
+/** TerminalSize is a terminal's, in characters. */
+export interface TerminalSize {
+  /** Lines of the terminal. */
+  rows?: number | undefined;
+  /** Characters in a line of the terminal. */
+  cols?: number | undefined;
+}
+
+/** OpenShellRequest asks for a program on a terminal that goes on when the caller goes. */
+export interface OpenShellRequest extends TerminalSize {
+  /** The task's id. */
+  task_id: string;
+  /** A command line to run on the terminal; the user's shell if left out. */
+  command?: string | undefined;
+  /** What it is to be called, in place of an id that is made up. */
+  name?: string | undefined;
+  /** The TERM variable; xterm-256color if left out. */
+  type?: string | undefined;
+}
+
+/** StartServiceRequest asks for a service: a background command that is to run on. At most one of the
+ * Ready fields says when it is ready, which the call waits for; without one it is ready once it runs. */
+export interface StartServiceRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The service's name. */
+  name: string;
+  /** A shell command line, run by /bin/sh -lc in the guest. */
+  command?: string | undefined;
+  /** An argument vector, run as it is, in place of command. */
+  argv?: Array<string> | undefined;
+  /** PORT or PORT/PATH that answers with a status below 400. */
+  ready_http?: string | undefined;
+  /** A port that somebody listens on. */
+  ready_tcp?: number | undefined;
+  /** A file that is there. */
+  ready_file?: string | undefined;
+  /** A regular expression that a line of the output matches. */
+  ready_log?: string | undefined;
+  /** A command line that ends with 0. */
+  ready_command?: string | undefined;
+  /** Seconds that it may take to be ready; 60 if left out. */
+  ready_seconds?: number | undefined;
+  /** Start it again if it fails, each time a little later. */
+  restart?: boolean | undefined;
+  /** How often in a row at most; 0 is no bound. */
+  max_restarts?: number | undefined;
+  /** Start it again when the task is started again. */
+  resume?: boolean | undefined;
+}
+
+/** ListCommandsResult is a task's background commands, oldest first. */
+export interface ListCommandsResult {
+  task_id: string;
+  commands: Array<Command>;
+}
+
+/** CommandRequest names a background command of a task. */
+export interface CommandRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The command's id or name. */
+  command_id: string;
+}
+
+/** WaitCommandRequest waits for a background command's end. */
+export interface WaitCommandRequest extends CommandRequest {
+  /** Seconds to wait at most; 0 is no limit. */
+  limit_seconds?: number | undefined;
+}
+
+/** ReadCommandResult is a piece of a background command's output: stdout and stderr in the order in
+ * which they came. A character is never cut in two. */
+export interface ReadCommandResult extends Command {
+  output: string;
+  cursor: number;
+  lost_bytes?: number | undefined;
+}
+
+/** ReadCommandRequest asks for a background command's output from a cursor on. */
+export interface ReadCommandRequest extends CommandRequest {
+  /** Where to begin: 0, or the cursor that the read before gave; -N is N bytes before the end. */
+  cursor?: number | undefined;
+  /** How many bytes at most; 65536 if left out. */
+  max_bytes?: number | undefined;
+  /** Milliseconds to wait for output if there is none yet. */
+  wait_ms?: number | undefined;
+  /** Milliseconds in which nothing must come, within wait_ms, before the output is given. */
+  idle_ms?: number | undefined;
+  /** Give the output of a terminal as plain text, without escape sequences. */
+  plain?: boolean | undefined;
+}
+
+/** AttachCommandRequest asks for a background command's output as it comes, and passes input on to it.
+ * The end of the context, or of Stdin, detaches; the command goes on. */
+export interface AttachCommandRequest extends CommandRequest {
+  /** Where the output begins; 0 is all that is kept, -1 what comes from now on. */
+  cursor?: number | undefined;
+}
+
+/** WriteCommandRequest is input for a background command. */
+export interface WriteCommandRequest extends CommandRequest {
+  /** What is typed; is the Enter key,  is Ctrl-C. */
+  input: string;
+  /** End the input after that. */
+  end?: boolean | undefined;
+}
+
+/** SignalCommandRequest sends a signal to a background command: to the foreground job of its terminal
+ * if it has one. */
+export interface SignalCommandRequest extends CommandRequest {
+  /** The signal's name, for example INT, TERM, KILL or HUP. */
+  signal: string;
+}
+
+/** ResizeCommandRequest tells a background command's terminal its size. */
+export interface ResizeCommandRequest extends CommandRequest, TerminalSize {
+}
+
+/** StopCommandRequest asks a background command to end: by SIGTERM, a shell by SIGHUP. */
+export interface StopCommandRequest extends CommandRequest {
+  /** Seconds before it is killed; 10 if left out. */
+  grace_seconds?: number | undefined;
 }
 
 /** ExtendTaskRequest asks for a task to be kept for longer. */
@@ -545,6 +703,66 @@ export abstract class Operations {
   /** Give a task's history. */
   async logsTask(params: LogsTaskRequest, options: CallOptions & FollowOptions = {}): Promise<LogsTaskResult> {
     return (await this.call("logs_task", params, options)) as LogsTaskResult;
+  }
+
+  /** Start a command in the background of a task; it goes on when the caller goes. */
+  async startCommand(params: StartCommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("start_command", params, options)) as Command;
+  }
+
+  /** Start a program on a terminal of a task; it goes on when the caller goes. */
+  async openShell(params: OpenShellRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("open_shell", params, options)) as Command;
+  }
+
+  /** Start a service in a task, and wait until it is ready. */
+  async startService(params: StartServiceRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("start_service", params, options)) as Command;
+  }
+
+  /** List a task's background commands, shells and services. */
+  async listCommands(params: TaskRequest, options: CallOptions = {}): Promise<ListCommandsResult> {
+    return (await this.call("list_commands", params, options)) as ListCommandsResult;
+  }
+
+  /** Give the record of a background command. */
+  async statusCommand(params: CommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("status_command", params, options)) as Command;
+  }
+
+  /** Wait for the end of a background command. */
+  async waitCommand(params: WaitCommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("wait_command", params, options)) as Command;
+  }
+
+  /** Read a background command's output from a cursor on. */
+  async readCommand(params: ReadCommandRequest, options: CallOptions = {}): Promise<ReadCommandResult> {
+    return (await this.call("read_command", params, options)) as ReadCommandResult;
+  }
+
+  /** Pass a background command's output on as it comes, and input to it. */
+  async attachCommand(params: AttachCommandRequest, options: CallOptions & StreamOptions = {}): Promise<Command> {
+    return (await this.call("attach_command", params, options)) as Command;
+  }
+
+  /** Send input to a background command. */
+  async writeCommand(params: WriteCommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("write_command", params, options)) as Command;
+  }
+
+  /** Send a signal to a background command. */
+  async signalCommand(params: SignalCommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("signal_command", params, options)) as Command;
+  }
+
+  /** Tell the terminal of a background command its size. */
+  async resizeCommand(params: ResizeCommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("resize_command", params, options)) as Command;
+  }
+
+  /** End a background command, shell or service. */
+  async stopCommand(params: StopCommandRequest, options: CallOptions = {}): Promise<Command> {
+    return (await this.call("stop_command", params, options)) as Command;
   }
 
   /** Begin a task's idle TTL anew, with another length if one is given. */

@@ -16,8 +16,9 @@ func TestFindMirrors(t *testing.T) {
 			"deb [arch=amd64 signed-by=/k.gpg] http://one.example/debian/ bookworm main contrib\n" +
 			"deb-src http://src.example/debian bookworm main\ndeb cdrom:[Debian]/ bookworm main\n" +
 			"deb file:/srv/debian bookworm main\n",
-		"sources.list.d/docker.list":    "deb https://docker.example/linux/debian bookworm stable\n",
-		"sources.list.d/vendor.sources": "Types: deb\nURIs: https://vendor.example/debian/12/prod\nSuites: bookworm\nComponents: main\n",
+		"sources.list.d/docker.list": "deb https://docker.example/linux/debian bookworm stable\n",
+		"sources.list.d/vendor.sources": "Types: deb\nURIs: https://vendor.example/debian/12/prod\n" +
+			"Suites: bookworm\nComponents: main\n",
 		"sources.list.d/debian.sources": "Types: deb deb-src\nURIs: https://two.example/debian\n" +
 			"Suites: bookworm bookworm-updates\nComponents: main\n\n" +
 			"Enabled: no\nTypes: deb\nURIs: https://off.example/debian\nSuites: bookworm\n" +

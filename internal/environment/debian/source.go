@@ -118,7 +118,7 @@ func (s *Source) Resolve(ctx context.Context, w *environment.Workshop) (environm
 // Kernel returns the kernel that images from elsewhere boot with: the one of the environments that are there,
 // so that it is fetched and kept once. Where there is none, or the pull is forced, the archive is asked.
 func (s *Source) Kernel(ctx context.Context, w *environment.Workshop) (environment.Kernel, error) {
-	if k, ok := w.SharedKernel(); ok && !w.Request.Force {
+	if k, ok := w.SharedKernel(ctx); ok && !w.Request.Force {
 		return k, nil
 	}
 	a, err := s.openArchive(ctx, w, kernelSuite)

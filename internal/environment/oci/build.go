@@ -27,7 +27,8 @@ type job struct {
 // unpackers is how many layers are decompressed at a time.
 const unpackers = 2
 
-// build makes the environment's image: layers are decompressed as they arrive, flattened in memory, and written once.
+// build makes the environment's image: layers are decompressed as they arrive, flattened in memory, and
+// written once.
 func (j *job) build(ctx context.Context) (m environment.Manifest, err error) {
 	layers := j.distinct()
 	tars := make([]plain, len(layers))
@@ -72,7 +73,9 @@ func (j *job) distinct() []layer {
 }
 
 // fetch brings the layers and the kernel, and decompresses each layer as soon as it is there.
-func (j *job) fetch(ctx context.Context, layers []layer, tars []plain) (kernel environment.Kernel, err error) {
+func (j *job) fetch(
+	ctx context.Context, layers []layer, tars []plain,
+) (kernel environment.Kernel, err error) {
 	j.w.Phase(environment.PhaseDownload, "downloading and unpacking layers")
 	j.w.Update(func(p *environment.Progress) { p.TotalPackages = len(layers) })
 	slots := semaphore.NewWeighted(unpackers)
@@ -119,23 +122,34 @@ func (j *job) flatten(ctx context.Context, layers []layer, tars []plain) (*image
 	tree := image.NewTree()
 	for i, l := range j.found.layers {
 		t := at[l.key()]
-		if err := tree.Apply(ctx, t.file, t.size, image.ApplyOptions{Whiteouts: true, Unique: true, MaxContent: t.mayHold()}); err != nil {
-			return nil, fmt.Errorf("cannot use layer %d of %d, %s: %w", i+1, len(j.found.layers), l.name(), err)
+		if err := tree.Apply(ctx, t.file, t.size,
+			image.ApplyOptions{Whiteouts: true, Unique: true, MaxContent: t.mayHold()}); err != nil {
+			return nil, fmt.Errorf("cannot use layer %d of %d, %s: %w", i+1, len(j.found.layers), l.name(),
+				err)
 		}
 	}
 	return tree, nil
 }
 
-func (j *job) manifest(file environment.File, kernel environment.Kernel, layers []layer) environment.Manifest {
+func (j *job) manifest(
+	file environment.File, kernel environment.Kernel, layers []layer,
+) environment.Manifest {
 	labels := j.found.config.Config.Labels
 	m := environment.Manifest{
-		Version: clean(cmp.Or(labels["org.opencontainers.image.version"], j.found.digest.Hex[:12]), 40), Source: "oci",
-		Description: clean(cmp.Or(labels["org.opencontainers.image.title"], labels["org.opencontainers.image.description"], "container image"), 80),
-		Reference:   j.ref.pinned(j.found.digest), Architecture: j.options.Architecture, Image: file, Kernel: kernel, Config: j.run,
+		Version: clean(cmp.Or(labels["org.opencontainers.image.version"], j.found.digest.Hex[:12]), 40),
+		Source:  "oci",
+		Description: clean(cmp.Or(labels["org.opencontainers.image.title"],
+			labels["org.opencontainers.image.description"], "container image"), 80),
+		Reference:    j.ref.pinned(j.found.digest),
+		Architecture: j.options.Architecture,
+		Image:        file,
+		Kernel:       kernel,
+		Config:       j.run,
 	}
 	for _, l := range layers {
 		m.DownloadedBytes += l.size
-		m.Layers = append(m.Layers, environment.Layer{MediaType: l.mediaType, SHA256: cmp.Or(l.digest.Hex, l.diffID.Hex), Size: l.size})
+		m.Layers = append(m.Layers, environment.Layer{MediaType: l.mediaType,
+			SHA256: cmp.Or(l.digest.Hex, l.diffID.Hex), Size: l.size})
 	}
 	return m
 }

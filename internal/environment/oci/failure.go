@@ -34,7 +34,8 @@ func errJoin(err, other error) error {
 
 // explain words what a registry answered, or why it could not be asked.
 func (r *registry) explain(err error) error {
-	host, image := hostName(r.ref.Context().RegistryStr()), hostName(r.ref.Context().RegistryStr())+"/"+r.ref.Context().RepositoryStr()
+	host, image := hostName(r.ref.Context().RegistryStr()), hostName(r.ref.Context().RegistryStr())+"/"+
+		r.ref.Context().RepositoryStr()
 	var plain *plainError
 	var certificate *tls.CertificateVerificationError
 	code, said := status(err)
@@ -46,20 +47,25 @@ func (r *registry) explain(err error) error {
 		f.text = fmt.Sprintf("the registry %q cannot be trusted: %v", host, certificate.Err)
 		f.hint = "have this host trust who signed its certificate, or accept any with {insecure_registries} " + host
 	case code == http.StatusUnauthorized && r.user == "":
-		f.text = fmt.Sprintf("the registry %q wants credentials for %q, or has no such image%s", host, image, said)
-		f.hint = "log in with docker login " + host + " (or podman login); the credentials that it keeps are used"
+		f.text = fmt.Sprintf("the registry %q wants credentials for %q, or has no such image%s", host, image,
+			said)
+		f.hint = "log in with docker login " + host +
+			" (or podman login); the credentials that it keeps are used"
 	case code == http.StatusUnauthorized:
 		f.text = fmt.Sprintf("the registry %q refuses the credentials of %q%s", host, r.user, said)
 		f.hint = "log in again with docker login " + host
 	case code == http.StatusForbidden:
-		f.text = fmt.Sprintf("the registry %q does not let %s have %q%s", host, cmp.Or(r.user, "anonymous users"), image, said)
+		f.text = fmt.Sprintf("the registry %q does not let %s have %q%s", host,
+			cmp.Or(r.user, "anonymous users"), image, said)
 		f.hint = "log in with docker login " + host + " as somebody who may"
 	case code == http.StatusNotFound:
 		f.text = fmt.Sprintf("the registry %q has no %q%s", host, r.ref.Name(), said)
 		f.hint = "look for a misspelt name or tag"
 	case code == http.StatusTooManyRequests:
-		f.text = fmt.Sprintf("the registry %q answers too many requests%s: %s", host, said, clean(err.Error(), 400))
-		f.hint = "wait, or log in with docker login " + host + ": limits are often wider for those who are known"
+		f.text = fmt.Sprintf("the registry %q answers too many requests%s: %s", host, said,
+			clean(err.Error(), 400))
+		f.hint = "wait, or log in with docker login " + host +
+			": limits are often wider for those who are known"
 	case code >= 500:
 		f.text = fmt.Sprintf("the registry %q fails%s: %s", host, said, clean(err.Error(), 400))
 		f.hint = "try again later"

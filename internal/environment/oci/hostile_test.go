@@ -27,7 +27,9 @@ func TestHostileImages(t *testing.T) {
 	soft := func(name, target string) member {
 		return member{tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target}, ""}
 	}
-	layers := func(tars ...[]byte) *made { return layered(t, v1.Config{}, []string{gzipped, uncompressed}, tars...) }
+	layers := func(tars ...[]byte) *made {
+		return layered(t, v1.Config{}, []string{gzipped, uncompressed}, tars...)
+	}
 	changed := func(m *made, change func()) *made {
 		change()
 		m.seal(t)
@@ -42,7 +44,8 @@ func TestHostileImages(t *testing.T) {
 	}{
 		{"a path that leads out", layers(pack(t, file("a/../../b", ""))), `path with ".."`},
 		{"a hard link that leads out", layers(pack(t, hard("a", "../../etc/passwd"))), `path with ".."`},
-		{"a hard link through a link to nowhere", layers(pack(t, soft("l", "/nowhere"), hard("a", "l/passwd"))), "hard link target"},
+		{"a hard link through a link to nowhere",
+			layers(pack(t, soft("l", "/nowhere"), hard("a", "l/passwd"))), "hard link target"},
 		{"a name twice", layers(pack(t, file("a", "1"), file("a", "2"))), "twice"},
 		{"a truncated tar", layers(pack(t, file("a", strings.Repeat("x", 4000)))[:2000]), "unexpected EOF"},
 		{"no tar", layers(bytes.Repeat([]byte("no tar "), 300)), "invalid tar header"},
@@ -51,19 +54,38 @@ func TestHostileImages(t *testing.T) {
 			m.manifest.Layers[1] = m.manifest.Layers[0]
 			return changed(m, func() { m.config.RootFS.DiffIDs[1] = digestOf([]byte("x")) })
 		}(), "gives its content two digests"},
-		{"a sparse file that a layer of its size is not to have", layers(sparseTar(t, 8<<30)), "over the limit of .* that a layer of its size may unfold to"},
+		{"a sparse file that a layer of its size is not to have", layers(sparseTar(t, 8<<30)),
+			"over the limit of .* that a layer of its size may unfold to"},
 		{"an absurd size", layers(absurd(t)), "over the limit of .* bytes"},
 		{"another content than the configuration says", changed(fine(), func() {}), ""},
-		{"a manifest with a size below zero", func() *made { m := fine(); return changed(m, func() { m.manifest.Layers[0].Size = -1 }) }(), "more than the .* bytes allowed"},
-		{"an absurd layer", func() *made { m := fine(); return changed(m, func() { m.manifest.Layers[0].Size = 1 << 60 }) }(), "more than the .* bytes allowed"},
-		{"too few layers", func() *made { m := fine(); return changed(m, func() { m.manifest.Layers = m.manifest.Layers[:1] }) }(), "1 layers, and its configuration speaks of 2"},
+		{"a manifest with a size below zero", func() *made {
+			m := fine()
+			return changed(m, func() { m.manifest.Layers[0].Size = -1 })
+		}(), "more than the .* bytes allowed"},
+		{"an absurd layer", func() *made {
+			m := fine()
+			return changed(m, func() { m.manifest.Layers[0].Size = 1 << 60 })
+		}(), "more than the .* bytes allowed"},
+		{"too few layers", func() *made {
+			m := fine()
+			return changed(m, func() { m.manifest.Layers = m.manifest.Layers[:1] })
+		}(), "1 layers, and its configuration speaks of 2"},
 		{"an absurd configuration", func() *made {
 			m := fine()
 			return changed(m, func() { m.config.Config.Env = []string{strings.Repeat("x", maxRunConfig+1)} })
 		}(), "words of"},
-		{"a configuration with a zero byte", func() *made { m := fine(); return changed(m, func() { m.config.Config.User = "a\x00b" }) }(), "zero byte"},
-		{"of another architecture", func() *made { m := fine(); return changed(m, func() { m.config.Architecture = "arm64" }) }(), "it is for linux/arm64"},
-		{"of another system", func() *made { m := fine(); return changed(m, func() { m.config.OS = "windows" }) }(), "it is for windows/amd64"},
+		{"a configuration with a zero byte", func() *made {
+			m := fine()
+			return changed(m, func() { m.config.Config.User = "a\x00b" })
+		}(), "zero byte"},
+		{"of another architecture", func() *made {
+			m := fine()
+			return changed(m, func() { m.config.Architecture = "arm64" })
+		}(), "it is for linux/arm64"},
+		{"of another system", func() *made {
+			m := fine()
+			return changed(m, func() { m.config.OS = "windows" })
+		}(), "it is for windows/amd64"},
 		{"no image but a chart", func() *made {
 			m := fine()
 			m.manifest.Config.MediaType = "application/vnd.cncf.helm.config.v1+json"
@@ -75,7 +97,8 @@ func TestHostileImages(t *testing.T) {
 			m := fine()
 			return changed(m, func() { m.manifest.Layers[0].MediaType += "+encrypted" })
 		}(), "which is no file system"},
-		{"Docker's first format", &made{blobs: map[v1.Hash][]byte{digestOf([]byte(`{"schemaVersion":1}`)): []byte(`{"schemaVersion":1}`)},
+		{"Docker's first format", &made{blobs: map[v1.Hash][]byte{digestOf(
+			[]byte(`{"schemaVersion":1}`)): []byte(`{"schemaVersion":1}`)},
 			top: []byte(`{"schemaVersion":1}`), topType: types.DockerManifestSchema2}, "schema 1"},
 		{"a swapped layer", func() *made {
 			m.blobs[m.manifest.Layers[0].Digest] = m.blobs[m.manifest.Layers[1].Digest]
@@ -112,12 +135,14 @@ func TestBombs(t *testing.T) {
 		}
 		tar.file.Close()
 		u.freely = 1 << 20
-		if _, err := u.unpack(t.Context(), l, b); err == nil || !strings.Contains(err.Error(), "more than 200 times as much is refused") {
+		if _, err := u.unpack(t.Context(), l, b); err == nil ||
+			!strings.Contains(err.Error(), "more than 200 times as much is refused") {
 			t.Errorf("%s: got %v", how, err)
 		}
 		u = newUnpacker(t.TempDir())
 		u.left.Store(1 << 20)
-		if _, err := u.unpack(t.Context(), l, b); err == nil || !strings.Contains(err.Error(), "bytes allowed when decompressed") {
+		if _, err := u.unpack(t.Context(), l, b); err == nil ||
+			!strings.Contains(err.Error(), "bytes allowed when decompressed") {
 			t.Errorf("%s: got %v", how, err)
 		}
 	}
@@ -131,7 +156,7 @@ func nothingLeft(t *testing.T, s *environment.Store) {
 		t.Errorf("listed: %v, %v", list, err)
 	}
 	k, err := s.Initrd(t.Context(), environment.Kernel{Path: "/x/y"},
-		environment.Agent{Open: func() ([]byte, error) { return nil, nil }})
+		environment.Agent{Open: func() ([]byte, error) { return nil, nil }}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +164,8 @@ func nothingLeft(t *testing.T, s *environment.Store) {
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		rel, _ := filepath.Rel(root, path)
 		class, rest, _ := strings.Cut(rel, "/")
-		if err == nil && rest != "" && (class == "tmp" || class == "images" || class == "blobs" || class == "environments") {
+		if err == nil && rest != "" && (class == "tmp" || class == "images" || class == "blobs" ||
+			class == "environments") {
 			t.Errorf("%s was left", rel)
 		}
 		return err
@@ -149,7 +175,8 @@ func nothingLeft(t *testing.T, s *environment.Store) {
 	}
 }
 
-// sparseTar is a tar of one sparse file with three bytes at its beginning, in the format that GNU tar had first.
+// sparseTar is a tar of one sparse file with three bytes at its beginning, in the format that GNU tar had
+// first.
 func sparseTar(t testing.TB, size int64) []byte {
 	t.Helper()
 	h := make([]byte, 512)
@@ -176,7 +203,8 @@ func sparseTar(t testing.TB, size int64) []byte {
 // A hole in a layer is one in the image: what it takes on the disk is what is in it.
 func TestHolesStayHoles(t *testing.T) {
 	s := newStore(t, "")
-	m := mustPull(t, s, "oci:"+layered(t, v1.Config{}, []string{gzipped}, sparseTar(t, 512<<20)).layoutDir(t)).Manifest
+	m := mustPull(t, s, "oci:"+layered(t, v1.Config{}, []string{gzipped},
+		sparseTar(t, 512<<20)).layoutDir(t)).Manifest
 	if m.Image.Size < 512<<20 || m.DiskBytes > 1<<20 {
 		t.Errorf("an image of %d bytes takes %d on the disk", m.Image.Size, m.DiskBytes)
 	}
@@ -193,7 +221,12 @@ func absurd(t *testing.T) []byte {
 	defer f.Close()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	err = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "huge", Size: 1 << 50, Format: tar.FormatPAX})
+	err = w.WriteHeader(&tar.Header{
+		Typeflag: tar.TypeReg,
+		Name:     "huge",
+		Size:     1 << 50,
+		Format:   tar.FormatPAX,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,13 +235,24 @@ func absurd(t *testing.T) []byte {
 
 // Indexes: the platform, what is no image, and how deep they nest.
 func TestIndexes(t *testing.T) {
-	one, two, arm := layered(t, v1.Config{}, []string{gzipped}, pack(t, file("a", "1"))), layered(t, v1.Config{}, []string{gzipped}, pack(t, file("a", "2"))),
+	one, two, arm := layered(t, v1.Config{}, []string{gzipped}, pack(t, file("a", "1"))),
+		layered(t, v1.Config{}, []string{gzipped}, pack(t, file("a", "2"))),
 		layered(t, v1.Config{}, []string{gzipped}, pack(t, file("a", "arm")))
 	linux := func(arch, variant string) *v1.Platform {
 		return &v1.Platform{OS: "linux", Architecture: arch, Variant: variant}
 	}
-	attestation := v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digestOf([]byte("x")), Size: 1, Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"}}
-	signature := v1.Descriptor{MediaType: types.OCIManifestSchema1, Digest: digestOf([]byte("y")), Size: 1, ArtifactType: "application/vnd.example.signature"}
+	attestation := v1.Descriptor{
+		MediaType: types.OCIManifestSchema1,
+		Digest:    digestOf([]byte("x")),
+		Size:      1,
+		Platform:  &v1.Platform{OS: "unknown", Architecture: "unknown"},
+	}
+	signature := v1.Descriptor{
+		MediaType:    types.OCIManifestSchema1,
+		Digest:       digestOf([]byte("y")),
+		Size:         1,
+		ArtifactType: "application/vnd.example.signature",
+	}
 	other := layered(t, v1.Config{}, []string{gzipped}, pack(t, file("a", "3")))
 	other.config.Architecture = "arm64"
 	other.seal(t)
@@ -220,7 +264,8 @@ func TestIndexes(t *testing.T) {
 			}
 		}
 		for ; nest >= 0; nest-- {
-			m.top = encode(t, v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: all})
+			m.top = encode(t, v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex,
+				Manifests: all})
 			m.blob(m.top)
 			all = []v1.Descriptor{m.descriptor(nil)}
 		}
@@ -231,18 +276,28 @@ func TestIndexes(t *testing.T) {
 		image *made
 		want  string // digest of the image, or the error
 	}{
-		{"the platform", index(0, arm.descriptor(linux("arm64", "v8")), attestation, one.descriptor(linux("amd64", ""))), digestOf(one.top).String()},
-		{"the least variant", index(0, two.descriptor(linux("amd64", "v3")), one.descriptor(linux("amd64", "v2"))), digestOf(one.top).String()},
+		{"the platform", index(0, arm.descriptor(linux("arm64", "v8")), attestation,
+			one.descriptor(linux("amd64", ""))), digestOf(one.top).String()},
+		{"the least variant", index(0, two.descriptor(linux("amd64", "v3")),
+			one.descriptor(linux("amd64", "v2"))), digestOf(one.top).String()},
 		{"an index in an index", index(1, one.descriptor(linux("amd64", ""))), digestOf(one.top).String()},
-		{"not there", index(0, arm.descriptor(linux("arm64", "v8")), attestation), `not there for linux/amd64, only for ["linux/arm64/v8"]`},
+		{"not there", index(0, arm.descriptor(linux("arm64", "v8")), attestation),
+			`not there for linux/amd64, only for ["linux/arm64/v8"]`},
 		{"too deep", index(4, one.descriptor(linux("amd64", ""))), "nested more than"},
-		{"one that does not say, beside an attestation", index(0, one.descriptor(nil), attestation), digestOf(one.top).String()},
-		{"one that says nothing, beside another", index(0, arm.descriptor(linux("arm64", "")), one.descriptor(&v1.Platform{})), digestOf(one.top).String()},
-		{"one that does not say, beside its signature", index(0, one.descriptor(nil), signature), digestOf(one.top).String()},
-		{"two that do not say", index(0, one.descriptor(nil), two.descriptor(nil)), "2 images that do not say"},
-		{"one that does not say and is for another", index(0, other.descriptor(nil), attestation), "it is for linux/arm64"},
+		{"one that does not say, beside an attestation", index(0, one.descriptor(nil), attestation),
+			digestOf(one.top).String()},
+		{"one that says nothing, beside another",
+			index(0, arm.descriptor(linux("arm64", "")), one.descriptor(&v1.Platform{})),
+			digestOf(one.top).String()},
+		{"one that does not say, beside its signature", index(0, one.descriptor(nil), signature),
+			digestOf(one.top).String()},
+		{"two that do not say", index(0, one.descriptor(nil), two.descriptor(nil)),
+			"2 images that do not say"},
+		{"one that does not say and is for another", index(0, other.descriptor(nil), attestation),
+			"it is for linux/arm64"},
 		{"nothing but attestations", index(0, attestation, signature), "its index holds no image"},
-		{"the first format", index(0, v1.Descriptor{MediaType: types.DockerManifestSchema1, Digest: digestOf([]byte("x")), Size: 1}), "schema 1"},
+		{"the first format", index(0, v1.Descriptor{MediaType: types.DockerManifestSchema1,
+			Digest: digestOf([]byte("x")), Size: 1}), "schema 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRegistry(t)
@@ -258,7 +313,8 @@ func TestIndexes(t *testing.T) {
 			if r.asked("/manifests/"+test.want) == 0 {
 				t.Errorf("another image was chosen: %q", r.requests)
 			}
-			if want := digestOf(test.image.top).String(); !strings.HasSuffix(got.Manifest.Reference, "@"+want) {
+			if want := digestOf(test.image.top).String(); !strings.HasSuffix(got.Manifest.Reference,
+				"@"+want) {
 				t.Errorf("the reference is %q, not the index's %s", got.Manifest.Reference, want)
 			}
 		})
@@ -266,9 +322,11 @@ func TestIndexes(t *testing.T) {
 }
 
 func FuzzDocument(f *testing.F) {
-	m := layered(f, v1.Config{Env: []string{"A=b"}, User: "app", WorkingDir: "srv"}, []string{gzipped}, pack(f, file("a", "1")))
+	m := layered(f, v1.Config{Env: []string{"A=b"}, User: "app", WorkingDir: "srv"}, []string{gzipped},
+		pack(f, file("a", "1")))
 	f.Add(m.top, m.blobs[m.manifest.Config.Digest])
-	f.Add(encode(f, v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{m.descriptor(nil)}}), []byte("{}"))
+	f.Add(encode(f, v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex,
+		Manifests: []v1.Descriptor{m.descriptor(nil)}}), []byte("{}"))
 	f.Add([]byte(`{"manifests":[{"size":-1}],"layers":{}}`), []byte(`null`))
 	f.Fuzz(func(t *testing.T, top, config []byte) {
 		documents := &layout{folder: memory{top, config}}

@@ -17,8 +17,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Bounds of decompression: no image has more than maxPlain bytes in all its layers, and what decompresses to more
-// than freely is not more than maxGrowth times as large as it is stored.
+// Bounds of decompression: no image has more than maxPlain bytes in all its layers, and what decompresses to
+// more than freely is not more than maxGrowth times as large as it is stored.
 const (
 	maxPlain  = 64 << 30
 	freely    = 1 << 30
@@ -39,8 +39,8 @@ type plain struct {
 	stored int64 // bytes as it is stored
 }
 
-// mayHold bounds the logical sizes of the files in the layer, like its decompression: a sparse file of any size takes
-// a few bytes in a tar.
+// mayHold bounds the logical sizes of the files in the layer, like its decompression: a sparse file of any
+// size takes a few bytes in a tar.
 func (p plain) mayHold() int64 { return max(freely, p.stored*maxGrowth) }
 
 // unpacker makes tars of layers. The tars are files without a name, which are gone when they are closed.
@@ -92,7 +92,8 @@ func (u *unpacker) unpack(ctx context.Context, l layer, b stored) (_ plain, err 
 		return plain{}, fmt.Errorf("cannot decompress it: %w", err)
 	}
 	if got := hex.EncodeToString(content.Sum(nil)); got != l.diffID.Hex {
-		return plain{}, fmt.Errorf("its content has the SHA-256 %s where the configuration says %s", got, l.diffID.Hex)
+		return plain{}, fmt.Errorf("its content has the SHA-256 %s where the configuration says %s", got,
+			l.diffID.Hex)
 	}
 	err = finish(buffered, sum, l)
 	return plain{out, size, raw.n}, err
@@ -107,7 +108,8 @@ func finish(rest io.Reader, sum hash.Hash, l layer) error {
 		return err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != l.digest.Hex {
-		return fmt.Errorf("it has the SHA-256 %s where the manifest says %s: it was damaged or changed", got, l.digest.Hex)
+		return fmt.Errorf("it has the SHA-256 %s where the manifest says %s: it was damaged or changed", got,
+			l.digest.Hex)
 	}
 	return nil
 }
@@ -139,7 +141,8 @@ func decompress(r *bufio.Reader) (in io.ReadCloser, compressed bool, err error) 
 		in, err := gzip.NewReader(r)
 		return in, true, err
 	case bytes.HasPrefix(magic, zstdMagic):
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, true, err
 		}
@@ -176,10 +179,12 @@ func (b *bounded) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	b.size += int64(n)
 	if b.u.left.Add(-int64(n)) < 0 {
-		return 0, fmt.Errorf("the layers have more than the %d bytes allowed when decompressed", int64(maxPlain))
+		return 0, fmt.Errorf("the layers have more than the %d bytes allowed when decompressed",
+			int64(maxPlain))
 	}
 	if b.size > b.u.freely && b.size/maxGrowth > b.raw.n {
-		return 0, fmt.Errorf("%d bytes of it have become %d: more than %d times as much is refused", b.raw.n, b.size, maxGrowth)
+		return 0, fmt.Errorf("%d bytes of it have become %d: more than %d times as much is refused", b.raw.n,
+			b.size, maxGrowth)
 	}
 	return n, err
 }

@@ -89,11 +89,13 @@ func (l *layout) find(ctx context.Context, architecture string) (found, error) {
 		err = json.Unmarshal(data, &version)
 	}
 	if err != nil {
-		return found{}, &failure{text: fmt.Sprintf("%q is no image in the OCI layout: %v", l.ref.path, err), cause: err,
-			hint: "an archive made by docker save is docker-archive:FILE"}
+		return found{}, &failure{text: fmt.Sprintf("%q is no image in the OCI layout: %v", l.ref.path, err),
+			cause: err,
+			hint:  "an archive made by docker save is docker-archive:FILE"}
 	}
 	if version.ImageLayoutVersion != "1.0.0" {
-		return found{}, fmt.Errorf("%q has the version %.20q of the OCI layout, not 1.0.0", l.ref.path, version.ImageLayoutVersion)
+		return found{}, fmt.Errorf("%q has the version %.20q of the OCI layout, not 1.0.0", l.ref.path,
+			version.ImageLayoutVersion)
 	}
 	if data, err = readDocument(l, "index.json"); err != nil {
 		return found{}, fmt.Errorf("cannot read the index of %q: %w", l.ref.path, err)
@@ -123,7 +125,8 @@ func (l *layout) wanted(all []v1.Descriptor) ([]v1.Descriptor, error) {
 	for _, d := range all {
 		name := d.Annotations[refName]
 		known := slices.ContainsFunc(wanted, func(w v1.Descriptor) bool { return w.Digest == d.Digest })
-		if !known && !(attests(d) && l.ref.image == "") && (l.ref.image == "" || l.ref.image == name || l.ref.image == d.Digest.String()) {
+		if !known && !(attests(d) && l.ref.image == "") &&
+			(l.ref.image == "" || l.ref.image == name || l.ref.image == d.Digest.String()) {
 			wanted = append(wanted, d)
 		}
 		if name != "" && !slices.Contains(names, name) {
@@ -133,8 +136,10 @@ func (l *layout) wanted(all []v1.Descriptor) ([]v1.Descriptor, error) {
 	if len(wanted) == 0 {
 		return nil, fmt.Errorf("%q holds no image %q, only %q", l.ref.path, l.ref.image, names)
 	}
-	if len(wanted) > 1 && slices.ContainsFunc(wanted, func(d v1.Descriptor) bool { return d.Platform == nil }) {
-		return nil, &failure{text: fmt.Sprintf("%q holds several images: %q", l.ref.path, names), hint: "append :NAME for one of them"}
+	if len(wanted) > 1 && slices.ContainsFunc(wanted,
+		func(d v1.Descriptor) bool { return d.Platform == nil }) {
+		return nil, &failure{text: fmt.Sprintf("%q holds several images: %q", l.ref.path, names),
+			hint: "append :NAME for one of them"}
 	}
 	return wanted, nil
 }

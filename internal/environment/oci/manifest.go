@@ -29,13 +29,16 @@ type document struct {
 }
 
 // manifestTypes are what a registry is asked for.
-var manifestTypes = [...]types.MediaType{types.OCIManifestSchema1, types.OCIImageIndex, types.DockerManifestSchema2, types.DockerManifestList}
+var manifestTypes = [...]types.MediaType{types.OCIManifestSchema1, types.OCIImageIndex,
+	types.DockerManifestSchema2, types.DockerManifestList}
 
 // layerTypes are the layers that can be read. How they are compressed is seen in their first bytes.
 var layerTypes = [...]types.MediaType{
-	types.OCILayer, types.OCILayerZStd, types.OCIUncompressedLayer, types.OCIRestrictedLayer, types.OCIUncompressedRestrictedLayer,
+	types.OCILayer, types.OCILayerZStd, types.OCIUncompressedLayer, types.OCIRestrictedLayer,
+	types.OCIUncompressedRestrictedLayer,
 	types.DockerLayer, types.DockerUncompressedLayer, types.DockerForeignLayer,
-	"application/vnd.docker.image.rootfs.diff.tar.zstd", "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+	"application/vnd.docker.image.rootfs.diff.tar.zstd",
+	"application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
 }
 
 func isManifest(t types.MediaType) bool {
@@ -62,7 +65,8 @@ func (read reader) get(ctx context.Context, d v1.Descriptor, what string) ([]byt
 		return nil, err
 	}
 	if digest != d.Digest || size != d.Size {
-		return nil, fmt.Errorf("its %s is %s with %d bytes where %s with %d bytes is referred to: it was damaged or changed",
+		return nil, fmt.Errorf("its %s is %s with %d bytes where %s with %d bytes is referred to: it was "+
+			"damaged or changed",
 			what, digest, size, d.Digest, d.Size)
 	}
 	return data, nil
@@ -130,7 +134,8 @@ func choose(ctx context.Context, top document, architecture string, read reader)
 }
 
 // errSchema1 is about images that are named by layers' own checksums and have no configuration.
-var errSchema1 = errors.New("it is in Docker's first manifest format (schema 1), which is not supported: push it again with a newer tool")
+var errSchema1 = errors.New("it is in Docker's first manifest format (schema 1), which is not supported: " +
+	"push it again with a newer tool")
 
 func isSchema1(t types.MediaType) bool {
 	return t == types.DockerManifestSchema1 || t == types.DockerManifestSchema1Signed
@@ -139,14 +144,18 @@ func isSchema1(t types.MediaType) bool {
 // says tells whether a descriptor says for what platform its image is.
 func says(p *v1.Platform) bool { return p != nil && (p.OS != "" || p.Architecture != "") }
 
-// attests tells whether a descriptor is of something about another image: what it was built from, a signature.
+// attests tells whether a descriptor is of something about another image: what it was built from, a
+// signature.
 func attests(d v1.Descriptor) bool {
-	return says(d.Platform) && d.Platform.OS == "unknown" || d.Annotations["vnd.docker.reference.type"] != "" ||
-		d.ArtifactType != "" && d.ArtifactType != string(types.OCIConfigJSON) && d.ArtifactType != string(types.DockerConfigJSON)
+	return says(d.Platform) && d.Platform.OS == "unknown" ||
+		d.Annotations["vnd.docker.reference.type"] != "" ||
+		d.ArtifactType != "" && d.ArtifactType != string(types.OCIConfigJSON) &&
+			d.ArtifactType != string(types.DockerConfigJSON)
 }
 
-// pick finds the image for Linux on the architecture. Of several variants it takes the one that asks least of the
-// processor. An image that does not say what it is for is taken if there is only one: its configuration tells.
+// pick finds the image for Linux on the architecture. Of several variants it takes the one that asks least of
+// the processor. An image that does not say what it is for is taken if there is only one: its configuration
+// tells.
 func pick(all []v1.Descriptor, architecture string) (v1.Descriptor, error) {
 	var fit, unsaid []v1.Descriptor
 	var others []string
@@ -169,17 +178,21 @@ func pick(all []v1.Descriptor, architecture string) (v1.Descriptor, error) {
 	others = slices.Compact(others)
 	switch {
 	case len(fit) > 0:
-		return slices.MinFunc(fit, func(a, b v1.Descriptor) int { return cmp.Compare(variant(a), variant(b)) }), nil
+		return slices.MinFunc(fit, func(a, b v1.Descriptor) int {
+			return cmp.Compare(variant(a), variant(b))
+		}), nil
 	case len(unsaid) == 1:
 		return unsaid[0], nil
 	case len(unsaid) > 1:
-		return v1.Descriptor{}, fmt.Errorf("its index has %d images that do not say what platform they are for", len(unsaid))
+		return v1.Descriptor{}, fmt.Errorf(
+			"its index has %d images that do not say what platform they are for", len(unsaid))
 	case len(others) > 0:
 		return v1.Descriptor{}, fmt.Errorf("it is not there for linux/%s, only for %q", architecture, others)
 	case old:
 		return v1.Descriptor{}, errSchema1
 	}
-	return v1.Descriptor{}, fmt.Errorf("its index holds no image, for linux/%s or any other platform", architecture)
+	return v1.Descriptor{}, fmt.Errorf("its index holds no image, for linux/%s or any other platform",
+		architecture)
 }
 
 func variant(d v1.Descriptor) string {
@@ -208,7 +221,8 @@ func readImage(ctx context.Context, d document, architecture string, read reader
 	}
 	for _, l := range m.Layers {
 		if !slices.Contains(layerTypes[:], l.MediaType) {
-			return found{}, fmt.Errorf("its layer %s is %q, which is no file system", l.Digest, clean(string(l.MediaType), 100))
+			return found{}, fmt.Errorf("its layer %s is %q, which is no file system", l.Digest,
+				clean(string(l.MediaType), 100))
 		}
 		f.layers = append(f.layers, layer{mediaType: string(l.MediaType), digest: l.Digest, size: l.Size})
 	}
@@ -221,8 +235,10 @@ func readConfig(data []byte, architecture string) (*v1.ConfigFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("its configuration cannot be read: %w", err)
 	}
-	if config.OS != "" && config.OS != "linux" || config.Architecture != "" && config.Architecture != architecture {
-		return nil, fmt.Errorf("it is for %s/%s, not for linux/%s", clean(config.OS, 20), clean(config.Architecture, 20), architecture)
+	if config.OS != "" && config.OS != "linux" || config.Architecture != "" &&
+		config.Architecture != architecture {
+		return nil, fmt.Errorf("it is for %s/%s, not for linux/%s", clean(config.OS, 20),
+			clean(config.Architecture, 20), architecture)
 	}
 	return config, nil
 }
@@ -244,7 +260,8 @@ func (f *found) pair() error {
 		if before, ok := known[l.key()]; ok && before.size != l.size {
 			return fmt.Errorf("its layer %s has two sizes", l.name())
 		} else if ok && before.diffID != l.diffID {
-			return fmt.Errorf("its layer %s is there twice, and its configuration gives its content two digests, %s and %s",
+			return fmt.Errorf("its layer %s is there twice, and its configuration gives its content two "+
+				"digests, %s and %s",
 				l.name(), before.diffID, l.diffID)
 		} else if ok {
 			continue

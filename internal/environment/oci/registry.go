@@ -43,10 +43,9 @@ func openRegistry(
 		}
 	}
 	repository := r.ref.Context()
-	auth, err := authn.Resolve(ctx, keychain, repository)
-	var config *authn.AuthConfig
-	if err == nil {
-		config, err = authn.Authorization(ctx, auth)
+	auth, config, err := askKeychain(ctx, keychain, repository)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	if err != nil {
 		return nil, &failure{text: fmt.Sprintf("cannot read the credentials for %q: %v", hostName(host), err),
@@ -55,6 +54,7 @@ func openRegistry(
 				"$DOCKER_CONFIG)"}
 	}
 	if auth != authn.Anonymous {
+		w.Private()
 		r.user = cmp.Or(config.Username, "a token")
 	}
 	known, err := r.connect(ctx, auth)
@@ -71,6 +71,40 @@ func openRegistry(
 	}
 	r.server = environment.Server{Name: "registry", Index: "manifest", Client: &http.Client{Transport: known}}
 	return r, nil
+}
+
+// credentialsLimit bounds how long a keychain's files and helpers may take.
+const credentialsLimit = 30 * time.Second
+
+// askKeychain asks for credentials. It gives up when the context ends, though neither reading a file,
+// which may be a FIFO, nor a helper program can be broken off: what is left of them ends with this
+// process.
+func askKeychain(
+	ctx context.Context, keychain authn.Keychain, of authn.Resource,
+) (authn.Authenticator, *authn.AuthConfig, error) {
+	type answer struct {
+		auth   authn.Authenticator
+		config *authn.AuthConfig
+		err    error
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, credentialsLimit,
+		fmt.Errorf("nothing came in %v: a file of theirs is a pipe, or a helper waits for something",
+			credentialsLimit))
+	defer cancel()
+	found := make(chan answer, 1)
+	go func() {
+		var a answer
+		if a.auth, a.err = authn.Resolve(ctx, keychain, of); a.err == nil {
+			a.config, a.err = authn.Authorization(ctx, a.auth)
+		}
+		found <- a
+	}()
+	select {
+	case a := <-found:
+		return a.auth, a.config, a.err
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
 }
 
 // Attempts at a registry that does not answer as it should, and how long to wait in between.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +20,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sys/unix"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
 )
@@ -355,6 +357,64 @@ func TestResume(t *testing.T) {
 	mustPull(t, s, name)
 	if n := r.asked("blobs/" + large.Digest.String() + ` bytes=\d{5,}-$`); n != 1 {
 		t.Errorf("%d requests for the rest: %q", n, r.requests)
+	}
+}
+
+// A file of credentials that nobody writes to does not outlast the caller.
+func TestCredentialsThatNeverCome(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "config.json")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOME", dir)
+	t.Setenv("DOCKER_CONFIG", dir)
+	r, s := newRegistry(t), openStore(t)
+	name := r.push(simple(t, "x"), "1")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Pull(ctx, environment.PullRequest{Name: name})
+		ended <- err
+	}()
+	// Somebody reads it as soon as it can be opened for writing.
+	var writer *os.File
+	for writer == nil {
+		writer, _ = os.OpenFile(fifo, os.O_WRONLY|unix.O_NONBLOCK, 0)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	writer.Close()
+}
+
+// What credentials were shown for is nobody else's to read.
+func TestPrivateImages(t *testing.T) {
+	r := newRegistry(t)
+	r.auth = func(q *http.Request) bool { _, _, ok := q.BasicAuth(); return ok }
+	s := newStore(t, fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, r.host(),
+		base64.StdEncoding.EncodeToString([]byte("ada:secret"))))
+	m := mustPull(t, s, r.push(simple(t, "x"), "1")).Manifest
+	root := filepath.Dir(filepath.Dir(filepath.Dir(m.Image.Path)))
+	for _, class := range []string{"images", "blobs", "environments"} {
+		files := 0
+		dir := filepath.Join(root, class)
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			files++
+			info, err := d.Info()
+			if err == nil && info.Mode().Perm() != 0o600 {
+				t.Errorf("%s has the mode %v", path, info.Mode())
+			}
+			return err
+		})
+		if err != nil || files == 0 {
+			t.Errorf("%d files of %s, %v", files, class, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package qemu
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +18,29 @@ func (f *files) close() {
 		file.Close()
 	}
 	*f = nil
+}
+
+// resolve names what QEMU opens by path as it is named in the end: confined, QEMU sees the files themselves
+// and not the links that lead to them, as from a cache directory that is a link.
+func resolve(spec vmm.Spec) (vmm.Spec, error) {
+	for _, path := range []*string{&spec.Kernel, &spec.Initrd} {
+		real, err := filepath.EvalSymlinks(*path)
+		if err != nil {
+			return spec, err
+		}
+		*path = real
+	}
+	if spec.Memory == nil {
+		return spec, nil
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(spec.Memory.Path)) // the file itself may not be there yet
+	if err != nil {
+		return spec, err
+	}
+	memory := *spec.Memory
+	memory.Path = filepath.Join(dir, filepath.Base(memory.Path))
+	spec.Memory = &memory
+	return spec, nil
 }
 
 // open opens what a spec has by path, and gives the incoming state an offset of its own. QEMU takes a disk

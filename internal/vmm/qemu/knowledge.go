@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -40,6 +41,30 @@ type verdict struct {
 	Kernel  string      `json:"kernel"`
 	CPU     string      `json:"cpu,omitempty"` // the model with which a guest booted
 	KVM     vmm.Verdict `json:"kvm"`
+	// TimedOut is that the guest only took too long, as it may on a host that is busy. It is tried again
+	// later, and ever more seldom.
+	TimedOut bool      `json:"timed_out,omitempty"`
+	Tries    int       `json:"tries,omitempty"`
+	At       time.Time `json:"at"`
+}
+
+// How long a verdict by timeout stands, at first and at most.
+const (
+	firstRetry = 10 * time.Minute
+	lastRetry  = 24 * time.Hour
+)
+
+// stands tells whether a verdict needs no other trial yet.
+func (v verdict) stands(now time.Time) bool {
+	if !v.KVM.Tried || !v.TimedOut {
+		return v.KVM.Tried
+	}
+	wait := lastRetry
+	if shift := v.Tries - 1; shift < 8 {
+		wait = min(wait, firstRetry<<max(shift, 0))
+	}
+	since := now.Sub(v.At)
+	return since >= 0 && since < wait
 }
 
 const (

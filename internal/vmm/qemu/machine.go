@@ -62,6 +62,9 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 	}
 	var opened files
 	defer opened.close()
+	if spec, err = resolve(spec); err != nil {
+		return nil, err
+	}
 	if spec, err = opened.open(spec); err != nil {
 		return nil, err
 	}

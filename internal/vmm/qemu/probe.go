@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
@@ -17,8 +18,13 @@ func (d *Driver) Accelerator(ctx context.Context, want vmm.Accelerator, boot vmm
 		return vmm.Choice{}, err
 	}
 	found := d.device()
-	if found.Accessible && known.verdict.KVM.Tried {
-		found = known.verdict.KVM
+	v := known.verdict
+	if found.Accessible && !v.stands(time.Now()) {
+		v = d.loadVerdict(known.release) // Another process may have found out meanwhile.
+		d.learn(v)
+	}
+	if found.Accessible && v.KVM.Tried {
+		found = v.KVM
 	}
 	switch want {
 	case vmm.TCG:
@@ -27,8 +33,9 @@ func (d *Driver) Accelerator(ctx context.Context, want vmm.Accelerator, boot vmm
 	default:
 		return vmm.Choice{}, fmt.Errorf("no such accelerator as %q: it is auto, kvm or tcg", want)
 	}
-	if found.Accessible && !found.Tried {
-		if found, err = d.probe(ctx, known, found, boot); err != nil {
+	// Who asks for KVM by its name has it tried again.
+	if found.Accessible && (!v.stands(time.Now()) || want == vmm.KVM && !found.Usable) {
+		if found, err = d.probe(ctx, known, v.At, boot); err != nil {
 			return vmm.Choice{}, err
 		}
 	}
@@ -62,20 +69,42 @@ func (d *Driver) device() vmm.Verdict {
 	return vmm.Verdict{Exists: true, Reason: fmt.Sprintf("cannot open %s: %v", path, err)}
 }
 
-// probe boots a guest on KVM, unless another process has just done so.
+// Reconsider has KVM tried again at the next start if the last trial only took too long.
+func (d *Driver) Reconsider(ctx context.Context) error {
+	known, err := d.know(ctx)
+	if err != nil {
+		return err
+	}
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if v := d.loadVerdict(known.release); v.TimedOut {
+		v.At = time.Time{}
+		d.save(verdictFile, v)
+		d.learn(v)
+	}
+	return nil
+}
+
+// probe boots a guest on KVM, unless another process has just done so, later than what is known of it.
 func (d *Driver) probe(
-	ctx context.Context, known knowledge, found vmm.Verdict, boot vmm.Boot,
+	ctx context.Context, known knowledge, last time.Time, boot vmm.Boot,
 ) (vmm.Verdict, error) {
+	found := d.device()
 	unlock, err := d.lock(ctx)
 	if err != nil {
 		return found, fmt.Errorf("cannot probe kvm: %w", err)
 	}
 	defer unlock()
 	v := d.loadVerdict(known.release)
-	if v.KVM.Tried {
+	if v.stands(time.Now()) && !v.At.Equal(last) {
 		d.learn(v)
 		return v.KVM, nil
 	}
+	v.TimedOut, v.CPU = false, ""
+	v.Tries++
 	limit, cancel := context.WithTimeout(ctx, d.options.ProbeTimeout)
 	defer cancel()
 	found.Tried = true
@@ -92,10 +121,11 @@ func (d *Driver) probe(
 		found.Reason = "a guest did not boot on it: " + sentence(err.Error())
 		if limit.Err() != nil {
 			found.Reason = fmt.Sprintf("a guest did not boot on it within %v", d.options.ProbeTimeout)
+			v.TimedOut = true
 			break
 		}
 	}
-	v.KVM = found
+	v.KVM, v.At = found, time.Now()
 	d.save(verdictFile, v)
 	d.learn(v)
 	return found, nil

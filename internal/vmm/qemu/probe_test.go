@@ -98,9 +98,65 @@ func TestProbeGivesUp(t *testing.T) {
 	if err != nil || choice.Accelerator != vmm.TCG || !choice.KVM.Accessible || choice.KVM.Usable {
 		t.Errorf("got %+v, %v", choice, err)
 	}
-	_, err = driver.Accelerator(t.Context(), vmm.KVM, neverBoot(t))
+	if again, err := driver.Accelerator(t.Context(), vmm.Auto, neverBoot(t)); err != nil || again != choice {
+		t.Errorf("got %+v, %v from memory", again, err)
+	}
+	_, err = driver.Accelerator(t.Context(), vmm.KVM, hang)
 	if !errors.Is(err, vmm.ErrKVM) || !strings.Contains(err.Error(), "within 20ms") {
 		t.Errorf("forced: %v", err)
+	}
+	// Who asks for it by its name has it tried at once.
+	works := func(context.Context, vmm.Accelerator) error { return nil }
+	if choice, err = driver.Accelerator(t.Context(), vmm.KVM, works); err != nil || !choice.KVM.Usable {
+		t.Errorf("forced again: %+v, %v", choice, err)
+	}
+	choice, err = driver.Accelerator(t.Context(), vmm.Auto, neverBoot(t))
+	if err != nil || !choice.KVM.Usable {
+		t.Errorf("got %+v, %v from memory", choice, err)
+	}
+}
+
+// A trial that only took too long is done again later, and at once after Reconsider; one that failed is not.
+func TestProbeIsRepeated(t *testing.T) {
+	hang := func(ctx context.Context, _ vmm.Accelerator) error { <-ctx.Done(); return ctx.Err() }
+	fail := func(context.Context, vmm.Accelerator) error { return errors.New("no such register") }
+	for name, c := range map[string]struct {
+		boot  vmm.Boot
+		again bool
+	}{"timeout": {hang, true}, "failure": {fail, false}} {
+		driver := prober(t, Options{CacheDir: t.TempDir(), ProbeTimeout: 20 * time.Millisecond})
+		if _, err := driver.Accelerator(t.Context(), vmm.Auto, c.boot); err != nil {
+			t.Fatal(err)
+		}
+		if err := driver.Reconsider(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		tried := false
+		_, err := driver.Accelerator(t.Context(), vmm.Auto, func(context.Context, vmm.Accelerator) error {
+			tried = true
+			return nil
+		})
+		if err != nil || tried != c.again {
+			t.Errorf("%s: tried again: %v, %v", name, tried, err)
+		}
+	}
+	now := time.Now()
+	for _, c := range []struct {
+		tries int
+		after time.Duration
+		want  bool
+	}{{1, time.Minute, true}, {1, 11 * time.Minute, false}, {3, 11 * time.Minute, true},
+		{3, 41 * time.Minute, false}, {100, 23 * time.Hour, true}, {100, 25 * time.Hour, false},
+		{1, -time.Hour, false}} {
+		v := verdict{
+			KVM:      vmm.Verdict{Tried: true},
+			TimedOut: true,
+			Tries:    c.tries,
+			At:       now.Add(-c.after),
+		}
+		if got := v.stands(now); got != c.want {
+			t.Errorf("after %d trials and %v it stands: %v", c.tries, c.after, got)
+		}
 	}
 }
 

@@ -33,9 +33,10 @@ type process struct {
 	err         error // of Wait; read after done
 }
 
-// noHugePages keeps this process, and a QEMU that it starts, to ordinary pages. An emulator touches memory here and
-// there, and each piece of 2 MiB that the host has to clear for it is longer than what the translation of addresses
-// gains: a cold start is 7 % shorter without. A kernel that does not know the call has no huge pages either.
+// noHugePages keeps this process, and a QEMU that it starts, to ordinary pages. An emulator touches memory
+// here and there, and each piece of 2 MiB that the host has to clear for it is longer than what the
+// translation of addresses gains: a cold start is 7 % shorter without. A kernel that does not know the call
+// has no huge pages either.
 func noHugePages() { _ = unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0) }
 
 // start starts a process with nothing of our environment.
@@ -87,8 +88,8 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// dying tells whether the process was sent the signal that nothing survives. It stays pending for the process as a
-// whole (ShdPnd in proc(5)'s /proc/PID/status) for as long as there is one.
+// dying tells whether the process was sent the signal that nothing survives. It stays pending for the process
+// as a whole (ShdPnd in proc(5)'s /proc/PID/status) for as long as there is one.
 func (p *process) dying() bool {
 	const killed = 1 << (unix.SIGKILL - 1)
 	select {
@@ -120,7 +121,8 @@ func (p *process) failure() error {
 		if status.Signal() == syscall.SIGKILL {
 			return fmt.Errorf("qemu was %w, perhaps by the host for want of memory", vmm.ErrKilledOutside)
 		}
-		return fmt.Errorf("qemu ended by signal %d (%s)%s", int(status.Signal()), status.Signal(), after(last))
+		return fmt.Errorf("qemu ended by signal %d (%s)%s", int(status.Signal()), status.Signal(),
+			after(last))
 	}
 	return classify(fmt.Sprintf("qemu ended with exit status %d", exit.ExitCode()), p.tail.String(), last)
 }

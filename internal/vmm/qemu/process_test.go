@@ -36,9 +36,11 @@ func run(t *testing.T, script string, log *os.File) error {
 func TestFailure(t *testing.T) {
 	for script, want := range map[string]string{
 		"exit 0": "",
-		"echo 'qemu-system-x86_64: -disk x: Could not open it.' >&2; exit 1": "qemu ended with exit status 1: -disk x: Could not open it",
-		"exit 3":                                "qemu ended with exit status 3",
-		"kill -9 $$":                            "qemu was killed from outside, perhaps by the host for want of memory",
+		"echo 'qemu-system-x86_64: -disk x: Could not open it.' >&2; exit 1": "qemu ended with exit " +
+			"status 1: -disk x: Could not open it",
+		"exit 3": "qemu ended with exit status 3",
+		"kill -9 $$": "qemu was killed from outside, perhaps by the host for " +
+			"want of memory",
 		"kill -15 $$":                           "qemu ended by signal 15 (terminated)",
 		`printf 'a\033[31mb\377\n' >&2; exit 1`: "qemu ended with exit status 1: a [31mb?",
 	} {
@@ -47,7 +49,8 @@ func TestFailure(t *testing.T) {
 			t.Errorf("%s gives %q, not %q", script, got, want)
 		}
 	}
-	err := run(t, "echo 'qemu-system-x86_64: cannot set up guest memory '\"'pc.ram'\"': Cannot allocate memory' >&2; exit 1", nil)
+	err := run(t, "echo 'qemu-system-x86_64: cannot set up guest memory '\"'pc.ram'\"': Cannot allocate "+
+		"memory' >&2; exit 1", nil)
 	if !errors.Is(err, vmm.ErrNoMemory) {
 		t.Errorf("want of memory is %v", err)
 	}
@@ -56,7 +59,8 @@ func TestFailure(t *testing.T) {
 // TestDying kills a process that takes its time to end: there is memory to give back first.
 func TestDying(t *testing.T) {
 	for range 5 {
-		p, err := startProcess("/bin/sh", command{words: []string{"-c", "x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo ready >&2; sleep 100"}}, nil, nil)
+		p, err := startProcess("/bin/sh", command{words: []string{"-c",
+			"x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo ready >&2; sleep 100"}}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +93,8 @@ func TestEnvironmentAndLog(t *testing.T) {
 		t.Error(err)
 	}
 	said, _ := os.ReadFile(log.Name())
-	if !strings.HasPrefix(string(said), "/\n") || strings.Contains(string(said), "SECRET") || len(said) < 100_000 {
+	if !strings.HasPrefix(string(said), "/\n") || strings.Contains(string(said), "SECRET") ||
+		len(said) < 100_000 {
 		t.Errorf("the log has %d bytes: %.200s", len(said), said)
 	}
 }

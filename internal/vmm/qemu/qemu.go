@@ -48,7 +48,8 @@ type Driver struct {
 func New(options Options) (*Driver, error) {
 	p, ok := platforms()[runtime.GOARCH]
 	if !ok {
-		return nil, fmt.Errorf("cannot run virtual machines on %s: the architecture is not supported", runtime.GOARCH)
+		return nil, fmt.Errorf("cannot run virtual machines on %s: the architecture is not supported",
+			runtime.GOARCH)
 	}
 	if options.Binary == "" {
 		options.Binary = p.binary
@@ -79,8 +80,9 @@ func (d *Driver) Version(ctx context.Context) (version, path string, err error) 
 	return k.release.Version, k.release.QEMU.Path, nil
 }
 
-// Fingerprint has QEMU's version and file, and a digest of the command line for a guest that has every device: machine,
-// CPU model, devices and their settings, the kernel's words.
+// Fingerprint has QEMU's version and file, and a digest of the command line for a guest that has every
+// device: machine, CPU model, devices and their settings, the kernel command line. Under KVM it has the
+// host's processor and kernel, too.
 func (d *Driver) Fingerprint(ctx context.Context, accelerator vmm.Accelerator) (string, error) {
 	k, err := d.know(ctx)
 	if err != nil {
@@ -89,11 +91,18 @@ func (d *Driver) Fingerprint(ctx context.Context, accelerator vmm.Accelerator) (
 	if _, ok := d.platform.machine[accelerator]; !ok {
 		return "", fmt.Errorf("no machine for accelerator %q", accelerator)
 	}
-	full := vmm.Spec{Accelerator: accelerator, Memory: &vmm.Memory{}, Console: &os.File{}, Network: &os.File{},
-		Disks: []vmm.Disk{{ReadOnly: true}, {}}}
-	c := build(d.platform, k.release.Abilities, d.cpu(accelerator, k), full, ends{}, d.platform.kernelWords(accelerator))
+	full := vmm.Spec{Accelerator: accelerator, Memory: &vmm.Memory{}, Console: &os.File{},
+		Network: &os.File{},
+		Disks:   []vmm.Disk{{ReadOnly: true}, {}}}
+	c := build(d.platform, k.release.Abilities, d.cpu(accelerator, k), full, ends{},
+		d.platform.kernelWords(accelerator))
 	digest := sha256.Sum256([]byte(strings.Join(c.words, "\x00")))
-	return fmt.Sprintf("qemu %s %d %d %x", k.release.Version, k.release.QEMU.Size, k.release.QEMU.ModTime, digest[:8]), nil
+	print := fmt.Sprintf("qemu %s %d %d %x", k.release.Version, k.release.QEMU.Size, k.release.QEMU.ModTime,
+		digest[:8])
+	if accelerator == vmm.KVM {
+		print += " " + processor()
+	}
+	return print, nil
 }
 
 // cpu is the CPU model to start with: under KVM the one that a probe is trying, or that it found to boot.

@@ -40,10 +40,12 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%+v", choice)
-	if usable := choice.KVM.Usable; usable != (choice.Accelerator == vmm.KVM) || usable == (choice.KVM.Reason != "") {
+	if usable := choice.KVM.Usable; usable != (choice.Accelerator == vmm.KVM) ||
+		usable == (choice.KVM.Reason != "") {
 		t.Errorf("the choice contradicts itself: %+v", choice)
 	}
-	if again, err := driver.Accelerator(t.Context(), vmm.Auto, neverBoot(t)); err != nil || choice.KVM.Accessible && again != choice {
+	if again, err := driver.Accelerator(t.Context(), vmm.Auto, neverBoot(t)); err != nil ||
+		choice.KVM.Accessible && again != choice {
 		t.Errorf("got %+v, %v from memory", again, err)
 	}
 }

@@ -12,13 +12,16 @@ from typing import cast
 from ._calls import AsyncCalls, Command, Input, OnEvent, OnOutput, OnProgress, _command, _handlers, _path
 from .types import (
     VM,
+    Command,
     DeleteResult,
     EnvironmentManifest,
     Environments,
     Everything,
+    ListCommandsResult,
     NetworkInfo,
     PruneResult,
     PullResult,
+    ReadCommandResult,
     ReapResult,
     RunResult,
     Task,
@@ -104,14 +107,10 @@ class AsyncOperations(AsyncCalls):
         network: bool = False,
         allow: Iterable[str] | None = None,
         allow_host_compat: bool = False,
+        isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
-        env: Mapping[str, str] | None = None,
-        workdir: str | None = None,
-        user: str | None = None,
-        secrets: Mapping[str, str] | None = None,
         timeout_seconds: int = 30,
-        grace_seconds: int = 5,
         entrypoint: str | None = None,
         stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
@@ -130,14 +129,10 @@ class AsyncOperations(AsyncCalls):
             network=network,
             allow=allow,
             allow_host_compat=allow_host_compat,
+            isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
-            env=env,
-            workdir=workdir,
-            user=user,
-            secrets=secrets,
             timeout_seconds=timeout_seconds,
-            grace_seconds=grace_seconds,
             entrypoint=entrypoint,
             stdin=stdin,
             stream=True if on_stdout or on_stderr else None,
@@ -153,6 +148,7 @@ class AsyncOperations(AsyncCalls):
         network: bool = False,
         allow: Iterable[str] | None = None,
         allow_host_compat: bool = False,
+        isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
         on_progress: OnProgress | None = None,
@@ -168,6 +164,7 @@ class AsyncOperations(AsyncCalls):
             network=network,
             allow=allow,
             allow_host_compat=allow_host_compat,
+            isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
         ))
@@ -187,12 +184,7 @@ class AsyncOperations(AsyncCalls):
         vm_id: str,
         *,
         command: Command,
-        env: Mapping[str, str] | None = None,
-        workdir: str | None = None,
-        user: str | None = None,
-        secrets: Mapping[str, str] | None = None,
         timeout_seconds: int = 30,
-        grace_seconds: int = 5,
         stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
         on_stderr: OnOutput | None = None,
@@ -203,12 +195,7 @@ class AsyncOperations(AsyncCalls):
             _handlers(on_stdout=on_stdout, on_stderr=on_stderr),
             vm_id=vm_id,
             **_command(command),
-            env=env,
-            workdir=workdir,
-            user=user,
-            secrets=secrets,
             timeout_seconds=timeout_seconds,
-            grace_seconds=grace_seconds,
             stdin=stdin,
             stream=True if on_stdout or on_stderr else None,
         ))
@@ -279,12 +266,13 @@ class AsyncOperations(AsyncCalls):
         network: bool = False,
         allow: Iterable[str] | None = None,
         allow_host_compat: bool = False,
+        isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
-        env: Mapping[str, str] | None = None,
-        workdir: str | None = None,
-        user: str | None = None,
         source_path: str | os.PathLike[str] | None = None,
+        strict: bool = False,
+        exclude: Iterable[str] | None = None,
+        include_ignored: bool = False,
         publish: Iterable[str] | None = None,
         on_progress: OnProgress | None = None,
     ) -> Task:
@@ -299,12 +287,13 @@ class AsyncOperations(AsyncCalls):
             network=network,
             allow=allow,
             allow_host_compat=allow_host_compat,
+            isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
-            env=env,
-            workdir=workdir,
-            user=user,
             source_path=_path(source_path),
+            strict=strict,
+            exclude=exclude,
+            include_ignored=include_ignored,
             publish=publish,
         ))
 
@@ -313,12 +302,7 @@ class AsyncOperations(AsyncCalls):
         task_id: str,
         *,
         command: Command,
-        env: Mapping[str, str] | None = None,
-        workdir: str | None = None,
-        user: str | None = None,
-        secrets: Mapping[str, str] | None = None,
         timeout_seconds: int = 30,
-        grace_seconds: int = 5,
         stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
         on_stderr: OnOutput | None = None,
@@ -329,12 +313,7 @@ class AsyncOperations(AsyncCalls):
             _handlers(on_stdout=on_stdout, on_stderr=on_stderr),
             task_id=task_id,
             **_command(command),
-            env=env,
-            workdir=workdir,
-            user=user,
-            secrets=secrets,
             timeout_seconds=timeout_seconds,
-            grace_seconds=grace_seconds,
             stdin=stdin,
             stream=True if on_stdout or on_stderr else None,
         ))
@@ -367,6 +346,225 @@ class AsyncOperations(AsyncCalls):
             offset_bytes=offset_bytes,
             max_bytes=max_bytes,
             follow=True if on_event else None,
+        ))
+
+    async def start_command(
+        self,
+        task_id: str,
+        *,
+        command: Command,
+        name: str | None = None,
+        limit_seconds: int | None = None,
+        input: bool = False,
+    ) -> Command:
+        """Start a command in the background of a task; it goes on when the caller goes."""
+        return cast(Command, await self._call(
+            "start_command",
+            task_id=task_id,
+            **_command(command),
+            name=name,
+            limit_seconds=limit_seconds,
+            input=input,
+        ))
+
+    async def open_shell(
+        self,
+        task_id: str,
+        *,
+        command: str | None = None,
+        name: str | None = None,
+        rows: int | None = None,
+        cols: int | None = None,
+        type: str | None = None,
+    ) -> Command:
+        """Start a program on a terminal of a task; it goes on when the caller goes."""
+        return cast(Command, await self._call(
+            "open_shell",
+            task_id=task_id,
+            command=command,
+            name=name,
+            rows=rows,
+            cols=cols,
+            type=type,
+        ))
+
+    async def start_service(
+        self,
+        task_id: str,
+        *,
+        name: str,
+        command: Command,
+        ready_http: str | None = None,
+        ready_tcp: int | None = None,
+        ready_file: str | None = None,
+        ready_log: str | None = None,
+        ready_command: str | None = None,
+        ready_seconds: int | None = None,
+        restart: bool = False,
+        max_restarts: int | None = None,
+        resume: bool = False,
+    ) -> Command:
+        """Start a service in a task, and wait until it is ready."""
+        return cast(Command, await self._call(
+            "start_service",
+            task_id=task_id,
+            name=name,
+            **_command(command),
+            ready_http=ready_http,
+            ready_tcp=ready_tcp,
+            ready_file=ready_file,
+            ready_log=ready_log,
+            ready_command=ready_command,
+            ready_seconds=ready_seconds,
+            restart=restart,
+            max_restarts=max_restarts,
+            resume=resume,
+        ))
+
+    async def list_commands(
+        self,
+        task_id: str,
+    ) -> ListCommandsResult:
+        """List a task's background commands, shells and services."""
+        return cast(ListCommandsResult, await self._call(
+            "list_commands",
+            task_id=task_id,
+        ))
+
+    async def status_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+    ) -> Command:
+        """Give the record of a background command."""
+        return cast(Command, await self._call(
+            "status_command",
+            task_id=task_id,
+            command_id=command_id,
+        ))
+
+    async def wait_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        limit_seconds: int | None = None,
+    ) -> Command:
+        """Wait for the end of a background command."""
+        return cast(Command, await self._call(
+            "wait_command",
+            task_id=task_id,
+            command_id=command_id,
+            limit_seconds=limit_seconds,
+        ))
+
+    async def read_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        cursor: int | None = None,
+        max_bytes: int | None = None,
+        wait_ms: int | None = None,
+        idle_ms: int | None = None,
+        plain: bool = False,
+    ) -> ReadCommandResult:
+        """Read a background command's output from a cursor on."""
+        return cast(ReadCommandResult, await self._call(
+            "read_command",
+            task_id=task_id,
+            command_id=command_id,
+            cursor=cursor,
+            max_bytes=max_bytes,
+            wait_ms=wait_ms,
+            idle_ms=idle_ms,
+            plain=plain,
+        ))
+
+    async def attach_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        cursor: int | None = None,
+        stdin: Input | None = None,
+        on_stdout: OnOutput | None = None,
+        on_stderr: OnOutput | None = None,
+    ) -> Command:
+        """Pass a background command's output on as it comes, and input to it."""
+        return cast(Command, await self._call(
+            "attach_command",
+            _handlers(on_stdout=on_stdout, on_stderr=on_stderr),
+            task_id=task_id,
+            command_id=command_id,
+            cursor=cursor,
+            stdin=stdin,
+            stream=True if on_stdout or on_stderr else None,
+        ))
+
+    async def write_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        input: str,
+        end: bool = False,
+    ) -> Command:
+        """Send input to a background command."""
+        return cast(Command, await self._call(
+            "write_command",
+            task_id=task_id,
+            command_id=command_id,
+            input=input,
+            end=end,
+        ))
+
+    async def signal_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        signal: str,
+    ) -> Command:
+        """Send a signal to a background command."""
+        return cast(Command, await self._call(
+            "signal_command",
+            task_id=task_id,
+            command_id=command_id,
+            signal=signal,
+        ))
+
+    async def resize_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        rows: int | None = None,
+        cols: int | None = None,
+    ) -> Command:
+        """Tell the terminal of a background command its size."""
+        return cast(Command, await self._call(
+            "resize_command",
+            task_id=task_id,
+            command_id=command_id,
+            rows=rows,
+            cols=cols,
+        ))
+
+    async def stop_command(
+        self,
+        task_id: str,
+        *,
+        command_id: str,
+        grace_seconds: int | None = None,
+    ) -> Command:
+        """End a background command, shell or service."""
+        return cast(Command, await self._call(
+            "stop_command",
+            task_id=task_id,
+            command_id=command_id,
+            grace_seconds=grace_seconds,
         ))
 
     async def extend_task(

@@ -53,7 +53,7 @@ class GuestLostError(PyroError):
 
 
 class PyroTimeoutError(PyroError, TimeoutError):
-    """Something of pyro's own took too long. (A command's time-out is a result, not an error.)"""
+    """Something of pyro's own took too long. (A command's timeout is a result, not an error.)"""
 
     kind = "timeout"
 

@@ -26,6 +26,7 @@ else:
 
 ExecutionMode = Literal["guest", "host_compat"]
 Accelerator = Literal["kvm", "tcg"]
+Isolation = Literal["vm", "gvisor", "none"]
 State = Literal["created", "started", "stopped"]
 SeedMode = Literal["empty", "directory", "tar_archive"]
 
@@ -48,6 +49,7 @@ class EnvironmentListing(TypedDict):
     version: str
     description: str
     installed: bool
+    problem: NotRequired[str]
 
 
 class Environments(TypedDict):
@@ -115,10 +117,11 @@ class EnvironmentManifest(TypedDict):
 
 
 class PullResult(TypedDict):
-    """The installed environment. Changed is false where it was already current. PreviousOrigin is the origin of
-    the one that was installed before, if any: where a tag moved, it differs from the new one's."""
+    """The installed environment. Changed is false where it was already current and sound. PreviousOrigin is the
+    origin of the one that was installed before, if any: where a tag moved, it differs from the new one's."""
 
     changed: bool
+    repaired: NotRequired[bool]
     previous_origin: NotRequired[str]
     phases: list[PullPhase]
     environment: EnvironmentManifest
@@ -168,7 +171,9 @@ class RunResult(Output):
     vcpu_count: int
     mem_mib: int
     accelerator: Accelerator
+    isolation: Isolation
     confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class VM(TypedDict):
@@ -188,8 +193,10 @@ class VM(TypedDict):
     last_error: str | None
     metadata: dict[str, str]
     accelerator: Accelerator
+    isolation: Isolation
     confinement: NotRequired[str]
     vmm_confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class DeleteResult(TypedDict):
@@ -281,6 +288,10 @@ class WorkspaceSeed(TypedDict):
     destination: str
     entry_count: int
     bytes_written: int
+    left_out: NotRequired[list[str]]
+    left_out_count: NotRequired[int]
+    ignored: NotRequired[list[str]]
+    ignored_count: NotRequired[int]
 
 
 class Task(TypedDict):
@@ -305,8 +316,10 @@ class Task(TypedDict):
     last_error: str | None
     metadata: dict[str, str]
     accelerator: Accelerator
+    isolation: Isolation
     confinement: NotRequired[str]
     vmm_confinement: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class Everything(TypedDict):
@@ -350,3 +363,40 @@ class TaskLogs(TypedDict):
     task_id: str
     count: int
     entries: list[LogEntry]
+
+
+class Command(TypedDict):
+    """The record of a background command. Kind is command, shell or service. State is running, exited, stopped
+    (it was asked to end) or interrupted (its guest ended), and of a service also starting, ready, backoff (it
+    is about to be started again) and failed."""
+
+    task_id: str
+    command_id: str
+    kind: str
+    state: State
+    sequence: int
+    command: str
+    terminal: bool
+    started_at: str
+    ended_at: str | None
+    exit_code: int | None
+    timed_out: NotRequired[bool]
+    restarts: NotRequired[int]
+    notice: NotRequired[str]
+    cause: NotRequired[str]
+
+
+class ListCommandsResult(TypedDict):
+    """A task's background commands, oldest first."""
+
+    task_id: str
+    commands: list[Command]
+
+
+class ReadCommandResult(Command):
+    """A piece of a background command's output: stdout and stderr in the order in which they came. A character
+    is never cut in two."""
+
+    output: str
+    cursor: int
+    lost_bytes: NotRequired[int]

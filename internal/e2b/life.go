@@ -1,0 +1,69 @@
+package e2b
+
+import (
+	"context"
+	"time"
+
+	"github.com/pyro-mcp/pyro"
+)
+
+// reapEach is how often is looked for sandboxes whose time is over.
+const reapEach = time.Second
+
+// A sandbox lives for as long as it was given, whatever it does meanwhile; a task's TTL, which counts from
+// its last command, is there for the case that this server does not run.
+
+func (s *Server) endAfter(id string, seconds int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ends[id] = time.Now().Add(time.Duration(seconds) * time.Second)
+}
+
+func (s *Server) end(t pyro.Task) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if end, ok := s.ends[t.TaskID]; ok {
+		return end.UTC()
+	}
+	if t.ExpiresAt != nil {
+		return *t.ExpiresAt
+	}
+	return t.CreatedAt.Add(time.Duration(t.TTLSeconds) * time.Second)
+}
+
+func (s *Server) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ends, id)
+	delete(s.known, id)
+}
+
+// reap removes sandboxes whose time is over, until ctx ends.
+func (s *Server) reap(ctx context.Context) {
+	tick := time.NewTicker(reapEach)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, id := range s.over(now) {
+				if _, err := s.engine.DeleteTask(ctx, pyro.TaskRequest{TaskID: id}); err != nil {
+					s.options.Log.Warn("cannot remove a sandbox", "sandbox", id, "error", err)
+				}
+				s.forget(id)
+			}
+		}
+	}
+}
+
+func (s *Server) over(now time.Time) (ids []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, end := range s.ends {
+		if now.After(end) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}

@@ -1,0 +1,115 @@
+package gvisor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/vmm"
+)
+
+// The parts of an OCI runtime's configuration that are used here.
+type (
+	config struct {
+		Version     string            `json:"ociVersion"`
+		Process     process           `json:"process"`
+		Root        root              `json:"root"`
+		Hostname    string            `json:"hostname"`
+		Mounts      []mount           `json:"mounts"`
+		Annotations map[string]string `json:"annotations"`
+		Linux       linux             `json:"linux"`
+	}
+	process struct {
+		User         user                `json:"user"`
+		Args         []string            `json:"args"`
+		Env          []string            `json:"env"`
+		Dir          string              `json:"cwd"`
+		Capabilities map[string][]string `json:"capabilities"`
+	}
+	user struct {
+		UID int `json:"uid"`
+		GID int `json:"gid"`
+	}
+	root struct {
+		Path     string `json:"path"`
+		Readonly bool   `json:"readonly"`
+	}
+	mount struct {
+		Destination string   `json:"destination"`
+		Type        string   `json:"type"`
+		Source      string   `json:"source"`
+		Options     []string `json:"options,omitempty"`
+	}
+	linux struct {
+		Namespaces []namespace `json:"namespaces"`
+		Resources  resources   `json:"resources"`
+	}
+	namespace struct {
+		Type string `json:"type"`
+	}
+	resources struct {
+		Memory memory `json:"memory"`
+	}
+	memory struct {
+		Limit int64 `json:"limit"`
+	}
+)
+
+// capabilities are what the guest's root may do in its own kernel, which is not the host's.
+func capabilities() map[string][]string {
+	all := strings.Fields("CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP " +
+		"LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_CHROOT " +
+		"SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE " +
+		"AUDIT_WRITE AUDIT_CONTROL SETFCAP")
+	for i := range all {
+		all[i] = "CAP_" + all[i]
+	}
+	return map[string][]string{"bounding": all, "effective": all, "permitted": all}
+}
+
+// bundle is the configuration of a guest, and words what its agent is told.
+func bundle(spec vmm.Spec) (config, error) {
+	if spec.Initrd == "" || len(spec.Disks) == 0 || spec.Disks[0].Path == "" || spec.Dir == "" {
+		return config{}, errors.New("a guest needs an image to start on, one to run in and a directory")
+	}
+	args := append([]string{"/init", link.Boxed}, strings.Fields(spec.Cmdline)...)
+	return config{
+		Version: "1.0.2",
+		Process: process{
+			Args:         args,
+			Env:          []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
+			Dir:          "/",
+			Capabilities: capabilities(),
+		},
+		Root:     root{Path: "root", Readonly: true},
+		Hostname: spec.Name,
+		Mounts: []mount{
+			{"/proc", "proc", "proc", nil},
+			{"/base", "erofs", spec.Disks[0].Path, []string{"ro"}},
+		},
+		Annotations: map[string]string{
+			"dev.gvisor.spec.rootfs.source": spec.Initrd,
+			"dev.gvisor.spec.rootfs.type":   "erofs",
+		},
+		Linux: linux{
+			Namespaces: []namespace{{"pid"}, {"ipc"}, {"uts"}, {"mount"}, {"network"}},
+			Resources:  resources{memory{int64(spec.MemMiB) << 20}},
+		},
+	}, nil
+}
+
+// write writes a bundle into a directory.
+func (c config) write(dir string) error {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(dir, c.Root.Path), 0o700); err != nil {
+		return fmt.Errorf("cannot make the guest's bundle: %w", err)
+	}
+	return os.WriteFile(filepath.Join(dir, "config.json"), data, 0o600)
+}
