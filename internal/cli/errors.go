@@ -10,8 +10,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Exit statuses of pyro itself. A command that ran in a guest gives its own instead, so that of commands that run one
-// there, pyro's failures have a status that is seldom a command's own, as with container tools.
+// Exit statuses of pyro itself. A command that ran in a guest gives its own instead, so that of commands
+// that run one there, pyro's failures have a status that is seldom a command's own, as with container
+// tools.
 const (
 	exitFailure    = 1
 	exitUsage      = 2

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"unicode"
 
 	"github.com/pyro-mcp/pyro/internal/wire"
@@ -63,36 +62,6 @@ func (c *Client) Exec(ctx context.Context, e Exec, std Streams) (ExecResult, err
 		in.r.(*lazyReader).over = over.Done()
 	}
 	return result, c.converse(ctx, OpExec, e, &result, in, out)
-}
-
-// lazyReader reads once it is wanted. If that never comes to be, it ends.
-type lazyReader struct {
-	r      io.Reader
-	wanted <-chan struct{}
-	over   <-chan struct{}
-}
-
-func (l *lazyReader) Read(p []byte) (int, error) {
-	select {
-	case <-l.wanted:
-		return l.r.Read(p)
-	case <-l.over:
-		return 0, io.EOF
-	}
-}
-
-// wants takes the note that a command reads its input.
-type wants struct {
-	wanted chan struct{}
-	once   sync.Once
-}
-
-func (w *wants) Write(p []byte) (int, error) {
-	var note Wanted
-	if json.Unmarshal(p, &note) == nil && note.Stdin {
-		w.once.Do(func() { close(w.wanted) })
-	}
-	return len(p), nil
 }
 
 // AttachTo makes the caller of a command that is known by its id: see [Attach]. at is told first where the output

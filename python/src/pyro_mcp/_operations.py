@@ -593,7 +593,7 @@ class Operations(Calls):
         task_id: str,
         *,
         command_id: str,
-        grace_seconds: int | None = None,
+        grace_seconds: int = 5,
     ) -> Command:
         """End a background command, shell or service."""
         return cast(Command, self._call(
