@@ -30,6 +30,7 @@ type contract struct {
 		Env             []string `json:"env"`
 		MCP             []string `json:"mcp"`
 		Task            []string `json:"task"`
+		Snapshot        []string `json:"snapshot"`
 		Demo            []string `json:"demo"`
 		RunFlags        []string `json:"run_flags"`
 		TaskCreateFlags []string `json:"task_create_flags"`
@@ -80,7 +81,7 @@ func TestContractCommandLine(t *testing.T) {
 		t.Errorf("the program is called %q, want %q", root.Name(), c.Executable)
 	}
 	for parent, names := range map[string][]string{"": c.CLI.Commands, "env ": c.CLI.Env, "mcp ": c.CLI.MCP,
-		"task ": c.CLI.Task, "demo ": c.CLI.Demo} {
+		"task ": c.CLI.Task, "snapshot ": c.CLI.Snapshot, "demo ": c.CLI.Demo} {
 		for _, name := range names {
 			if cmd := find(parent + name); cmd.Short == "" || cmd.Hidden {
 				t.Errorf("command %q is hidden or without help", parent+name)

@@ -25,34 +25,76 @@ func (p *Pyro) LogsTask(ctx context.Context, r LogsTaskRequest) (LogsTaskResult,
 	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
 		return LogsTaskResult{}, err
 	}
-	history, err := record.History(p.instances.Dir(r.TaskID), p.instances.Alive(r.TaskID))
+	dir := p.instances.Dir(r.TaskID)
+	history, err := record.History(dir, p.instances.Alive(r.TaskID))
 	if err != nil {
 		return LogsTaskResult{}, fmt.Errorf("cannot read the history of %q: %w", r.TaskID, err)
 	}
-	out := LogsTaskResult{TaskID: r.TaskID, Count: len(history), Entries: make([]LogEntry, len(history))}
-	for i, e := range history {
-		out.Entries[i] = viewEntry(e)
+	out := LogsTaskResult{TaskID: r.TaskID, Count: len(history), Entries: []LogEntry{}}
+	switch {
+	case r.Sequence != 0:
+		err = r.choose(dir, history, &out)
+	case r.Each != nil:
+		err = r.each(dir, history)
+	default:
+		out.Entries, err = newest(dir, history)
 	}
-	if r.Sequence != 0 {
-		if err := r.choose(&out); err != nil {
-			return LogsTaskResult{}, err
-		}
-	}
-	if r.Follow != nil {
+	if err == nil && r.Follow != nil {
 		err = p.follow(ctx, r)
 	}
 	return out, err
 }
 
+// each hands the entries on one at a time, so that no more than one is held.
+func (r LogsTaskRequest) each(dir string, history []record.Entry) error {
+	for _, e := range history {
+		if err := e.Load(dir); err != nil {
+			return err
+		}
+		if err := r.Each(len(history), viewEntry(e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxListedOutput bounds the streams that a whole history is given with, in bytes.
+const maxListedOutput = 4 << 20
+
+// newest gives all entries, the newest with their streams as far as there is room.
+func newest(dir string, history []record.Entry) ([]LogEntry, error) {
+	out := make([]LogEntry, len(history))
+	room := maxListedOutput
+	for i := len(history) - 1; i >= 0; i-- {
+		e := history[i]
+		if room > 0 {
+			if err := e.Load(dir); err != nil {
+				return nil, err
+			}
+			room -= len(e.Stdout) + len(e.Stderr)
+		}
+		if room <= 0 {
+			e.StdoutTruncated = e.StdoutTruncated || e.Stdout != "" || e.Out == nil || e.Out.Length > 0
+			e.StderrTruncated = e.StderrTruncated || e.Stderr != "" || e.Err == nil || e.Err.Length > 0
+			e.Stdout, e.Stderr = "", ""
+		}
+		out[i] = viewEntry(e)
+	}
+	return out, nil
+}
+
 // choose narrows a history to one command. Count stays that of the whole history.
-func (r LogsTaskRequest) choose(history *LogsTaskResult) error {
-	i := slices.IndexFunc(history.Entries, func(e LogEntry) bool { return e.Sequence == r.Sequence })
+func (r LogsTaskRequest) choose(dir string, history []record.Entry, out *LogsTaskResult) error {
+	i := slices.IndexFunc(history, func(e record.Entry) bool { return e.Sequence == r.Sequence })
 	if i < 0 {
 		return &Error{Kind: ErrNotFound,
 			Message: fmt.Sprintf("task %q has no command with sequence %d; it has run %d", r.TaskID,
-				r.Sequence, history.Count)}
+				r.Sequence, len(history))}
 	}
-	e := history.Entries[i]
+	if err := history[i].Load(dir); err != nil {
+		return err
+	}
+	e := viewEntry(history[i])
 	var more bool
 	if e.Stdout, more = window(e.Stdout, r.OffsetBytes, r.MaxBytes); more {
 		e.StdoutTruncated = true
@@ -60,7 +102,7 @@ func (r LogsTaskRequest) choose(history *LogsTaskResult) error {
 	if e.Stderr, more = window(e.Stderr, r.OffsetBytes, r.MaxBytes); more {
 		e.StderrTruncated = true
 	}
-	history.Entries = []LogEntry{e}
+	out.Entries = []LogEntry{e}
 	return nil
 }
 
@@ -135,6 +177,9 @@ func (f *following) line(data []byte) error {
 		}
 		for _, entry := range history {
 			if entry.Sequence == e.Sequence {
+				if err := entry.Load(f.dir); err != nil {
+					return err
+				}
 				f.entries[e.Sequence] = viewEntry(entry)
 			}
 		}
@@ -147,12 +192,6 @@ func (f *following) line(data []byte) error {
 }
 
 func viewEntry(e record.Entry) LogEntry {
-	if e.StdoutBytes != nil {
-		e.Stdout = string(e.StdoutBytes)
-	}
-	if e.StderrBytes != nil {
-		e.Stderr = string(e.StderrBytes)
-	}
 	return LogEntry{
 		Sequence:    e.Sequence,
 		CWD:         e.CWD,
@@ -166,8 +205,8 @@ func viewEntry(e record.Entry) LogEntry {
 			Stderr:          e.Stderr,
 			StdoutTruncated: e.StdoutTruncated,
 			StderrTruncated: e.StderrTruncated,
-			StdoutBase64:    e.StdoutBytes,
-			StderrBase64:    e.StderrBytes,
+			StdoutBase64:    record.Unprintable(e.Stdout),
+			StderrBase64:    record.Unprintable(e.Stderr),
 			TimedOut:        e.TimedOut,
 			DurationMS:      e.DurationMS,
 			ExecutionMode:   e.ExecutionMode,

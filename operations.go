@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 )
 
 // Effect is the most that an operation does to the world.
@@ -147,9 +148,15 @@ func bare[Out any](
 		func(p *Pyro, ctx context.Context, _ None) (Out, error) { return method(p, ctx) })
 }
 
-// Operations declares every operation, in the order of the documentation. To add one, add a row here:
-// docs/contributing.md says what else.
+// Operations declares every operation, in the order of the documentation. To add one, add a row to the list
+// of its subject: docs/operations.md says what else.
 func Operations() []Operation {
+	return slices.Concat(environmentOperations(), vmOperations(), taskOperations(), commandOperations(),
+		fileOperations(), snapshotOperations())
+}
+
+// environmentOperations are those on environments.
+func environmentOperations() []Operation {
 	return []Operation{
 		bare("list_environments", EffectReads,
 			"List the environments: the catalog, and what else is installed.", (*Pyro).ListEnvironments),
@@ -163,7 +170,12 @@ func Operations() []Operation {
 		operation("warm_environment", EffectMakes,
 			"Boot an environment once and keep it frozen, so that VMs of this shape start warm.",
 			(*Pyro).WarmEnvironment),
+	}
+}
 
+// vmOperations are those on VMs.
+func vmOperations() []Operation {
+	return []Operation{
 		operation("run_in_vm", EffectChanges,
 			"Run one command in a fresh VM, which is gone afterwards.", (*Pyro).RunInVM),
 		operation("create_vm", EffectMakes,
@@ -184,7 +196,12 @@ func Operations() []Operation {
 			"List all VMs and tasks that there are.", (*Pyro).ListVMs),
 		bare("reap_expired", EffectDestroys,
 			"Remove the VMs and tasks that are past their TTL.", (*Pyro).ReapExpired),
+	}
+}
 
+// taskOperations are those on tasks.
+func taskOperations() []Operation {
+	return []Operation{
 		operation("create_task", EffectMakes,
 			"Create and start a task, its workspace seeded from a directory or a tar archive.",
 			(*Pyro).CreateTask),
@@ -194,6 +211,20 @@ func Operations() []Operation {
 			"Give a task's record.", (*Pyro).StatusTask),
 		operation("logs_task", EffectReads,
 			"Give a task's history.", (*Pyro).LogsTask),
+		operation("extend_task", EffectMakes,
+			"Begin a task's idle TTL anew, with another length if one is given.", (*Pyro).ExtendTask),
+		operation("stop_task", EffectDestroys,
+			"End a task's guest and keep its files; the next command starts it again.", (*Pyro).StopTask),
+		operation("start_task", EffectMakes,
+			"Start a stopped task.", (*Pyro).StartTask),
+		operation("delete_task", EffectDestroys,
+			"End a task and remove all that it kept.", (*Pyro).DeleteTask),
+	}
+}
+
+// commandOperations are those on background commands, shells and services.
+func commandOperations() []Operation {
+	return []Operation{
 		operation("start_command", EffectChanges,
 			"Start a command in the background of a task; it goes on when the caller goes.",
 			(*Pyro).StartCommand),
@@ -219,14 +250,30 @@ func Operations() []Operation {
 			"Tell the terminal of a background command its size.", (*Pyro).ResizeCommand),
 		operation("stop_command", EffectDestroys,
 			"End a background command, shell or service.", (*Pyro).StopCommand),
-		operation("extend_task", EffectMakes,
-			"Begin a task's idle TTL anew, with another length if one is given.", (*Pyro).ExtendTask),
-		operation("stop_task", EffectDestroys,
-			"End a task's guest and keep its files; the next command starts it again.", (*Pyro).StopTask),
-		operation("start_task", EffectMakes,
-			"Start a stopped task.", (*Pyro).StartTask),
-		operation("delete_task", EffectDestroys,
-			"End a task and remove all that it kept.", (*Pyro).DeleteTask),
+	}
+}
+
+// snapshotOperations are those on snapshots and forks.
+func snapshotOperations() []Operation {
+	return []Operation{
+		operation("snapshot_task", EffectMakes,
+			"Keep a task as it is at one moment: processes, memory and disk; it goes on.",
+			(*Pyro).SnapshotTask),
+		operation("fork_task", EffectMakes,
+			"Make tasks that go on from where another is, or from a snapshot.", (*Pyro).ForkTask),
+		operation("rollback_task", EffectDestroys,
+			"Have a task go on from a snapshot; what it did since is lost.", (*Pyro).RollbackTask),
+		operation("pause_task", EffectChanges,
+			"Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host.",
+			(*Pyro).PauseTask),
+		operation("resume_task", EffectChanges,
+			"Have a paused task go on, and a stopped one start.", (*Pyro).ResumeTask),
+		bare("list_snapshots", EffectReads,
+			"List the snapshots of tasks, with what they take on disk.", (*Pyro).ListSnapshots),
+		operation("inspect_snapshot", EffectReads,
+			"Tell what a snapshot is of, and what it takes.", (*Pyro).InspectSnapshot),
+		operation("delete_snapshot", EffectDestroys,
+			"Remove a snapshot; tasks that were made from it go on.", (*Pyro).DeleteSnapshot),
 	}
 }
 
@@ -238,4 +285,21 @@ func OperationNamed(name string) (Operation, bool) {
 		}
 	}
 	return Operation{}, false
+}
+
+func fileOperations() []Operation {
+	return []Operation{
+		operation("read_file", EffectReads,
+			"Read a part of a file of a task.", (*Pyro).ReadFile),
+		operation("write_file", EffectChanges,
+			"Make or replace a file of a task, whole or not at all.", (*Pyro).WriteFile),
+		operation("list_files", EffectReads,
+			"List what is in a directory of a task.", (*Pyro).ListFiles),
+		operation("upload", EffectChanges,
+			"Copy a file or a directory of the host into a task.", (*Pyro).Upload),
+		operation("download", EffectMakes,
+			"Copy a file or a directory of a task to the host.", (*Pyro).Download),
+		operation("patch_task", EffectChanges,
+			"Apply a unified diff to files of a task, all of it or nothing.", (*Pyro).PatchTask),
+	}
 }

@@ -10,12 +10,13 @@ import (
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// Parameter says what holds for a parameter of this name in every operation that takes it: what it is if it is left out,
-// and within which bounds the engine takes it. The faces offer no more and no less.
+// Parameter says what holds for a parameter of this name in every operation that takes it: what it is if it
+// is left out, and within which bounds the engine takes it. The faces offer no more and no less.
 type Parameter struct {
 	// Name is the JSON name.
 	Name string
-	// Default is what is taken if the parameter is left out; nil is the type's zero, or that it must be given.
+	// Default is what is taken if the parameter is left out; nil is the type's zero, or that it must be
+	// given.
 	Default any
 	// Min and Max bound a number, both included. A Max of 0 is no bounds.
 	Min, Max int
@@ -58,6 +59,7 @@ const (
 	NamesEnvironments Names = "environments"
 	NamesVMs          Names = "vms"
 	NamesTasks        Names = "tasks"
+	NamesSnapshots    Names = "snapshots"
 	NamesHostPaths    Names = "host_paths" // of files on the host; relative to where the caller is
 )
 
@@ -78,6 +80,8 @@ func Parameters() []Parameter {
 		{Name: "environment", Examples: []string{"debian:12", "debian:12-build"}, Names: NamesEnvironments},
 		{Name: "vm_id", Names: NamesVMs},
 		{Name: "task_id", Names: NamesTasks},
+		{Name: "snapshot", Names: NamesSnapshots, Examples: []string{"prepared"}},
+		{Name: "count", Default: 1, Min: 1, Max: 100},
 		{Name: "vcpu_count", Default: DefaultVCPUCount, Min: 1, Max: 64},
 		{Name: "mem_mib", Default: DefaultMemMiB, Min: 128, Max: 1 << 20},
 		{Name: "disk_mib", Default: DefaultDiskMiB, Min: 256, Max: 1 << 22},
@@ -92,6 +96,8 @@ func Parameters() []Parameter {
 		{Name: "offset_bytes", Min: 0, Max: maxNumber},
 		{Name: "max_bytes", Min: 0, Max: maxNumber},
 		{Name: "source_path", Names: NamesHostPaths},
+		{Name: "host_path", Names: NamesHostPaths},
+		{Name: "max_entries", Default: DefaultListEntries, Min: 0, Max: 100_000},
 	}
 }
 
@@ -136,7 +142,7 @@ func isolation(v record.VM) string {
 func Vocabulary(field string) []string {
 	switch field {
 	case "state":
-		return []string{string(record.StateCreated), string(record.StateStarted), string(record.StateStopped)}
+		return []string{string(record.StateCreated), string(record.StateStarted), string(record.StateStopped), string(record.StatePaused)}
 	case "execution_mode":
 		return []string{link.ModeGuest, link.ModeHostCompat}
 	case "accelerator":

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Remedy says what to do about a failure of a kind, or of a cause, which is told more closely. Its words are no face's: a
-// [Wording] puts each face's own in place of what stands in braces.
+// Remedy says what to do about a failure of a kind, or of a cause, which is told more closely. Its words
+// are no face's: a [Wording] puts each face's own in place of what stands in braces.
 //
 //	{mem_mib}              a parameter
 //	{do:list_vms}          "do this operation", in the imperative; doctor is one for this purpose
@@ -46,6 +46,7 @@ func Remedies() []Remedy {
 		{Cause: "not_started", Text: "to start it, {do:start_vm}"},
 		{Cause: "deleted", Text: "create another one"},
 		{Cause: "stopped"},
+		{Cause: "paused"},
 		{Cause: "caller_gone"},
 		{Cause: "no_instance", Text: "to see those there are, {do:list_vms}",
 			Model: "use an id that a create tool returned, or create a new one"},
@@ -56,6 +57,7 @@ func Remedies() []Remedy {
 		{Cause: "supervisor", Text: "try again, or delete it"},
 		{Cause: "bad_record", Text: "delete it, or use the version of pyro that wrote it"},
 		{Cause: "unknown_environment", Text: "to see those there are, {do:list_environments}"},
+		{Cause: "no_snapshot", Text: "to see those there are, {do:list_snapshots}"},
 		{Cause: "not_installed", Text: "to install it, {do:pull_environment}"},
 		{Cause: "seed_limit", Text: "raise the limits with {set:seed_max_bytes} and {set:seed_max_entries}"},
 		{Cause: "damaged", Text: "to have it made again, {do:pull_environment}"},

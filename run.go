@@ -3,6 +3,7 @@ package pyro
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
@@ -22,20 +23,28 @@ func (p *Pyro) RunInVM(ctx context.Context, r RunInVMRequest) (RunInVMResult, er
 	if r.CommandLine, err = r.within(vm.Boot); err != nil {
 		return RunInVMResult{}, err
 	}
+	with, err := r.files()
+	if err != nil {
+		return RunInVMResult{}, err
+	}
+	if with.seed.source != "" {
+		vm.Boot.WorkDir = "" // the workspace
+	}
 	if ready, ok := p.pool.Take(vm); ok {
 		defer p.pool.Fill(vm)
-		return p.runAndRemove(ctx, ready.Session, ready.VM, r.CommandLine)
+		return p.runAndRemove(ctx, ready.Session, ready.VM, r.CommandLine, with)
 	}
 	s, err := p.createHeld(ctx, vm)
 	if err != nil {
 		return RunInVMResult{}, err
 	}
 	defer p.pool.Fill(vm)
-	return p.runAndRemove(ctx, s, vm, r.CommandLine)
+	return p.runAndRemove(ctx, s, vm, r.CommandLine, with)
 }
 
 // runAndRemove starts a VM where it is not, runs its one command and removes it.
-func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record.VM, c CommandLine) (_ RunInVMResult, err error) {
+func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record.VM, c CommandLine,
+	with runFiles) (_ RunInVMResult, err error) {
 	defer func() {
 		call := context.WithoutCancel(ctx)
 		if gone := s.Client.Call(call, link.OpDelete, link.Empty{}, nil); gone != nil {
@@ -47,14 +56,33 @@ func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record
 	if err := s.Client.Call(ctx, link.OpStart, link.Empty{}, &vm); err != nil {
 		return RunInVMResult{}, fromLink("cannot start a guest", err)
 	}
+	seed, err := p.before(ctx, s, with)
+	if err != nil {
+		return RunInVMResult{}, err
+	}
 	output, _, err := p.exec(ctx, s, c, true)
 	if err != nil {
 		return RunInVMResult{}, err
 	}
+	copies, missing, err := p.after(ctx, s, with)
+	if err != nil {
+		return RunInVMResult{}, err
+	}
 	p.warmLater(vm)
-	return RunInVMResult{VMID: s.ID, Environment: vm.Environment, Command: commandText(c), Output: output,
-		VCPUCount: vm.VCPUCount, MemMiB: vm.MemMiB, Accelerator: vm.Accelerator, Isolation: isolation(vm), Confinement: vm.Confinement,
-		Warnings: vm.Warnings}, nil
+	return RunInVMResult{
+		VMID:          s.ID,
+		Environment:   vm.Environment,
+		Command:       commandText(c),
+		Output:        output,
+		VCPUCount:     vm.VCPUCount,
+		MemMiB:        vm.MemMiB,
+		Accelerator:   vm.Accelerator,
+		Isolation:     isolation(vm),
+		Confinement:   vm.Confinement,
+		Warnings:      append(slices.Clip(vm.Warnings), missing...),
+		WorkspaceSeed: seed,
+		Outputs:       copies,
+	}, nil
 }
 
 func commandText(c CommandLine) string { return link.Exec{Command: c.Command, Argv: c.Argv}.Line() }

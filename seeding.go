@@ -216,6 +216,9 @@ const tellEvery = 200 * time.Millisecond
 func (c *counting) Write(p []byte) (int, error) {
 	n, err := c.Writer.Write(p)
 	c.n += int64(n)
+	if c.last.IsZero() {
+		c.last = time.Now() // What is over at once is not worth a word.
+	}
 	if c.tell != nil && time.Since(c.last) >= tellEvery {
 		c.last = time.Now()
 		c.tell(PullProgress{Phase: PhaseCopy, Detail: "copying files", BytesDone: c.n})

@@ -40,7 +40,9 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	if _, err := network.Parse(network.Config{Allow: vm.Allow, Publish: vm.Publish}); err != nil {
 		return vm, &Error{Kind: ErrInvalid, Message: err.Error(), cause: err}
 	}
-	vm.Warnings = p.diskWarning(s.DiskMiB)
+	if kind != record.KindRun || vm.DiskMiB > DefaultDiskMiB { // A run fills no disk of the default's size.
+		vm.Warnings = p.diskWarning(vm.DiskMiB)
+	}
 	manifest, err := p.installed(ctx, s)
 	if err != nil {
 		if !s.AllowHostCompat || !errors.Is(err, ErrEnvironment) {

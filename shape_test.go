@@ -15,6 +15,7 @@ var shape = []room{
 	{path: "internal/record", level: 0},
 	{path: "internal/archive", level: 0},
 	{path: "internal/process", level: 0},
+	{path: "internal/patch", level: 0},
 	{path: "internal/confine", level: 0},
 	{path: "internal/network", level: 0},
 	{path: "internal/chat", level: 0},
@@ -45,7 +46,7 @@ var shape = []room{
 	{path: ".", level: 4, may: []string{
 		"internal/instances", "internal/link", "internal/environment", "internal/environment/debian",
 		"internal/environment/oci", "internal/archive", "internal/record", "internal/template",
-		"internal/network",
+		"internal/network", "internal/patch",
 	}},
 	{path: "internal/doctor", level: 5, may: []string{
 		"internal/vmm", "internal/vmm/qemu", "internal/environment",

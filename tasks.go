@@ -9,7 +9,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// CreateTask makes a task and starts it, its workspace seeded. What cannot be done whole leaves nothing behind.
+// CreateTask makes a task and starts it, its workspace seeded. What cannot be done whole leaves nothing
+// behind.
 func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error) {
 	if err := r.seeding().check(); err != nil {
 		return Task{}, err
@@ -131,8 +132,8 @@ func viewTask(v record.VM) Task {
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
 		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
 		Accelerator: v.Accelerator, Isolation: isolation(v), Confinement: v.Confinement,
-		VMMConfinement: v.VMMConfinement, Warnings: v.Warnings}
-	for _, c := range v.Running {
+		VMMConfinement: v.VMMConfinement, Warnings: v.Warnings, ForkedFrom: v.From}
+	for _, c := range v.Current {
 		t.Running = append(t.Running, RunningCommand(c))
 	}
 	if v.LastCommand != nil {

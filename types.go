@@ -7,8 +7,8 @@ import (
 
 // Shape is what every VM and task is made of. The JSON names are those of every face.
 type Shape struct {
-	// Environment names an installed or known environment, as ListEnvironments gives it, or a container image:
-	// HOST/NAME[:TAG][@DIGEST], oci:DIR, oci-archive:FILE or docker-archive:FILE.
+	// Environment names an installed or known environment, as ListEnvironments gives it, or a container
+	// image: HOST/NAME[:TAG][@DIGEST], oci:DIR, oci-archive:FILE or docker-archive:FILE.
 	Environment string `json:"environment" jsonschema:"the environment's name, for example debian:12, or a container image with its registry, for example docker.io/library/python:3.12-slim"`
 	// VCPUCount is the number of virtual CPUs; 0 is 1.
 	VCPUCount int `json:"vcpu_count,omitempty" jsonschema:"virtual CPUs"`
@@ -19,8 +19,9 @@ type Shape struct {
 	TTLSeconds *int `json:"ttl_seconds,omitempty" jsonschema:"seconds without a command after which the VM or task is removed; 0 is no limit"`
 	// Network gives the guest a network that reaches the public internet, or what Allow lists.
 	Network bool `json:"network,omitempty" jsonschema:"give the guest a network"`
-	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies Network. A name opens
-	// TLS, HTTP/1 and SSH; NAME:PORT/tcp opens a port to any protocol, NAME:PORT/udp to datagrams.
+	// Allow turns the network into an allow-list: HOST[:PORT], *.domain, an address or a CIDR. It implies
+	// Network. A name opens TLS, HTTP/1 and SSH; NAME:PORT/tcp opens a port to any protocol, NAME:PORT/udp
+	// to datagrams.
 	Allow []string `json:"allow,omitempty" jsonschema:"allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network"`
 	// AllowHostCompat lets the command run on the host, confined, where no guest can be had.
 	AllowHostCompat bool `json:"allow_host_compat,omitempty" jsonschema:"let the command run on the host, confined, where no guest can be had"`
@@ -35,7 +36,8 @@ type Shape struct {
 	Progress func(PullProgress) `json:"-"`
 }
 
-// Streams are a command's, as it runs. A nil Stdin is an empty one; nil writers leave the output to the result.
+// Streams are a command's, as it runs. A nil Stdin is an empty one; nil writers leave the output to the
+// result.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -93,8 +95,8 @@ type CommandLine struct {
 	Streams Streams `json:"-"`
 }
 
-// Output is how a command ended, and what it wrote. Stdout and Stderr hold at most OutputLimit bytes each: the
-// beginning and the end, with a mark between them that counts what is left out.
+// Output is how a command ended, and what it wrote. Stdout and Stderr hold at most OutputLimit bytes each:
+// the beginning and the end, with a mark between them that counts what is left out.
 type Output struct {
 	ExitCode        int    `json:"exit_code"`
 	Stdout          string `json:"stdout"`
@@ -111,12 +113,14 @@ type Output struct {
 	Shell string `json:"shell,omitempty"`
 	// Notice is pyro's own word on how the command ended (a timeout, guest memory or disk exhausted), or "".
 	Notice string `json:"notice,omitempty"`
-	// Cause is what Notice is about, for programs: timeout, guest_memory, guest_disk, host_disk, and for a command that was
-	// interrupted also caller_gone, guest_ended, guest_stuck, panic, killed, stopped, protocol. Empty is none of them.
+	// Cause is what Notice is about, for programs: timeout, guest_memory, guest_disk, host_disk, and for a
+	// command that was interrupted also caller_gone, guest_ended, guest_stuck, panic, killed, stopped,
+	// protocol. Empty is none of them.
 	Cause string `json:"cause,omitempty"`
 }
 
-// Err is nil for a command that ended with 0, [ErrTimeout] for one that ran out of time, else an [*ExitError].
+// Err is nil for a command that ended with 0, [ErrTimeout] for one that ran out of time, else an
+// [*ExitError].
 func (o Output) Err() error {
 	switch {
 	case o.TimedOut:
@@ -127,12 +131,21 @@ func (o Output) Err() error {
 	return nil
 }
 
-// RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point of an environment
-// that has one, and stands in for the environment's own command, which is run where neither form is given. Command is
-// run by the shell alone.
+// RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point of an
+// environment that has one, and stands in for the environment's own command, which is run where neither
+// form is given. Command is run by the shell alone.
 type RunInVMRequest struct {
 	Shape
 	CommandLine
+	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets, where the command then
+	// runs. Strict, Exclude and IncludeIgnored are those of [CreateTaskRequest].
+	SourcePath     string   `json:"source_path,omitempty" jsonschema:"a directory or tar archive on the host whose content /workspace gets"`
+	Strict         bool     `json:"strict,omitempty" jsonschema:"refuse a source of which something cannot come along"`
+	Exclude        []string `json:"exclude,omitempty" jsonschema:"patterns of what stays behind, as in .gitignore"`
+	IncludeIgnored bool     `json:"include_ignored,omitempty" jsonschema:"take along what git ignores"`
+	// Outputs are copied to the host when the command has ended, whatever its exit status: PATH=HOST_PATH. One that is
+	// not there is told of in the result's warnings.
+	Outputs []string `json:"outputs,omitempty" jsonschema:"what is copied to the host afterwards, as PATH=HOST_PATH"`
 	// Entrypoint replaces the environment's entry point and its own command; nil keeps them, "" is none.
 	Entrypoint *string `json:"entrypoint,omitempty" jsonschema:"a program that replaces the environment's entry point before argv"`
 }
@@ -150,8 +163,12 @@ type RunInVMResult struct {
 	Isolation string `json:"isolation"`
 	// Confinement says what is confined and what is not, where the host stood in for a guest.
 	Confinement string `json:"confinement,omitempty"`
-	// Warnings are what the host may not be able to keep of what was asked for.
+	// Warnings are what the host may not be able to keep of what was asked for, and outputs that are not there.
 	Warnings []string `json:"warnings,omitempty"`
+	// WorkspaceSeed says what the workspace was filled with, if it was.
+	WorkspaceSeed *WorkspaceSeed `json:"workspace_seed,omitempty"`
+	// Outputs are the copies on the host.
+	Outputs []CopyResult `json:"outputs,omitempty"`
 }
 
 // CreateVMRequest asks for a VM that is not started yet.
@@ -182,6 +199,8 @@ type VM struct {
 	Accelerator     string            `json:"accelerator"`
 	Isolation       string            `json:"isolation"`
 	Confinement     string            `json:"confinement,omitempty"`
+	// Warm is that the guest was started from a template.
+	Warm bool `json:"warm"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
 	// Warnings are what the host may not be able to keep of what was asked for.
@@ -255,10 +274,14 @@ type Task struct {
 	Accelerator     string            `json:"accelerator"`
 	Isolation       string            `json:"isolation"`
 	Confinement     string            `json:"confinement,omitempty"`
+	// Warm is that the guest was started from a template.
+	Warm bool `json:"warm"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
 	VMMConfinement string `json:"vmm_confinement,omitempty"`
 	// Warnings are what the host may not be able to keep of what was asked for.
 	Warnings []string `json:"warnings,omitempty"`
+	// ForkedFrom is the id of the snapshot that the task was forked from, which may be gone.
+	ForkedFrom string `json:"forked_from,omitempty"`
 }
 
 // RunningCommand is a command of a task that has not ended.
@@ -313,8 +336,13 @@ type LogsTaskRequest struct {
 	OffsetBytes int `json:"offset_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to pass over"`
 	// MaxBytes bound what is given of each stream; 0 is all that was kept. With Sequence alone.
 	MaxBytes int `json:"max_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to give"`
-	// Follow, where set, is called with what happens after the entries that are returned: output as commands write it, and
-	// their ends. LogsTask then returns when the context ends (without an error) or the task stops.
+	// Each, if set, is called with one entry after the other, and how many there are, in place of
+	// Entries: no more than one is held at a time. An error ends it. Entries have all streams only so far
+	// as 4 MiB hold; ask for one by Sequence.
+	Each func(count int, e LogEntry) error `json:"-"`
+	// Follow, where set, is called with what happens after the entries that are returned: output as
+	// commands write it, and their ends. LogsTask then returns when the context ends (without an error) or
+	// the task stops.
 	Follow func(LogEvent) `json:"-"`
 }
 

@@ -56,7 +56,7 @@ func (p *Pyro) ExecVM(ctx context.Context, r ExecVMRequest) (ExecVMResult, error
 	if err != nil {
 		return ExecVMResult{}, err
 	}
-	return p.runAndRemove(ctx, s, vm, r.CommandLine)
+	return p.runAndRemove(ctx, s, vm, r.CommandLine, runFiles{})
 }
 
 // DeleteVM ends a VM and removes all of it, in whatever state it is.
@@ -81,5 +81,5 @@ func viewVM(v record.VM) VM {
 		TTLSeconds: v.TTLSeconds, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, NetworkEnabled: v.NetworkEnabled,
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, LastError: v.LastError, Metadata: v.Metadata,
 		Accelerator: v.Accelerator, Isolation: isolation(v), Confinement: v.Confinement,
-		VMMConfinement: v.VMMConfinement, Warnings: v.Warnings}
+		Warm: v.Warm, VMMConfinement: v.VMMConfinement, Warnings: v.Warnings}
 }

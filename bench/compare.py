@@ -38,6 +38,19 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, float, 
     for name in ("pss_mib", "disk_mib"):
         ratio = new[name]["median"] / old[name]["median"]
         found.append((name, ratio, ratio > 1 + MARGIN))
+    # Work is compared by what it takes in a guest in multiples of the host's own time.
+    for name in old.get("work_s", {}).keys() & new.get("work_s", {}).keys():
+        before, after = old["work_s"][name], new["work_s"][name]
+        if {"pyro", "host"} <= before.keys() & after.keys():
+            ratio = after["pyro"]["median"] / after["host"]["median"]
+            ratio /= before["pyro"]["median"] / before["host"]["median"]
+            margin = max(
+                MARGIN, sum(noise(each[way]) for each in (before, after) for way in ("pyro", "host"))
+            )
+            found.append((name, ratio, ratio > 1 + margin))
+    for count in old.get("memory_mib", {}).keys() & new.get("memory_mib", {}).keys():
+        ratio = new["memory_mib"][count]["total"] / old["memory_mib"][count]["total"]
+        found.append((f"memory of {count}", ratio, ratio > 1 + MARGIN))
     return sorted(found)
 
 
@@ -48,7 +61,7 @@ def main() -> int:
     old, new = (json.loads(Path(each).read_text()) for each in sys.argv[1:])
     worse = False
     for name, ratio, regression in changes(old, new):
-        print(f"{name:22}{ratio:6.2f}{'   REGRESSION' if regression else ''}")
+        print(f"{name:26}{ratio:6.2f}{'   REGRESSION' if regression else ''}")
         worse |= regression
     return int(worse)
 

@@ -149,7 +149,7 @@ def many(results: dict[str, Any]) -> None:
 def computing(results: dict[str, Any]) -> None:
     work = results["work_s"]
     ways = ["host", "runc", "runsc", "pyro"]
-    left, right, top, thin, gap = 170.0, 110.0, 92.0, 14.0, 16.0
+    left, right, top, thin, gap = 196.0, 110.0, 92.0, 14.0, 16.0
     used = [way for way in ways if any(way in times for times in work.values())]
     height = top + sum(thin * len(used) + gap for _ in work) + 14
     d = Drawing(height, "The same work on the host, under runc, under runsc and in a guest")

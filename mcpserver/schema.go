@@ -17,7 +17,7 @@ func inputSchema(o pyro.Operation, required ...string) (*jsonschema.Schema, erro
 	if err != nil {
 		return nil, err
 	}
-	for _, vector := range []string{"argv", "entrypoint", "secrets"} {
+	for _, vector := range []string{"argv", "entrypoint", "outputs", "secrets"} {
 		delete(s.Properties, vector)
 		s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(name string) bool { return name == vector })
 	}

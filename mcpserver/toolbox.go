@@ -68,7 +68,9 @@ func wording[Out any](word func(Out) string) func(any) string {
 }
 
 // tools are all tools, in the order of the documentation.
-func tools() []tool { return slices.Concat(vmTools(), vmCareTools(), taskTools()) }
+func tools() []tool {
+	return slices.Concat(vmTools(), vmCareTools(), taskTools(), fileTools(), snapshotTools())
+}
 
 // fill puts the tools of the box's profile into its server.
 func (b *toolbox) fill() {

@@ -1,5 +1,5 @@
-// Package agent is PID 1 of a guest: it mounts, reaps, runs commands, keeps those that outlive their caller, and moves
-// files. It trusts nothing that the host did not send.
+// Package agent is PID 1 of a guest: it mounts, reaps, runs commands, keeps those that outlive their
+// caller, and moves files. It trusts nothing that the host did not send.
 package agent
 
 import (
@@ -24,6 +24,7 @@ type Agent struct {
 	start    starter
 	group    func() (group, error) // makes one for each command
 	quiet    func() error          // ends all commands
+	hold     func(bool) error      // has all commands stand still, or go on
 	powerOff func()
 	commands link.Commands
 
@@ -65,8 +66,8 @@ func die(err error) {
 	os.Exit(1) // There is no such call in a guest without a virtual machine.
 }
 
-// Serve answers one connection after the other. A command of one that was replaced goes on, to be attached to. Serve
-// returns only when the port is gone.
+// Serve answers one connection after the other. A command of one that was replaced goes on, to be attached
+// to. Serve returns only when the port is gone.
 func (a *Agent) Serve(port io.ReadWriteCloser) error {
 	listener := wire.Listen(port, wire.Options{})
 	for {
@@ -94,12 +95,18 @@ func (a *Agent) handle(ctx context.Context, req link.Request, stream *wire.Strea
 		return answer(req, func(d link.Dial) (any, error) { return a.dial(ctx, d, stream) })
 	case link.OpImport:
 		return answer(req, func(i link.Import) (any, error) { return a.unpack(ctx, i, stream) })
+	case link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace:
+		return a.files(ctx, req, stream)
 	case link.OpExport:
 		return link.Empty{}, a.export(ctx, stream)
 	case link.OpSave:
 		return answer(req, func(s link.Save) (any, error) { return a.save(ctx, s, stream) })
 	case link.OpSync:
 		return link.Empty{}, a.sync()
+	case link.OpHold:
+		return link.Empty{}, a.hold(true)
+	case link.OpRelease:
+		return link.Empty{}, a.hold(false)
 	case link.OpShutdown:
 		return a.shutdown(stream)
 	}
@@ -131,8 +138,9 @@ func (a *Agent) unpack(ctx context.Context, i link.Import, stream *wire.Stream) 
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(i.Destination, 0o755); err != nil {
-		return nil, err
+	i.Destination = inGuest(i.Destination)
+	if err := who.makeDirs(i.Destination); err != nil {
+		return nil, fileError(err)
 	}
 	in := link.Reader(stream, link.KindData)
 	if i.Spooled {
@@ -183,8 +191,8 @@ func (a *Agent) sync() error {
 	return nil
 }
 
-// shutdown ends the guest once its answer has gone out. Its disk is left as a running system leaves it: the journal
-// makes it whole when it is mounted again.
+// shutdown ends the guest once its answer has gone out. Its disk is left as a running system leaves it: the
+// journal makes it whole when it is mounted again.
 func (a *Agent) shutdown(stream *wire.Stream) (any, error) {
 	err := a.quiet()
 	unix.Sync()

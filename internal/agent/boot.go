@@ -99,6 +99,7 @@ func newAgent(g *realMachine, upper *os.Root, made bool, memory int64) (*Agent, 
 		start:   newReaper(),
 		group:   groups.make,
 		quiet:   groups.killAll,
+		hold:    groups.hold,
 	}
 	if made {
 		a.made = defaultWorkDir
@@ -163,8 +164,8 @@ func mountAll(mounts []mount) error {
 	return nil
 }
 
-// loadModules loads the kernel's modules in the order that the host found, and frees the memory that they took.
-// Those of a network device, a fifth of the work, are left out where there is none.
+// loadModules loads the kernel's modules in the order that the host found, and frees the memory that they
+// took. Those of a network device, a fifth of the work, are left out where there is none.
 func loadModules(network bool) error {
 	order, err := os.ReadFile(filepath.Join(modulesDir, "order"))
 	if err != nil {
@@ -215,8 +216,8 @@ const (
 	scratchKind = "ext4"
 )
 
-// fileSystem tells what a disk bears, by the superblock that all of them have 1024 bytes from its beginning. It is empty
-// if that is none of ours, or cannot be read.
+// fileSystem tells what a disk bears, by the superblock that all of them have 1024 bytes from its
+// beginning. It is empty if that is none of ours, or cannot be read.
 func fileSystem(device string) string {
 	const at, ext4Magic = 1024, 56
 	f, err := os.Open(device)
@@ -237,8 +238,8 @@ func fileSystem(device string) string {
 	return ""
 }
 
-// mountRoot lays the scratch disk over the base image, and gives what will differ between them: whole files and
-// directories in their places, as an image's layer wants them.
+// mountRoot lays the scratch disk over the base image, and gives what will differ between them: whole files
+// and directories in their places, as an image's layer wants them.
 func mountRoot() (*os.Root, error) {
 	base, err := disk(baseKind)
 	if err != nil {
@@ -279,8 +280,9 @@ func mountOverlay(options string) (*os.Root, error) {
 	return upper, nil
 }
 
-// mountWorkspace gives the workspace the scratch disk itself: making a file there takes two thirds of the time that
-// it takes in the overlay. Where the image has something in its own, that stays. made tells that there was none at all.
+// mountWorkspace gives the workspace the scratch disk itself: making a file there takes two thirds of the
+// time that it takes in the overlay. Where the image has something in its own, that stays. made tells that
+// there was none at all.
 func mountWorkspace() (made bool, err error) {
 	const place, dir = newRoot + defaultWorkDir, scratchDir + defaultWorkDir
 	info, err := os.Lstat(place)
@@ -306,8 +308,8 @@ func mountWorkspace() (made bool, err error) {
 	return made, mountAll([]mount{{dir, place, "", unix.MS_BIND, ""}})
 }
 
-// grow makes the scratch file system as large as its disk. The ioctl is EXT4_IOC_RESIZE_FS, which takes the number
-// of blocks.
+// grow makes the scratch file system as large as its disk. The ioctl is EXT4_IOC_RESIZE_FS, which takes the
+// number of blocks.
 func grow(device string) error {
 	const resize = 0x40086610
 	const block = 4096
@@ -325,7 +327,8 @@ func grow(device string) error {
 	if err := unix.Statfs(scratchDir, &st); err != nil {
 		return err
 	}
-	// What the journal and the tables take is not counted by statfs: a file system within a sixteenth of its disk was grown.
+	// What the journal and the tables take is not counted by statfs: a file system within a sixteenth of
+	// its disk was grown.
 	if int64(st.Blocks)*st.Bsize > size-size/16 {
 		return nil
 	}

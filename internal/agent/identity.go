@@ -26,9 +26,9 @@ type realMachine struct {
 	named   bool      // it has been a machine of its own before
 }
 
-// identity is where a machine's goes: the files by which machines are told apart. They are opened ahead if there is time
-// for it: to copy them up from the base image and to find them blocks on the disk is most of the work, and the same in
-// each clone.
+// identity is where a machine's goes: the files by which machines are told apart. They are opened ahead if
+// there is time for it: to copy them up from the base image and to find them blocks on the disk is most of
+// the work, and the same in each clone.
 type identity struct {
 	hostname, hosts, machineID, bootID, generation, random *os.File
 }
@@ -51,6 +51,11 @@ func (g *realMachine) become(p link.Identify) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if g.named {
+		if err := sever(); err != nil {
+			return "", err
+		}
+	}
 	if p.Network != nil {
 		if err := g.network(*p.Network); err != nil {
 			return "", err
@@ -61,8 +66,8 @@ func (g *realMachine) become(p link.Identify) (string, error) {
 	return bootID, nil
 }
 
-// open makes the files writable in their places. The kernel's boot id was made before a guest is frozen and cannot be
-// written: it is covered by a file.
+// open makes the files writable in their places. The kernel's boot id was made before a guest is frozen and
+// cannot be written: it is covered by a file.
 func (g *realMachine) open() (_ *identity, err error) {
 	const bootID, over = "/run/boot_id", "/proc/sys/kernel/random/boot_id"
 	if g.files != nil {
@@ -116,9 +121,9 @@ func (id *identity) close() {
 	}
 }
 
-// set gives the machine its names, and returns the boot's. A disk that bears the name already was this machine's
-// before: what its commands wrote into these files stays. If the guest was another machine in this boot, only what
-// names that one changes.
+// set gives the machine its names, and returns the boot's. A disk that bears the name already was this
+// machine's before: what its commands wrote into these files stays. If the guest was another machine in
+// this boot, only what names that one changes.
 func (id *identity) set(p link.Identify, again bool) (string, error) {
 	if err := unix.Sethostname([]byte(p.Hostname)); err != nil {
 		return "", fmt.Errorf("cannot set the host name: %w", err)
@@ -145,7 +150,8 @@ func (id *identity) set(p link.Identify, again bool) (string, error) {
 		overwrite(id.machineID, p.MachineID+"\n"), overwrite(id.hosts, hosts), overwrite(id.hostname, p.Hostname+"\n"))
 }
 
-// renamed gives a hosts file with a name in place of another, or what it is to be instead if it cannot be read.
+// renamed gives a hosts file with a name in place of another, or what it is to be instead if it cannot be
+// read.
 func renamed(hosts *os.File, before, now, otherwise string) string {
 	const most = 1 << 20
 	text := make([]byte, most)
@@ -189,8 +195,8 @@ func overwrite(f *os.File, content string) error {
 	return err
 }
 
-// reseed gives the kernel's generator the host's entropy and has it used at once: RNDADDENTROPY, then RNDRESEEDCRNG
-// (random(4)).
+// reseed gives the kernel's generator the host's entropy and has it used at once: RNDADDENTROPY, then
+// RNDRESEEDCRNG (random(4)).
 func reseed(random *os.File, entropy []byte) error {
 	const addEntropy, reseedCRNG = 0x40085203, 0x5207
 	info := make([]byte, 8, 8+len(entropy))

@@ -28,6 +28,7 @@ func Inside(upper *os.Root, powerOff func()) (*Agent, error) {
 		start:    parent{},
 		group:    all.make,
 		quiet:    all.end,
+		hold:     func(bool) error { return nil },
 		powerOff: powerOff,
 		root:     &account{name: "root", home: "/root"},
 	}, nil

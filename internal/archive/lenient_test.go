@@ -138,7 +138,7 @@ func TestOwners(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(source, "a"), nil, 0o644),
 		os.Chmod(filepath.Join(source, "a"), 0o755|os.ModeSetuid))
 	var b bytes.Buffer
-	_, err := packPath(t.Context(), &b, source, PackOptions{Owners: true, Name: "x"})
+	_, err := PackPath(t.Context(), &b, source, PackOptions{Owners: true, Name: "x"})
 	check(t, err)
 	root := t.TempDir()
 	o := options(root)
@@ -160,7 +160,7 @@ func TestPackPath(t *testing.T) {
 	root := t.TempDir()
 	for from, as := range map[string]string{"a": "b", "l": "link"} {
 		var b bytes.Buffer
-		_, err := packPath(context.Background(), &b, filepath.Join(dir, from),
+		_, err := PackPath(context.Background(), &b, filepath.Join(dir, from),
 			PackOptions{Name: as, Links: LinksAny})
 		check(t, err)
 		o := options(root)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // PackOptions change what is carried.
@@ -36,10 +38,18 @@ func Pack(ctx context.Context, w io.Writer, source string, o PackOptions) (Summa
 	return pack(ctx, w, o, func(p *packer) error { return p.source(source) })
 }
 
-// packPath packs a file of any kind, or a directory, by its own name or another. Of the path itself only
+// PackPath packs a file of any kind, or a directory, by its own name or another. Of the path itself only
 // the last name is not followed if it is a link.
-func packPath(ctx context.Context, w io.Writer, name string, o PackOptions) (Summary, error) {
+func PackPath(ctx context.Context, w io.Writer, name string, o PackOptions) (Summary, error) {
 	return pack(ctx, w, o, func(p *packer) error { return p.path(name) })
+}
+
+// PackTar packs what is in a tar, uncompressed.
+func PackTar(ctx context.Context, w io.Writer, tar io.Reader, o PackOptions) (Summary, error) {
+	return pack(ctx, w, o, func(p *packer) error {
+		p.sum.Mode, p.links = ModeArchive, o.Links
+		return p.archive(tar, false)
+	})
 }
 
 func pack(ctx context.Context, w io.Writer, o PackOptions, source func(*packer) error) (Summary, error) {
@@ -145,6 +155,10 @@ func (p *packer) path(name string) error {
 		return bare(err)
 	}
 	defer dir.Close()
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
 	return w.entry(int(dir.Fd()), p.o.Name, base)
 }
 

@@ -15,6 +15,8 @@ func newRun(a *app) *cobra.Command {
 	var entrypoint string
 	var tty terminalFlags
 	var settings settingsFlags
+	var seed seedFlags
+	var outputs []string
 	cmd := &cobra.Command{
 		Use:   "run ENVIRONMENT [-- COMMAND [ARGUMENT...]]",
 		Short: "Run one command in a fresh VM, which is gone afterwards",
@@ -32,6 +34,7 @@ run, and its own command runs where none is given.
   pyro run debian:12 --json -- python3 -c 'print(6 * 7)'
   pyro run docker.io/library/python:3.12-slim -- python -c 'print(1)'
   tar c . | pyro run debian:12 -- tar t
+  pyro run debian:12-build --source-path . --output report.xml=out/ -- make test
   pyro run -it debian:12 -- bash`,
 		Args:              nameAndMaybeCommand("ENVIRONMENT"),
 		ValidArgsFunction: a.completeEnvironment(true),
@@ -41,7 +44,19 @@ run, and its own command runs where none is given.
 			if err := settings.apply(&line); err != nil {
 				return err
 			}
-			request := pyro.RunInVMRequest{Shape: shape.shape(args[0]), CommandLine: line}
+			source, err := seed.path()
+			if err != nil {
+				return err
+			}
+			request := pyro.RunInVMRequest{
+				Shape:          shape.shape(args[0]),
+				CommandLine:    line,
+				SourcePath:     source,
+				Strict:         seed.strict,
+				Exclude:        seed.exclude,
+				IncludeIgnored: seed.includeIgnored,
+				Outputs:        outputs,
+			}
 			if cmd.Flags().Changed("entrypoint") {
 				request.Entrypoint = &entrypoint
 			}
@@ -57,12 +72,19 @@ run, and its own command runs where none is given.
 			restore()
 			a.confined(result.Confinement)
 			a.warn(result.Warnings)
+			if result.WorkspaceSeed != nil {
+				a.seeded(*result.WorkspaceSeed)
+			}
 			return a.ended(result, result.Output, err)
 		},
 	}
 	shape.add(cmd)
 	cmd.Flags().StringVar(&entrypoint, "entrypoint", "",
 		"`PROGRAM` to run in place of the image's entry point; empty for none")
+	seed.add(cmd)
+	cmd.Flags().StringArrayVar(&outputs, "output", nil,
+		"copy `PATH=HOST_PATH` out of the guest when the command has ended, whatever its exit status "+
+			"(repeatable)")
 	timeout = timeoutFlag(cmd)
 	tty.add(cmd)
 	settings.addCommand(cmd)

@@ -9,8 +9,9 @@ func newTask(a *app) *cobra.Command {
   pyro task exec "$id" -- make test
   pyro task logs "$id"
   pyro task delete "$id"`,
-		newTaskCreate(a), newTaskExec(a), newTaskShell(a), newTaskAttach(a),
+		newTaskCreate(a), newTaskExec(a), newTaskShell(a), newTaskAttach(a), newTaskCopy(a),
 		newTaskCommand(a), newTaskService(a),
 		newTaskList(a), newTaskStatus(a), newTaskLogs(a),
-		newTaskNetwork(a), newTaskExtend(a), newTaskStop(a), newTaskStart(a), newTaskDelete(a))
+		newTaskNetwork(a), newTaskExtend(a), newTaskStop(a), newTaskStart(a), newTaskDelete(a),
+		newTaskSnapshot(a), newTaskFork(a), newTaskRollback(a), newTaskPause(a), newTaskResume(a))
 }

@@ -23,13 +23,23 @@ func newTaskCreate(a *app) *cobra.Command {
 		Args:              exactly("ENVIRONMENT"),
 		ValidArgsFunction: a.completeEnvironment(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			request := pyro.CreateTaskRequest{Shape: shape.shape(args[0]), Publish: publish}
-			var err error
-			if request.CommandSettings, err = settings.settings(); err != nil {
+			own, err := settings.settings()
+			if err != nil {
 				return err
 			}
-			if err := seed.into(&request); err != nil {
+			source, err := seed.path()
+			if err != nil {
 				return err
+			}
+			request := pyro.CreateTaskRequest{
+				Shape:   shape.shape(args[0]),
+				Publish: publish,
+
+				CommandSettings: own,
+				SourcePath:      source,
+				Strict:          seed.strict,
+				Exclude:         seed.exclude,
+				IncludeIgnored:  seed.includeIgnored,
 			}
 			task, err := with(a, func(p *pyro.Pyro) (pyro.Task, error) {
 				return withEnvironment(a, func(show func(pyro.PullProgress)) (pyro.Task, error) {

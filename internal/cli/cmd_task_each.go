@@ -158,3 +158,29 @@ itself when it ends; a command under way is never cut short.`,
 		},
 	}.command(a)
 }
+
+func newTaskPause(a *app) *cobra.Command {
+	return each[pyro.Task]{
+		use:   "pause",
+		short: "Keep tasks on disk, with their memory, until they are resumed",
+		long: `A paused task takes none of the host's memory. It goes on where it was at 'pyro task resume', or by
+itself at its next command.`,
+		example: "  pyro task pause \"$id\"",
+		done:    "paused",
+		do: func(ctx context.Context, p *pyro.Pyro, id string) (pyro.Task, error) {
+			return p.PauseTask(ctx, pyro.TaskRequest{TaskID: id})
+		},
+	}.command(a)
+}
+
+func newTaskResume(a *app) *cobra.Command {
+	return each[pyro.Task]{
+		use:     "resume",
+		short:   "Have paused tasks go on where they were, and stopped ones start",
+		example: "  pyro task resume \"$id\"",
+		done:    "resumed",
+		do: func(ctx context.Context, p *pyro.Pyro, id string) (pyro.Task, error) {
+			return p.ResumeTask(ctx, pyro.TaskRequest{TaskID: id})
+		},
+	}.command(a)
+}

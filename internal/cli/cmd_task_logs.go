@@ -1,10 +1,9 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"fmt"
-	"io"
-	"strings"
 	"time"
 
 	"github.com/pyro-mcp/pyro"
@@ -28,20 +27,16 @@ func newTaskLogs(a *app) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := pyro.LogsTaskRequest{TaskID: args[0]}
+			history := &historyPrinter{out: bufio.NewWriter(a.stdout), json: a.json, skipRunning: follow}
+			request.Each = history.entry
 			result, err := with(a, func(p *pyro.Pyro) (pyro.LogsTaskResult, error) {
 				result, err := p.LogsTask(cmd.Context(), request)
 				return result, knownTask(cmd.Context(), p, args[0], err)
 			})
-			if err != nil {
-				return err
+			if err == nil {
+				err = history.end(result)
 			}
-			err = a.print(result, func(w io.Writer) {
-				for _, e := range result.Entries {
-					if !follow || !e.Running {
-						writeEntry(w, e)
-					}
-				}
-			})
+			request.Each = func(int, pyro.LogEntry) error { return nil }
 			if err != nil || !follow {
 				return err
 			}
@@ -72,20 +67,6 @@ func (a *app) follow(ctx context.Context, request pyro.LogsTaskRequest) error {
 	}
 	_, err := with(a, func(p *pyro.Pyro) (pyro.LogsTaskResult, error) { return p.LogsTask(ctx, request) })
 	return err
-}
-
-func writeEntry(w io.Writer, e pyro.LogEntry) {
-	fmt.Fprintf(w, "# %d  %s  %s  [%s, %s]\n", e.Sequence, e.StartedAt.Local().Format(time.DateTime),
-		oneLine(e.Command), ending(e), e.ExecutionMode)
-	for _, stream := range []string{e.Stdout, e.Stderr} {
-		if stream == "" {
-			continue
-		}
-		io.WriteString(w, stream)
-		if !strings.HasSuffix(stream, "\n") {
-			io.WriteString(w, "\n")
-		}
-	}
 }
 
 // ending words how a command of the history ended.

@@ -45,6 +45,25 @@ func (a *app) completeTask(command bool) completion {
 	})
 }
 
+// completeSnapshot offers the names of snapshots, or the ids of those without.
+func (a *app) completeSnapshot() completion {
+	return a.complete(false, func(ctx context.Context, p *pyro.Pyro) []cobra.Completion {
+		list, err := p.ListSnapshots(ctx)
+		if err != nil {
+			return nil
+		}
+		var words []cobra.Completion
+		for _, s := range list.Snapshots {
+			word := s.Name
+			if word == "" {
+				word = s.SnapshotID
+			}
+			words = append(words, cobra.CompletionWithDesc(word, "of "+s.TaskID))
+		}
+		return words
+	})
+}
+
 // completeTasks offers the ids of tasks again and again.
 func (a *app) completeTasks() completion {
 	one := a.completeTask(false)

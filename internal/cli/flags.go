@@ -129,6 +129,16 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// oneOrTwo wants an argument of that name, and takes another.
+func oneOrTwo(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 2 {
+			return nil
+		}
+		return exactly(name)(cmd, args)
+	}
+}
+
 // nameAndMaybeCommand is nameAndCommand where the name alone may do.
 func nameAndMaybeCommand(name string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

@@ -50,7 +50,7 @@ whose workspace outlives each command. There is no daemon, and it needs no root.
 	_ = root.RegisterFlagCompletionFunc("accelerator",
 		cobra.FixedCompletions(pyro.AcceleratorChoices(), cobra.ShellCompDirectiveNoFileComp))
 	root.Flags().BoolVar(&version, "version", false, "print the version and stop")
-	root.AddCommand(newEnv(a), newRun(a), newTask(a), newMCP(a), newServe(a), newDoctor(a),
+	root.AddCommand(newEnv(a), newRun(a), newTask(a), newSnapshot(a), newMCP(a), newServe(a), newDoctor(a),
 		newDemo(a), newVersion(a), newRPC(a))
 	root.InitDefaultHelpFlag()
 	return root

@@ -27,17 +27,16 @@ func (s *seedFlags) add(cmd *cobra.Command) {
 		"refuse a directory of which something cannot come along, in place of leaving that out")
 }
 
-// into puts the flags into a request.
-func (s *seedFlags) into(r *pyro.CreateTaskRequest) error {
+// path is the source's, absolute, or "".
+func (s *seedFlags) path() (string, error) {
 	if s.source == "" {
-		return nil
+		return "", nil
 	}
 	path, err := filepath.Abs(s.source)
 	if err != nil {
-		return fmt.Errorf("cannot find %q: %w", s.source, err)
+		err = fmt.Errorf("cannot find %q: %w", s.source, err)
 	}
-	r.SourcePath, r.Strict, r.Exclude, r.IncludeIgnored = path, s.strict, s.exclude, s.includeIgnored
-	return nil
+	return path, err
 }
 
 // seeded tells what of a source did not come along.

@@ -10,7 +10,7 @@ import (
 func TestAgentDigest(t *testing.T) {
 	a, err := agent()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v: run make build first", err)
 	}
 	program, err := a.Open()
 	if err != nil {

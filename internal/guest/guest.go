@@ -54,6 +54,11 @@ type Guest struct {
 	done  chan struct{} // closed when it has ended, cause is known and everything is released
 	cause error         // read after done
 
+	id          string
+	dir         string // the VM's own
+	base        string // path of the memory that it was started from; empty if it was booted
+	fingerprint string // of the VMM
+
 	kept    *kept      // nil unless the guest's disk is memory
 	scratch string     // path of the disk with the spool; empty is none
 	spoolAt int64      // where the spool begins, in bytes
@@ -179,6 +184,20 @@ func (g *Guest) Sync() error {
 // Forward passes a request and what follows it on to the guest, as [link.Forward] does.
 func (g *Guest) Forward(ctx context.Context, req link.Request, from *wire.Stream, tap func(wire.Message)) (link.Reply, error) {
 	return link.Forward(ctx, from, req, g.client, tap)
+}
+
+// Commands lists the guest's commands that have an id.
+func (g *Guest) Commands(ctx context.Context) ([]link.CommandInfo, error) {
+	var list link.CommandList
+	err := g.client.Call(ctx, link.OpCommands, link.Empty{}, &list)
+	return list.Commands, g.Lost(err)
+}
+
+// Attach becomes the caller of a command that lost its own, and returns when it has ended. It gets what the
+// guest has kept of the command's output.
+func (g *Guest) Attach(ctx context.Context, id string, stdout, stderr io.Writer) (link.ExecResult, error) {
+	result, err := g.client.AttachTo(ctx, link.Attach{ID: id}, link.Streams{Stdout: stdout, Stderr: stderr}, nil)
+	return result, g.Lost(err)
 }
 
 // DiskError is what the host said when it failed the guest's disk, empty if it has not.

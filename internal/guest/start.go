@@ -17,22 +17,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bootLimit bounds a guest's start. It is long because an emulated guest on a busy host is slow, and because one
-// that cannot start is nearly always found out earlier, by the end of its machine.
+// bootLimit bounds a guest's start. It is long because an emulated guest on a busy host is slow, and
+// because one that cannot start is nearly always found out earlier, by the end of its machine.
 const bootLimit = 90 * time.Second
 
 // probeLimit bounds the boot that decides whether KVM is any use.
 const probeLimit = 15 * time.Second
 
-// agentEnv is for the agent's environment, to which the kernel passes what it does not know itself. To interrupt a
-// goroutine takes a signal, which nothing in the agent computes long enough to be worth, and an emulator must translate.
-// With one processor, Go's runtime hands it to another thread at each system call that takes longer than 20 µs, which
-// under emulation is each; with one to spare it waits for 10 ms. Unpacking files is three times as fast.
+// agentEnv is for the agent's environment, to which the kernel passes what it does not know itself. To
+// interrupt a goroutine takes a signal, which nothing in the agent computes long enough to be worth, and an
+// emulator must translate. With one processor, Go's runtime hands it to another thread at each system call
+// that takes longer than 20 µs, which under emulation is each; with one to spare it waits for 10 ms.
+// Unpacking files is three times as fast.
 const agentEnv = "GODEBUG=asyncpreemptoff=1 GOMAXPROCS=2"
 
-// Start starts a guest by whatever way is open: from a template if there is one, else by a boot, else, if that is
-// allowed, with the host standing in. The context bounds the start, not the guest's life. The caller must [Guest.Kill]
-// the guest at the latest when it is of no more use. An error is a *[link.Error].
+// Start starts a guest by whatever way is open: from a template if there is one, else by a boot, else, if
+// that is allowed, with the host standing in. The context bounds the start, not the guest's life. The
+// caller must [Guest.Kill] the guest at the latest when it is of no more use. An error is a *[link.Error].
 func (l Launcher) Start(ctx context.Context, spec Spec) (*Guest, error) {
 	limited, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
@@ -100,11 +101,15 @@ type plan struct {
 	driver      vmm.Driver
 	initrd      string
 	accelerator vmm.Accelerator // the one chosen
+	fingerprint string          // of the driver
 	scratch     string          // path of the disk
+	disk        string          // path that the VMM opens it by: another until the guest goes on; empty is scratch
 	kept        string          // path of what is kept of a disk that is memory
 	cmdline     string          // ours of the kernel command line
 	memory      *vmm.Memory     // nil if it is nobody else's business
-	incoming    *os.File        // a template's state
+	base        string          // path of the memory that a snapshot would rest on; empty is none
+	incoming    *os.File        // a template's state, or a snapshot's
+	ready       func() error    // see [vmm.Spec].Ready
 }
 
 // plan decides how a guest is to be started.
@@ -137,7 +142,11 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	choice, err := driver.Accelerator(ctx, vmm.Accelerator(spec.Accelerator), func(ctx context.Context, a vmm.Accelerator) error {
 		return l.tryBoot(ctx, p, a)
 	})
+	if err != nil {
+		return plan{}, err
+	}
 	p.accelerator = choice.Accelerator
+	p.fingerprint, err = driver.Fingerprint(ctx, p.accelerator)
 	return p, err
 }
 
@@ -186,6 +195,9 @@ func (l Launcher) startVM(ctx context.Context, spec Spec) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
+	if g, err := l.startKept(ctx, p); g != nil || err != nil {
+		return g, err
+	}
 	if g := l.clone(ctx, p); g != nil {
 		return g, nil
 	}
@@ -208,7 +220,10 @@ func (l Launcher) bring(ctx context.Context, p plan) (*Guest, error) {
 
 // prepare starts a guest and waits for its agent, without making it a machine of its own.
 func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
-	if _, err := os.Lstat(p.scratch); p.scratch != "" && errors.Is(err, fs.ErrNotExist) {
+	if p.disk == "" {
+		p.disk = p.scratch
+	}
+	if _, err := os.Lstat(p.disk); p.disk != "" && errors.Is(err, fs.ErrNotExist) {
 		if err := image.WriteScratch(p.scratch, int64(p.DiskMiB)<<20+link.SpoolSize); err != nil {
 			return nil, fmt.Errorf("cannot make the VM's disk: %w", err)
 		}
@@ -218,6 +233,7 @@ func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
 		g.kept, g.log = newKept(p.kept, p.DiskMiB), l.Log
 	}
 	g.scratch, g.spoolAt = p.scratch, int64(p.DiskMiB)<<20
+	g.id, g.dir, g.base, g.fingerprint = p.ID, p.Dir, p.base, p.fingerprint
 	if err := g.power(ctx, p); err != nil {
 		return nil, err
 	}
@@ -240,6 +256,7 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		Cmdline:     p.cmdline,
 		Memory:      p.memory,
 		Incoming:    p.incoming,
+		Ready:       p.ready,
 		Disks:       []vmm.Disk{{Path: p.Image, ID: "base", ReadOnly: true}},
 		Dir:         p.Dir,
 	}
@@ -247,8 +264,8 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.kept, ID: "kept", ReadOnly: true})
 		spec.Cmdline += " " + link.CmdlineKept
 	}
-	if p.scratch != "" {
-		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.scratch, ID: "scratch", Durable: p.Durable})
+	if p.disk != "" {
+		spec.Disks = append(spec.Disks, vmm.Disk{Path: p.disk, ID: "scratch", Durable: p.Durable})
 	}
 	var child []*os.File
 	defer func() {

@@ -19,23 +19,19 @@ const yieldingLimit = 10 * time.Minute
 // damaged.
 const cloneLimit = 20 * time.Second
 
-// key is what a template of a plan's shape would be kept under. It is the zero key if there can be none.
-func (p plan) key(ctx context.Context) (template.Key, error) {
-	print, err := p.driver.Fingerprint(ctx, p.accelerator)
-	if err != nil {
-		return template.Key{}, err
-	}
+// key is what a template of a plan's shape would be kept under.
+func (p plan) key() template.Key {
 	return template.Key{
 		Image:   p.ImageSHA256,
 		Kernel:  p.Kernel.Path,
 		Initrd:  p.initrd,
-		VMM:     print,
+		VMM:     p.fingerprint,
 		Words:   p.cmdline,
 		VCPUs:   p.VCPUs,
 		MemMiB:  p.MemMiB,
 		DiskMiB: p.DiskMiB,
 		Network: p.Network,
-	}, nil
+	}
 }
 
 // clone starts a guest from a template, or gives nil if there is none that works.
@@ -46,10 +42,7 @@ func (l Launcher) clone(ctx context.Context, p plan) *Guest {
 	if _, err := os.Lstat(p.scratch); err == nil {
 		return nil // A disk that was used already belongs to no template.
 	}
-	key, err := p.key(ctx)
-	if err != nil {
-		return nil
-	}
+	key := p.key()
 	store := template.Open(p.CacheDir)
 	t := store.Find(key)
 	if t == nil {
@@ -57,6 +50,15 @@ func (l Launcher) clone(ctx context.Context, p plan) *Guest {
 	}
 	defer t.Close()
 	p.memory, p.incoming = &vmm.Memory{Path: t.Memory}, t.State
+	if p.Durable {
+		// Whatever is pruned while it runs, a task can be kept.
+		path, err := template.LinkBase(t.Memory, p.Dir)
+		if err != nil {
+			l.Log.Warn("a template's memory cannot be linked", "template", key.Name(), "error", err)
+			return nil
+		}
+		p.memory.Path, p.base = path, path
+	}
 	limited, cancel := context.WithTimeout(ctx, cloneLimit)
 	defer cancel()
 	if err := template.CloneDisk(t.Scratch, p.scratch); err != nil {
@@ -99,10 +101,7 @@ func (l Launcher) Warm(ctx context.Context, spec Spec, background bool) (link.Wa
 			Message: fmt.Sprintf("%s cannot freeze a guest, which a template is", p.driver.Name()),
 		}
 	}
-	key, err := p.key(ctx)
-	if err != nil {
-		return link.Warmed{}, unavailable(err)
-	}
+	key := p.key()
 	store := template.Open(p.CacheDir)
 	if background {
 		alone, err := store.Alone()

@@ -85,7 +85,7 @@ func (i *Instances) Status(id string) (vm record.VM, alive bool, err error) {
 			Message: fmt.Sprintf("cannot read the record of %q: %v", id, err),
 		}
 	}
-	if !alive && vm.State != record.StateStopped {
+	if !alive && vm.State != record.StateStopped && vm.State != record.StatePaused {
 		why := record.EndedWithout(vm)
 		vm.State, vm.LastError = record.StateStopped, &why
 	}

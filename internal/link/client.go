@@ -117,6 +117,16 @@ func (c *Client) Import(ctx context.Context, i Import, r io.Reader) (ImportResul
 	return result, c.converse(ctx, OpImport, i, &result, source{kind: KindData, r: r, wait: true}, nil)
 }
 
+// Take asks for an operation whose answer comes as data.
+func (c *Client) Take(ctx context.Context, op Op, params, result any, w io.Writer) error {
+	return c.converse(ctx, op, params, result, source{}, map[uint8]io.Writer{KindData: w})
+}
+
+// Give asks for an operation whose input goes as data.
+func (c *Client) Give(ctx context.Context, op Op, params, result any, r io.Reader) error {
+	return c.converse(ctx, op, params, result, source{kind: KindData, r: r, wait: true}, nil)
+}
+
 // Export writes a tar stream of what differs from the base image, with whiteouts in the form of OCI layers.
 func (c *Client) Export(ctx context.Context, w io.Writer) error {
 	return c.converse(ctx, OpExport, Empty{}, nil, source{}, map[uint8]io.Writer{KindData: w})

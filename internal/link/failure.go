@@ -55,6 +55,7 @@ const (
 	// The VMM was killed from outside, perhaps by the host for want of memory
 	CauseKilled  Cause = "killed"
 	CausePanic   Cause = "panic"   // the guest's kernel gave up
+	CausePaused  Cause = "paused"  // the task was paused
 	CauseStopped Cause = "stopped" // somebody stopped or deleted the VM
 )
 
@@ -64,7 +65,7 @@ var causes = []Cause{
 	CauseGuestDisk,
 	CauseHostDisk, CauseNoAgent, CauseNoVMM, CauseDamaged,
 	CausePort, CauseNotStarted, CauseDeleted, CauseTimeout,
-	CauseKilled, CausePanic, CauseStopped, CauseNoKVM,
+	CauseKilled, CausePanic, CauseStopped, CausePaused, CauseNoKVM,
 }
 
 // Causes lists every cause there is.

@@ -57,22 +57,33 @@ const (
 	OpResize   Op = "resize"   // Resize -> Empty
 	OpDial     Op = "dial"     // Dial, data <-> data, Empty
 	OpImport   Op = "import"   // Import, data of package archive -> ImportResult
+	OpStat     Op = "stat"     // FilePath -> FileInfo
+	OpRead     Op = "read"     // ReadFile -> data, FileInfo
+	OpWrite    Op = "write"    // WriteFile, data -> FileInfo
+	OpList     Op = "list"     // ListFiles -> JSON of []FileInfo as data, Listed
+	OpFetch    Op = "fetch"    // Fetch -> data of package archive, Fetched
+	OpReplace  Op = "replace"  // JSON of Replace as data -> Empty: all of it or nothing
 	OpExport   Op = "export"   // Empty -> tar data, Empty: what differs from the base image, OCI whiteouts
 	OpSave     Op = "save"     // Save -> tar data, Empty: what differs, as it is, of a disk that is memory
 	OpSync     Op = "sync"     // Empty -> Empty: all file systems written out
+	OpHold     Op = "hold"     // Empty -> Empty: commands stand still until OpRelease
+	OpRelease  Op = "release"  // Empty -> Empty
 	OpShutdown Op = "shutdown" // Empty -> Empty, then the guest powers off
 
-	OpCreate  Op = "create"  // the VM's record as wanted -> as it is: the first request to a new supervisor
-	OpResume  Op = "resume"  // Empty -> the VM's record: the first request to one that takes over a stopped VM
-	OpStatus  Op = "status"  // Empty -> the VM's record
-	OpStart   Op = "start"   // Empty -> the VM's record
-	OpStop    Op = "stop"    // Empty -> the VM's record
-	OpExtend  Op = "extend"  // Extend -> the VM's record: its TTL begins anew
-	OpDelete  Op = "delete"  // Empty -> Empty
-	OpSeeded  Op = "seeded"  // Seeded -> the VM's record: creation is complete
-	OpFollow  Op = "follow"  // Empty -> Event in each data message, until the VM ends
-	OpWarm    Op = "warm"    // Warm -> Warmed: make a template of this VM's shape
-	OpNetwork Op = "network" // Empty -> the network's state
+	OpCreate   Op = "create"   // the VM's record as wanted -> as it is: the first request to a new supervisor
+	OpResume   Op = "resume"   // Empty -> the VM's record: the first request to one that takes over a stopped VM
+	OpStatus   Op = "status"   // Empty -> the VM's record
+	OpStart    Op = "start"    // Empty -> the VM's record
+	OpStop     Op = "stop"     // Empty -> the VM's record
+	OpExtend   Op = "extend"   // Extend -> the VM's record: its TTL begins anew
+	OpDelete   Op = "delete"   // Empty -> Empty
+	OpSeeded   Op = "seeded"   // Seeded -> the VM's record: creation is complete
+	OpFollow   Op = "follow"   // Empty -> Event in each data message, until the VM ends
+	OpSnapshot Op = "snapshot" // TakeSnapshot -> Snapshot
+	OpRollback Op = "rollback" // Rollback -> Snapshot
+	OpPause    Op = "pause"    // Empty -> the VM's record
+	OpWarm     Op = "warm"     // Warm -> Warmed: make a template of this VM's shape
+	OpNetwork  Op = "network"  // Empty -> the network's state
 )
 
 // Kinds of message on a stream, in the numbering of package wire.
@@ -173,6 +184,87 @@ type Extend struct {
 	TTLSeconds *int `json:"ttl_seconds,omitempty"`
 }
 
+// FilePath names a file of the guest's: an absolute path, or one below the workspace.
+type FilePath struct {
+	Path   string `json:"path"`
+	Follow bool   `json:"follow"` // what a link leads to is meant
+}
+
+// FileInfo is what is known of a file. Of a link it is the link itself, unless it was asked to be followed.
+type FileInfo struct {
+	Path    string `json:"path"`
+	Type    string `json:"type"` // one of the kinds of file below
+	Size    int64  `json:"size"` // bytes
+	Mode    uint32 `json:"mode"` // permissions with set-uid, set-gid and sticky
+	UID     uint32 `json:"uid"`
+	GID     uint32 `json:"gid"`
+	MTimeNS int64  `json:"mtime_ns"` // since 1970 UTC
+	Target  string `json:"target,omitempty"`
+}
+
+// The kinds of file.
+const (
+	TypeFile      = "file"
+	TypeDirectory = "directory"
+	TypeLink      = "link"
+	TypeOther     = "other" // a device, a FIFO, a socket
+)
+
+// ReadFile asks for a part of a regular file; links are followed in the guest.
+type ReadFile struct {
+	Path   string `json:"path"`
+	Offset int64  `json:"offset"`
+	Limit  int64  `json:"limit"` // bytes, 0 is to the end
+}
+
+// WriteFile asks for a file to be made, or replaced as a whole. Directories above it are made.
+type WriteFile struct {
+	Path string `json:"path"`
+	Mode uint32 `json:"mode"` // permissions; 0 is those of the file that is there, else 0644
+	Size int64  `json:"size"` // what must come, or nothing is changed
+}
+
+// ListFiles asks for what is in a directory.
+type ListFiles struct {
+	Path      string `json:"path"`
+	Recursive bool   `json:"recursive"`
+	Limit     int    `json:"limit"` // entries
+}
+
+// Listed ends a ListFiles.
+type Listed struct {
+	Truncated bool `json:"truncated"` // there is more
+}
+
+// Fetch asks for a file or a tree.
+type Fetch struct {
+	Path       string `json:"path"`
+	Name       string `json:"name"` // of it in the archive; a directory without one is what is in it
+	MaxEntries int64  `json:"max_entries"`
+	MaxBytes   int64  `json:"max_bytes"`
+}
+
+// Fetched ends a Fetch.
+type Fetched struct {
+	Entries   int64    `json:"entries"`
+	Bytes     int64    `json:"bytes"`
+	LeftOut   []string `json:"left_out,omitempty"` // the first few, each with its reason
+	LeftCount int64    `json:"left_count,omitempty"`
+}
+
+// Replace asks for files to be written and removed, all or none.
+type Replace struct {
+	Files []Replacement `json:"files"`
+}
+
+// Replacement is one of the files.
+type Replacement struct {
+	Path    string `json:"path"`
+	Content []byte `json:"content"`
+	Mode    uint32 `json:"mode"` // as in WriteFile
+	Remove  bool   `json:"remove"`
+}
+
 // Event is something that happened to a command, for those who follow.
 type Event struct {
 	Kind     EventKind       `json:"kind"`
@@ -192,6 +284,23 @@ const (
 	EventEnd    EventKind = "end"
 	EventLost   EventKind = "lost" // the follower was too slow: output is missing here
 )
+
+// TakeSnapshot asks for a snapshot.
+type TakeSnapshot struct {
+	Name  string `json:"name,omitempty"`
+	Brief bool   `json:"brief,omitempty"` // it is to be deleted soon
+}
+
+// Snapshot answers OpSnapshot and OpRollback.
+type Snapshot struct {
+	ID      string `json:"id"`
+	PauseMS int64  `json:"pause_ms"` // for how long the guest stood still
+}
+
+// Rollback asks for a VM to go on from a snapshot. Empty is the newest one of that VM.
+type Rollback struct {
+	Snapshot string `json:"snapshot,omitempty"`
+}
 
 // Warm asks for a template.
 type Warm struct {

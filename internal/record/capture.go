@@ -47,11 +47,10 @@ func (c *Capture) String() string {
 	return fmt.Sprintf("%s\n[pyro: %d bytes left out here]\n%s", c.head, left, tail)
 }
 
-// Bytes gives what was kept, if a text cannot hold it: nil if it is UTF-8.
-func (c *Capture) Bytes() []byte {
-	kept := c.String()
-	if utf8.ValidString(kept) {
+// Unprintable gives the bytes of a stream that is not UTF-8, which JSON's texts cannot hold; nil if it is.
+func Unprintable(stream string) []byte {
+	if utf8.ValidString(stream) {
 		return nil
 	}
-	return []byte(kept)
+	return []byte(stream)
 }

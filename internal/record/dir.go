@@ -21,6 +21,9 @@ type Root struct{ path string }
 // NewRoot gives the root below a state directory. Nothing is made until a VM is.
 func NewRoot(stateDir string) Root { return Root{filepath.Join(stateDir, "vms")} }
 
+// StateDir is the state directory.
+func (r Root) StateDir() string { return filepath.Dir(r.path) }
+
 // idPattern keeps an id from ever being a path.
 var idPattern = regexp.MustCompile(`^(run|vm|task|build|pool)-[0-9a-f]{12}$`)
 

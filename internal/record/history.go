@@ -10,14 +10,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
 // OutputLimit is how much of each of a command's output streams is kept, in bytes.
 const OutputLimit = 1 << 20
 
-// maxLine bounds one line of a history: two streams at their limit, each byte escaped at its worst.
-const maxLine = 2*6*OutputLimit + 4<<20
+// maxLine bounds one line of a history. The streams once stood in it: two at their limit, each byte
+// escaped at its worst.
+const maxLine = 2*6*OutputLimit + 1<<20
+
+// maxCommand bounds what an entry holds of its command, in bytes.
+const maxCommand = 64 << 10
 
 // Entry is one command of a VM's history. It is appended twice: when the command starts (Running), and when
 // it has ended. A command that started and never ended was interrupted by the end of its guest.
@@ -37,11 +42,16 @@ type Entry struct {
 	StderrTruncated bool      `json:"stderr_truncated,omitempty"`
 	ExecutionMode   string    `json:"execution_mode"`
 	Notice          string    `json:"notice,omitempty"`
-	StdoutBytes     []byte    `json:"stdout_base64,omitempty"` // of a stream that is not UTF-8, which a text cannot hold
-	StderrBytes     []byte    `json:"stderr_base64,omitempty"`
 	Shell           string    `json:"shell,omitempty"`
 	// What the notice is about, as package link names causes
 	Cause string `json:"cause,omitempty"`
+
+	// Where the streams are, in the file of outputs; nil of an entry that holds them itself, as they once
+	// all did.
+	Out *Span `json:"out,omitempty"`
+	Err *Span `json:"err,omitempty"`
+
+	line span // where the entry is
 }
 
 // InterruptedExit is the exit code that an interrupted command is given: that of one killed by SIGKILL.
@@ -53,8 +63,16 @@ func (e Entry) Interrupt() Entry {
 	return e
 }
 
-// Append adds an entry to a VM's history with one write, and waits for the disk where durable is set.
+// Append adds an entry to a VM's history with one write, its streams before it in the file of outputs,
+// and waits for the disk where durable is set.
 func Append(dir string, e Entry, durable bool) (err error) {
+	if len(e.Command) > maxCommand {
+		e.Command = strings.ToValidUTF8(e.Command[:maxCommand], "") + " …"
+	}
+	if e.Out, e.Err, err = keepOutputs(dir, e.Stdout, e.Stderr, durable); err != nil {
+		return err
+	}
+	e.Stdout, e.Stderr = "", ""
 	data, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -88,8 +106,8 @@ func Append(dir string, e Entry, durable bool) (err error) {
 	return nil
 }
 
-// History reads a VM's history in order of sequence. Where alive is false, commands that never ended are
-// given as interrupted. Lines that are damaged are left out.
+// History reads a VM's history in order of sequence, without the streams (see [Entry.Load]). Where alive
+// is false, commands that never ended are given as interrupted. Lines that are damaged are left out.
 func History(dir string, alive bool) ([]Entry, error) {
 	f, err := os.Open(filepath.Join(dir, HistoryFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -102,18 +120,20 @@ func History(dir string, alive bool) ([]Entry, error) {
 	var entries []Entry
 	place := map[int]int{}
 	lines := bufio.NewReaderSize(f, 64<<10)
-	for {
-		line, err := readLine(lines)
+	for at := int64(0); ; {
+		line, length, err := readLine(lines)
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return nil, err
 		}
-		var e Entry
+		e := Entry{line: span{at, length}}
+		at += length
 		if json.Unmarshal(line, &e) != nil || e.Sequence <= 0 {
 			continue
 		}
+		e.Stdout, e.Stderr = "", ""
 		if i, ok := place[e.Sequence]; ok {
 			entries[i] = e
 			continue
@@ -131,12 +151,12 @@ func History(dir string, alive bool) ([]Entry, error) {
 	return entries, nil
 }
 
-// readLine gives the next line; one that is too long is given empty.
-func readLine(r *bufio.Reader) ([]byte, error) {
-	var line []byte
+// readLine gives the next line and its length with its end; one that is too long is given empty.
+func readLine(r *bufio.Reader) (line []byte, length int64, err error) {
 	tooLong := false
 	for {
 		part, err := r.ReadSlice('\n')
+		length += int64(len(part))
 		if len(line)+len(part) > maxLine {
 			tooLong = true
 		}
@@ -145,13 +165,13 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 		}
 		switch {
 		case err == nil && tooLong:
-			return nil, nil
+			return nil, length, nil
 		case err == nil:
-			return bytes.TrimSuffix(line, []byte{'\n'}), nil
+			return bytes.TrimSuffix(line, []byte{'\n'}), length, nil
 		case errors.Is(err, bufio.ErrBufferFull):
 		default:
 			// A last line without its end was cut by a crash.
-			return nil, err
+			return nil, length, err
 		}
 	}
 }

@@ -12,6 +12,11 @@ import (
 func history(t *testing.T, dir string, alive bool) []Entry {
 	t.Helper()
 	entries, err := History(dir, alive)
+	for i := range entries {
+		if err == nil {
+			err = entries[i].Load(dir)
+		}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ const (
 	LockFile    = "lock"
 	VMFile      = "vm.json"
 	HistoryFile = "history.jsonl"
+	OutputsFile = "outputs.raw"
 	NetworkFile = "network.jsonl"
 	ScratchFile = "scratch.img"
 	ConsoleFile = "console.log"
@@ -53,6 +54,7 @@ const (
 	StateCreated State = "created"
 	StateStarted State = "started"
 	StateStopped State = "stopped"
+	StatePaused  State = "paused" // its memory is on disk; its next start goes on from there
 )
 
 // VM is the record of one VM. It outlives the supervisor that wrote it.
@@ -90,13 +92,43 @@ type VM struct {
 	Metadata        map[string]string `json:"metadata"`
 	CommandCount    int               `json:"command_count"`
 	LastCommand     *LastCommand      `json:"last_command"`
-	Running         []Running         `json:"running,omitempty"`
+	Current         []Current         `json:"current_commands,omitempty"`
 	Seed            *Seed             `json:"workspace_seed,omitempty"`
+	// Which incarnation of its guest the VM is at; each start makes another
+	Generation int64 `json:"generation,omitempty"`
+	// The snapshot that the VM was forked from
+	From string `json:"from,omitempty"`
+	// The guest goes on with the memory of before, or of another
+	Resumed bool `json:"resumed,omitempty"`
+	// Commands that ran in what the VM was forked from, and go on in it
+	Running []Entry `json:"running,omitempty"`
 	// Creation is finished; an incomplete VM goes with its creator
 	Complete   bool   `json:"complete"`
 	Boot       Boot   `json:"boot"`
 	CacheDir   string `json:"cache_dir"`
 	HostBootID string `json:"host_boot_id"` // of the host's boot that the supervisor ran in
+}
+
+// Like is the record of another VM that is made of the same things. It has nothing that is this VM's alone:
+// no ports of the host, no metadata, no errors.
+func (v *VM) Like() VM {
+	return VM{
+		Kind:            v.Kind,
+		Environment:     v.Environment,
+		VCPUCount:       v.VCPUCount,
+		MemMiB:          v.MemMiB,
+		DiskMiB:         v.DiskMiB,
+		TTLSeconds:      v.TTLSeconds,
+		NetworkEnabled:  v.NetworkEnabled,
+		Allow:           v.Allow,
+		InboundOnly:     v.InboundOnly,
+		WantAccelerator: v.WantAccelerator,
+		Seed:            v.Seed,
+		Boot:            v.Boot,
+		CacheDir:        v.CacheDir,
+		Generation:      v.Generation,
+		CommandCount:    v.CommandCount,
+	}
 }
 
 // LastCommand is the newest finished command.
@@ -105,8 +137,8 @@ type LastCommand struct {
 	ExitCode int    `json:"exit_code"`
 }
 
-// Running is a command under way.
-type Running struct {
+// Current is a command under way.
+type Current struct {
 	Sequence  int       `json:"sequence"`
 	Command   string    `json:"command"`
 	StartedAt time.Time `json:"started_at"`

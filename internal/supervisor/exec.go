@@ -37,6 +37,13 @@ func (s *supervisor) exec(
 		c.bound.Store(true)
 	}
 	run := s.begin(want, g)
+	if s.snapshot().Kind == record.KindTask {
+		// By this it is found again in a guest that goes on from a snapshot.
+		want.ID = commandID(run.entry.Sequence)
+		if req.Params, err = json.Marshal(want); err != nil {
+			return nil, err
+		}
+	}
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if want.TimeoutMS > 0 {
@@ -58,6 +65,30 @@ func (s *supervisor) exec(
 		return nil, err
 	}
 	return result, failure
+}
+
+// signal passes a signal on to a command, which its caller may call by another id than the guest does.
+func (s *supervisor) signal(ctx context.Context, req link.Request, stream *wire.Stream) (any, error) {
+	p, err := link.Decode[link.Signal](req)
+	if err != nil {
+		return nil, err
+	}
+	g := s.current()
+	if g == nil {
+		return nil, s.notStarted()
+	}
+	s.mu.Lock()
+	for r := range s.runs {
+		if r.want.ID == p.ID && s.vm.Kind == record.KindTask {
+			p.ID = commandID(r.entry.Sequence)
+			break
+		}
+	}
+	s.mu.Unlock()
+	if req.Params, err = json.Marshal(p); err != nil {
+		return nil, err
+	}
+	return g.Pass(ctx, req, stream)
 }
 
 // unwritten words that a command has ended and what it wrote may be lost, of which success would be a lie.
@@ -116,19 +147,28 @@ func (s *supervisor) begin(want link.Exec, g *running) *run {
 		StartedAt:     now.UTC().Truncate(time.Millisecond),
 		ExecutionMode: g.Facts().Mode,
 	}
+	s.enter(r)
+	return r
+}
+
+// enter notes that a command runs: a new one, or one that has gone on without us.
+func (s *supervisor) enter(r *run) {
+	r.keep(r.want.Secrets)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r.entry.CWD = path.Join("/", cmp.Or(s.vm.Boot.WorkDir, link.Workspace))
-	if path.IsAbs(want.WorkDir) {
-		r.entry.CWD = path.Clean(want.WorkDir)
-	} else {
-		r.entry.CWD = path.Join(r.entry.CWD, want.WorkDir)
+	if r.entry.Sequence == 0 {
+		s.sequence++
+		r.entry.Sequence = s.sequence
 	}
-	r.keep(want.Secrets)
-	s.sequence++
-	r.entry.Sequence = s.sequence
+	if !path.IsAbs(r.entry.CWD) {
+		r.entry.CWD = path.Join("/", cmp.Or(s.vm.Boot.WorkDir, link.Workspace), r.entry.CWD)
+	}
+	if s.runs == nil {
+		s.runs = map[*run]struct{}{}
+	}
+	s.runs[r] = struct{}{}
 	if s.keepsHistory() {
-		s.vm.Running = append(slices.Clone(s.vm.Running), record.Running{
+		s.vm.Current = append(slices.Clone(s.vm.Current), record.Current{
 			Sequence:  r.entry.Sequence,
 			Command:   r.entry.Command,
 			StartedAt: r.entry.StartedAt,
@@ -142,7 +182,6 @@ func (s *supervisor) begin(want link.Exec, g *running) *run {
 		entry, _ := json.Marshal(r.entry)
 		return link.Event{Kind: link.EventStart, Sequence: r.entry.Sequence, Entry: entry}
 	})
-	return r
 }
 
 // keepsHistory tells whether somebody could ever read it. The caller holds mu.
@@ -232,7 +271,7 @@ func (r *run) notice(result link.ExecResult) (link.Cause, string) {
 	switch {
 	case result.TimedOut:
 		limit := time.Duration(r.want.TimeoutMS) * time.Millisecond
-		return link.CauseTimeout, fmt.Sprintf("the command was ended at its time limit of %s", limit)
+		return link.CauseTimeout, fmt.Sprintf("the command was killed at its time limit of %s", limit)
 	case result.OOM:
 		return link.CauseGuestMemory,
 			fmt.Sprintf("the guest ran out of its %d MiB of memory and something was killed",
@@ -254,7 +293,10 @@ func (s *supervisor) finishRun(r *run, result link.ExecResult, failure error) er
 	e.TimedOut, e.Notice, e.Cause = result.TimedOut, result.Notice, string(result.Cause)
 	if failure != nil {
 		e.Interrupted, e.Notice = true, failure.Error()
-		if known := (*link.Error)(nil); errors.As(failure, &known) {
+		if known := (*link.Error)(nil); s.pausing {
+			e.Cause = string(link.CausePaused)
+			e.Notice = "the task was paused while the command ran; it goes on when the task does"
+		} else if errors.As(failure, &known) {
 			e.Cause = string(known.Cause)
 		}
 	}
@@ -262,13 +304,14 @@ func (s *supervisor) finishRun(r *run, result link.ExecResult, failure error) er
 		_ = w.Flush() // It never fails.
 	}
 	e.Shell = result.Shell
-	e.Stdout, e.StdoutTruncated, e.StdoutBytes = r.out.String(), r.out.Truncated(), r.out.Bytes()
-	e.Stderr, e.StderrTruncated, e.StderrBytes = r.err.String(), r.err.Truncated(), r.err.Bytes()
+	e.Stdout, e.StdoutTruncated = r.out.String(), r.out.Truncated()
+	e.Stderr, e.StderrTruncated = r.err.String(), r.err.Truncated()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.audience.tell(func() link.Event { return link.Event{Kind: link.EventEnd, Sequence: e.Sequence} })
+	delete(s.runs, r)
 	s.vm.CommandCount++
-	s.vm.Running = slices.DeleteFunc(slices.Clone(s.vm.Running), func(c record.Running) bool {
+	s.vm.Current = slices.DeleteFunc(slices.Clone(s.vm.Current), func(c record.Current) bool {
 		return c.Sequence == e.Sequence
 	})
 	s.vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}

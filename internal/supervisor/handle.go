@@ -18,8 +18,8 @@ func (s *supervisor) handle(
 ) (any, error) {
 	switch req.Op {
 	case link.OpStart, link.OpStop, link.OpSeeded, link.OpExec, link.OpAttach, link.OpImport, link.OpExport,
-		link.OpSync, link.OpWarm, link.OpJobStart, link.OpJobRead, link.OpJobAttach, link.OpJobWrite,
-		link.OpJobStop:
+		link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace, link.OpSync,
+		link.OpWarm, link.OpJobStart, link.OpJobRead, link.OpJobAttach, link.OpJobWrite, link.OpJobStop:
 		defer s.hold()()
 	}
 	switch req.Op {
@@ -53,11 +53,14 @@ func (s *supervisor) handle(
 			return g.Import(ctx, req, stream)
 		}
 		return nil, s.notStarted()
-	case link.OpExport, link.OpSync, link.OpSignal, link.OpResize, link.OpCommands:
+	case link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace,
+		link.OpExport, link.OpSync, link.OpResize, link.OpCommands:
 		if g := s.current(); g != nil {
 			return g.Pass(ctx, req, stream)
 		}
 		return nil, s.notStarted()
+	case link.OpSignal:
+		return s.signal(ctx, req, stream)
 	case link.OpFollow:
 		return s.follow(ctx, stream)
 	case link.OpJobStart, link.OpJobList, link.OpJobRead, link.OpJobAttach, link.OpJobWrite, link.OpJobSignal,
@@ -65,6 +68,12 @@ func (s *supervisor) handle(
 		return s.handleJob(ctx, req, stream)
 	case link.OpNetwork:
 		return s.networkInfo()
+	case link.OpSnapshot:
+		return s.takeSnapshot(ctx, req)
+	case link.OpRollback:
+		return s.rollback(ctx, req)
+	case link.OpPause:
+		return s.pause(ctx)
 	case link.OpWarm:
 		how, err := link.Decode[link.Warm](req)
 		if err != nil {
@@ -99,6 +108,12 @@ func (s *supervisor) create(req link.Request) (any, error) {
 	}
 	if err := guest.CheckRules(vm.Allow, vm.Publish); err != nil {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: err.Error()}
+	}
+	if vm.From != "" {
+		if _, err := guest.KeepSnapshot(s.root.StateDir(), vm.From, "", s.dir); err != nil {
+			return nil, err
+		}
+		s.sequence = vm.CommandCount
 	}
 	vm.ID, vm.State, vm.CreatedAt = s.id, record.StateCreated, time.Now().UTC().Truncate(time.Millisecond)
 	vm.HostBootID = record.HostBootID()
@@ -139,12 +154,15 @@ func (s *supervisor) resume(c *session) (any, error) {
 		}
 		vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
 	}
-	vm.CommandCount, vm.Running = s.sequence, nil
+	vm.CommandCount, vm.Current = s.sequence, nil
 	s.vm = vm
 	if vm.State == record.StateStarted {
 		s.fail(record.EndedWithout(vm))
 	}
-	s.vm.State, s.vm.HostBootID = record.StateStopped, record.HostBootID()
+	if s.vm.State != record.StatePaused {
+		s.vm.State = record.StateStopped
+	}
+	s.vm.HostBootID = record.HostBootID()
 	if err := s.save(); err != nil {
 		return nil, err
 	}

@@ -31,7 +31,10 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 	if g := s.current(); g != nil {
 		return g, nil
 	}
-	vm := s.snapshot()
+	s.mu.Lock()
+	s.vm.Generation++ // Whatever it goes on from, it is another incarnation.
+	vm := s.vm
+	s.mu.Unlock()
 	if vm.ID == "" {
 		return nil, &link.Error{Code: link.CodeState, Message: "the VM does not exist yet"}
 	}
@@ -52,8 +55,14 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 	}
 	facts := g.Facts()
 	s.running = g
+	if facts.Resumed {
+		s.conns.Go(func() { s.adopt(context.WithoutCancel(ctx), g) })
+	} else if vm.From != "" || vm.State == record.StatePaused {
+		s.log.Info("the guest was booted: the memory that was kept is of no use here")
+	}
 	s.vm.State, s.vm.ExecutionMode, s.vm.Accelerator = record.StateStarted, facts.Mode, facts.Accelerator
 	s.vm.Warm, s.vm.Confinement, s.vm.VMMConfinement = facts.Warm, facts.Confinement, facts.VMMConfinement
+	s.vm.Resumed = facts.Resumed
 	go s.watch(g)
 	go s.reviveServices(g)
 	return g, s.save()
@@ -83,6 +92,9 @@ func (s *supervisor) stop() error {
 	defer s.boot.Unlock()
 	g := s.current()
 	if g == nil {
+		if err := guest.DropKept(s.dir, record.ScratchFile); err != nil {
+			return err
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.vm.State = record.StateStopped
@@ -100,6 +112,7 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		ID:          vm.ID,
 		PromisedMiB: s.root.Promised(vm),
 		MachineID:   machineID(vm),
+		Generation:  vm.Generation,
 		Dir:         s.dir,
 		CacheDir:    vm.CacheDir,
 		Image:       vm.Boot.Image,

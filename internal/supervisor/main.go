@@ -37,6 +37,7 @@ var (
 	errDeleted     = errors.New("the VM was deleted")
 	errExpired     = errors.New("the VM was idle for its time to live")
 	errCreatorGone = errors.New("the VM's client went away")
+	errPaused      = errors.New("the task was paused")
 	errTerminated  = errors.New("the supervisor was terminated")
 )
 
@@ -61,6 +62,8 @@ type supervisor struct {
 	mu       sync.Mutex // guards what follows, and the record on disk
 	vm       record.VM
 	running  *running
+	runs     map[*run]struct{} // the commands that run
+	pausing  bool              // the guest ends because it is paused
 	sequence int
 	busy     int // things under way that keep the VM from expiring
 	removed  bool
@@ -151,7 +154,8 @@ func supervise(dir string, log *slog.Logger, guests Guests) error {
 	s.mu.Lock()
 	orphaned := s.orphaned
 	s.mu.Unlock()
-	s.finish(!errors.Is(cause, errTerminated) && !orphaned, errors.Is(cause, errExpired))
+	keep := errors.Is(cause, errTerminated) || errors.Is(cause, errPaused) || orphaned
+	s.finish(!keep, errors.Is(cause, errExpired))
 	s.drain()
 	return nil
 }
@@ -249,7 +253,9 @@ func (s *supervisor) finish(remove, expired bool) error {
 		return nil
 	}
 	if !remove {
-		s.vm.State = record.StateStopped
+		if s.vm.State != record.StatePaused {
+			s.vm.State = record.StateStopped
+		}
 		return s.save()
 	}
 	if err := s.remove(expired); err != nil {

@@ -46,6 +46,9 @@ type Spec struct {
 	// from there instead of booting. All else in the Spec must be as it was when that was written, but for
 	// the files themselves. Nil boots.
 	Incoming *os.File
+	// Ready is called when all of Incoming is loaded, before the guest runs its first instruction: until
+	// then no disk is touched. If it fails, so does the start. It may be nil.
+	Ready func() error
 }
 
 // LinkPort is the name of the port that [Machine].Link leads to in the guest, if that has ports with names.

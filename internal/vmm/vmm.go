@@ -99,6 +99,7 @@ type Snapshotter interface {
 type Snapshot struct {
 	Memory *os.File     // the pages that the guest has written, in their places of a sparse file
 	State  *os.File     // the devices
+	Settle func() error // called while the guest still runs, just before it stands still; may be nil
 	Still  func() error // called while the guest stands still, for its disks; may be nil
 	Stay   bool         // the guest is not to go on: the machine is only to be killed
 }

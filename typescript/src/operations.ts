@@ -6,7 +6,7 @@
 import type { CallOptions, FollowOptions, ProgressOptions, StreamOptions } from "./options.js";
 
 /** The parameters that are paths on this host. */
-export const hostPaths = ["source_path"];
+export const hostPaths = ["source_path", "host_path"];
 
 /** PullProgress is a moment of a pull. Totals are 0 while unknown. Packages are layers where the
  * environment is an image. */
@@ -170,6 +170,29 @@ export interface WarmEnvironmentRequest {
   network?: boolean | undefined;
 }
 
+/** WorkspaceSeed says what /workspace was filled with. Mode is empty, directory or tar_archive. */
+export interface WorkspaceSeed {
+  mode: "empty" | "directory" | "tar_archive";
+  source_path: string | null;
+  destination: string;
+  entry_count: number;
+  bytes_written: number;
+  left_out?: Array<string> | undefined;
+  left_out_count?: number | undefined;
+  ignored?: Array<string> | undefined;
+  ignored_count?: number | undefined;
+}
+
+/** CopyResult says what was copied. */
+export interface CopyResult {
+  task_id?: string | undefined;
+  path: string;
+  entry_count: number;
+  bytes_written: number;
+  left_out?: Array<string> | undefined;
+  left_out_count?: number | undefined;
+}
+
 /** RunInVMResult is the command's end. The VM is gone. */
 export interface RunInVMResult extends Output {
   vm_id: string;
@@ -181,6 +204,8 @@ export interface RunInVMResult extends Output {
   isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   warnings?: Array<string> | undefined;
+  workspace_seed?: WorkspaceSeed | undefined;
+  outputs?: Array<CopyResult> | undefined;
 }
 
 /** Shape is what every VM and task is made of. The JSON names are those of every face. */
@@ -237,6 +262,16 @@ export interface CommandLine extends CommandSettings {
  * of an environment that has one, and stands in for the environment's own command, which is run where
  * neither form is given. Command is run by the shell alone. */
 export interface RunInVMRequest extends Shape, CommandLine {
+  /** A directory or tar archive on the host whose content /workspace gets. */
+  source_path?: string | undefined;
+  /** Refuse a source of which something cannot come along. */
+  strict?: boolean | undefined;
+  /** Patterns of what stays behind, as in .gitignore. */
+  exclude?: Array<string> | undefined;
+  /** Take along what git ignores. */
+  include_ignored?: boolean | undefined;
+  /** What is copied to the host afterwards, as PATH=HOST_PATH. */
+  outputs?: Array<string> | undefined;
   /** A program that replaces the environment's entry point before argv. */
   entrypoint?: string | undefined;
 }
@@ -245,7 +280,7 @@ export interface RunInVMRequest extends Shape, CommandLine {
 export interface VM {
   vm_id: string;
   environment: string;
-  state: "created" | "started" | "stopped";
+  state: "created" | "started" | "stopped" | "paused";
   vcpu_count: number;
   mem_mib: number;
   ttl_seconds: number;
@@ -259,6 +294,7 @@ export interface VM {
   accelerator: "kvm" | "tcg";
   isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
+  warm: boolean;
   vmm_confinement?: string | undefined;
   warnings?: Array<string> | undefined;
 }
@@ -351,24 +387,11 @@ export interface LastCommand {
   exit_code: number;
 }
 
-/** WorkspaceSeed says what /workspace was filled with. Mode is empty, directory or tar_archive. */
-export interface WorkspaceSeed {
-  mode: "empty" | "directory" | "tar_archive";
-  source_path: string | null;
-  destination: string;
-  entry_count: number;
-  bytes_written: number;
-  left_out?: Array<string> | undefined;
-  left_out_count?: number | undefined;
-  ignored?: Array<string> | undefined;
-  ignored_count?: number | undefined;
-}
-
 /** Task is a task's record. */
 export interface Task {
   task_id: string;
   environment: string;
-  state: "created" | "started" | "stopped";
+  state: "created" | "started" | "stopped" | "paused";
   workspace_path: string;
   vcpu_count: number;
   mem_mib: number;
@@ -387,8 +410,10 @@ export interface Task {
   accelerator: "kvm" | "tcg";
   isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
+  warm: boolean;
   vmm_confinement?: string | undefined;
   warnings?: Array<string> | undefined;
+  forked_from?: string | undefined;
 }
 
 /** ListVMsResult is all that lives or is kept in the state directory. */
@@ -457,6 +482,14 @@ export interface LogsTaskRequest {
   max_bytes?: number | undefined;
 }
 
+/** ExtendTaskRequest asks for a task to be kept for longer. */
+export interface ExtendTaskRequest {
+  /** The task's id or name. */
+  task_id: string;
+  /** Idle TTL from now on, in seconds; left out: as long as before. */
+  ttl_seconds?: number | undefined;
+}
+
 /** Command is the record of a background command. Kind is command, shell or service. State is running,
  * exited, stopped (it was asked to end) or interrupted (its guest ended), and of a service also starting,
  * ready, backoff (it is about to be started again) and failed. */
@@ -464,7 +497,7 @@ export interface Command {
   task_id: string;
   command_id: string;
   kind: string;
-  state: "created" | "started" | "stopped";
+  state: "created" | "started" | "stopped" | "paused";
   sequence: number;
   command: string;
   terminal: boolean;
@@ -619,12 +652,192 @@ export interface StopCommandRequest extends CommandRequest {
   grace_seconds?: number | undefined;
 }
 
-/** ExtendTaskRequest asks for a task to be kept for longer. */
-export interface ExtendTaskRequest {
-  /** The task's id or name. */
+/** FileInfo is what is known of a file in a guest. Type is file, directory, link or other. */
+export interface FileInfo {
+  path: string;
+  type: string;
+  size_bytes: number;
+  mode: "empty" | "directory" | "tar_archive";
+  uid: number;
+  gid: number;
+  modified_at: string;
+  target?: string | undefined;
+}
+
+/** ReadFileResult is what was read. Exactly one of Content and ContentBase64 is set, unless nothing was
+ * read. */
+export interface ReadFileResult extends FileInfo {
   task_id: string;
-  /** Idle TTL from now on, in seconds; left out: as long as before. */
+  content: string;
+  content_base64?: string | undefined;
+  truncated: boolean;
+}
+
+/** ReadFileRequest asks for a part of a file of a task. */
+export interface ReadFileRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+  /** Where in the file to begin, in bytes. */
+  offset_bytes?: number | undefined;
+  /** How much to read at most, in bytes (1 MiB if left out, 8 MiB at most). */
+  max_bytes?: number | undefined;
+}
+
+/** WriteFileResult is the written file. */
+export interface WriteFileResult extends FileInfo {
+  task_id: string;
+}
+
+/** WriteFileRequest asks for a file of a task to be made, or replaced as a whole. Directories above it
+ * are made. */
+export interface WriteFileRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+  /** The whole new content. */
+  content?: string | undefined;
+  /** The whole new content in Base64, in place of content. */
+  content_base64?: string | undefined;
+  /** Permissions in octal digits, such as 755. */
+  mode?: "empty" | "directory" | "tar_archive" | undefined;
+}
+
+/** ListFilesResult is what is in a directory, in the order of names. */
+export interface ListFilesResult {
+  task_id: string;
+  path: string;
+  files: Array<FileInfo>;
+  truncated: boolean;
+}
+
+/** ListFilesRequest asks for what is in a directory of a task. */
+export interface ListFilesRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Directory in the guest, /workspace if left out. */
+  path?: string | undefined;
+  /** Also what is in directories below. */
+  recursive?: boolean | undefined;
+  /** How many entries at most. */
+  max_entries?: number | undefined;
+}
+
+/** UploadRequest asks for a file or a directory of the host to be copied into a task. */
+export interface UploadRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A file or directory on the host. */
+  host_path: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+}
+
+/** DownloadRequest asks for a file or a directory of a task to be copied to the host. */
+export interface DownloadRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Path in the guest, below /workspace unless absolute. */
+  path: string;
+  /** Where to on the host. */
+  host_path: string;
+}
+
+/** PatchTaskResult says which files were changed. */
+export interface PatchTaskResult {
+  task_id: string;
+  written: Array<string>;
+  removed: Array<string>;
+}
+
+/** PatchTaskRequest asks for a unified diff to be applied to files of a task, all of it or nothing. */
+export interface PatchTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A unified diff, as git diff writes it. */
+  patch: string;
+  /** Directory that the names are relative to, /workspace if left out. */
+  path?: string | undefined;
+}
+
+/** Snapshot is a task as it was at one moment. */
+export interface Snapshot {
+  snapshot_id: string;
+  name?: string | undefined;
+  task_id: string;
+  environment: string;
+  created_at: string;
+  memory: boolean;
+  without_memory?: string | undefined;
+  mem_mib: number;
+  pause_ms: number;
+  memory_bytes: number;
+  disk_bytes: number;
+  shared_bytes: number;
+  bytes: number;
+  commands: Array<string>;
+}
+
+/** SnapshotTaskRequest asks for a snapshot of a task. */
+export interface SnapshotTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A name for the snapshot, beside its id: lower-case letters, digits, dots, dashes, underscores. */
+  name?: string | undefined;
+}
+
+/** ForkTaskResult has the forks. */
+export interface ForkTaskResult {
+  tasks: Array<Task>;
+}
+
+/** ForkTaskRequest asks for tasks that go on from where another is. One of TaskID and Snapshot is set. */
+export interface ForkTaskRequest {
+  /** The task to fork as it is now. */
+  task_id?: string | undefined;
+  /** The id or name of a snapshot to fork, in place of task_id. */
+  snapshot?: string | undefined;
+  /** How many forks to make. */
+  count?: number | undefined;
+  /** Seconds after which each fork is removed; 0 is no limit. */
   ttl_seconds?: number | undefined;
+  /** Names and values to keep with each fork. */
+  metadata?: Record<string, string> | undefined;
+}
+
+/** RollbackTaskResult is the task after it was rolled back. */
+export interface RollbackTaskResult extends Task {
+  snapshot_id: string;
+  duration_ms: number;
+}
+
+/** RollbackTaskRequest asks for a task to go on from a snapshot. */
+export interface RollbackTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The snapshot's id or name; the newest one of the task if left out. */
+  snapshot?: string | undefined;
+}
+
+/** ListSnapshotsResult has all snapshots, oldest first. */
+export interface ListSnapshotsResult {
+  snapshots: Array<Snapshot>;
+  total_bytes: number;
+}
+
+/** SnapshotRequest names a snapshot. */
+export interface SnapshotRequest {
+  /** The snapshot's id or name. */
+  snapshot: string;
+}
+
+/** DeleteSnapshotResult says what a deletion did. */
+export interface DeleteSnapshotResult {
+  snapshot_id: string;
+  deleted: boolean;
+  freed_bytes: number;
 }
 
 /** What may be asked of pyro. */
@@ -730,6 +943,26 @@ export abstract class Operations {
     return (await this.call("logs_task", params, options)) as LogsTaskResult;
   }
 
+  /** Begin a task's idle TTL anew, with another length if one is given. */
+  async extendTask(params: ExtendTaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("extend_task", params, options)) as Task;
+  }
+
+  /** End a task's guest and keep its files; the next command starts it again. */
+  async stopTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("stop_task", params, options)) as Task;
+  }
+
+  /** Start a stopped task. */
+  async startTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("start_task", params, options)) as Task;
+  }
+
+  /** End a task and remove all that it kept. */
+  async deleteTask(params: TaskRequest, options: CallOptions = {}): Promise<DeleteResult> {
+    return (await this.call("delete_task", params, options)) as DeleteResult;
+  }
+
   /** Start a command in the background of a task; it goes on when the caller goes. */
   async startCommand(params: StartCommandRequest, options: CallOptions = {}): Promise<Command> {
     return (await this.call("start_command", params, options)) as Command;
@@ -790,23 +1023,73 @@ export abstract class Operations {
     return (await this.call("stop_command", params, options)) as Command;
   }
 
-  /** Begin a task's idle TTL anew, with another length if one is given. */
-  async extendTask(params: ExtendTaskRequest, options: CallOptions = {}): Promise<Task> {
-    return (await this.call("extend_task", params, options)) as Task;
+  /** Read a part of a file of a task. */
+  async readFile(params: ReadFileRequest, options: CallOptions = {}): Promise<ReadFileResult> {
+    return (await this.call("read_file", params, options)) as ReadFileResult;
   }
 
-  /** End a task's guest and keep its files; the next command starts it again. */
-  async stopTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
-    return (await this.call("stop_task", params, options)) as Task;
+  /** Make or replace a file of a task, whole or not at all. */
+  async writeFile(params: WriteFileRequest, options: CallOptions = {}): Promise<WriteFileResult> {
+    return (await this.call("write_file", params, options)) as WriteFileResult;
   }
 
-  /** Start a stopped task. */
-  async startTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
-    return (await this.call("start_task", params, options)) as Task;
+  /** List what is in a directory of a task. */
+  async listFiles(params: ListFilesRequest, options: CallOptions = {}): Promise<ListFilesResult> {
+    return (await this.call("list_files", params, options)) as ListFilesResult;
   }
 
-  /** End a task and remove all that it kept. */
-  async deleteTask(params: TaskRequest, options: CallOptions = {}): Promise<DeleteResult> {
-    return (await this.call("delete_task", params, options)) as DeleteResult;
+  /** Copy a file or a directory of the host into a task. */
+  async upload(params: UploadRequest, options: CallOptions & ProgressOptions = {}): Promise<CopyResult> {
+    return (await this.call("upload", params, options)) as CopyResult;
+  }
+
+  /** Copy a file or a directory of a task to the host. */
+  async download(params: DownloadRequest, options: CallOptions & ProgressOptions = {}): Promise<CopyResult> {
+    return (await this.call("download", params, options)) as CopyResult;
+  }
+
+  /** Apply a unified diff to files of a task, all of it or nothing. */
+  async patchTask(params: PatchTaskRequest, options: CallOptions = {}): Promise<PatchTaskResult> {
+    return (await this.call("patch_task", params, options)) as PatchTaskResult;
+  }
+
+  /** Keep a task as it is at one moment: processes, memory and disk; it goes on. */
+  async snapshotTask(params: SnapshotTaskRequest, options: CallOptions = {}): Promise<Snapshot> {
+    return (await this.call("snapshot_task", params, options)) as Snapshot;
+  }
+
+  /** Make tasks that go on from where another is, or from a snapshot. */
+  async forkTask(params: ForkTaskRequest, options: CallOptions = {}): Promise<ForkTaskResult> {
+    return (await this.call("fork_task", params, options)) as ForkTaskResult;
+  }
+
+  /** Have a task go on from a snapshot; what it did since is lost. */
+  async rollbackTask(params: RollbackTaskRequest, options: CallOptions = {}): Promise<RollbackTaskResult> {
+    return (await this.call("rollback_task", params, options)) as RollbackTaskResult;
+  }
+
+  /** Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host. */
+  async pauseTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("pause_task", params, options)) as Task;
+  }
+
+  /** Have a paused task go on, and a stopped one start. */
+  async resumeTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
+    return (await this.call("resume_task", params, options)) as Task;
+  }
+
+  /** List the snapshots of tasks, with what they take on disk. */
+  async listSnapshots(options: CallOptions = {}): Promise<ListSnapshotsResult> {
+    return (await this.call("list_snapshots", {}, options)) as ListSnapshotsResult;
+  }
+
+  /** Tell what a snapshot is of, and what it takes. */
+  async inspectSnapshot(params: SnapshotRequest, options: CallOptions = {}): Promise<Snapshot> {
+    return (await this.call("inspect_snapshot", params, options)) as Snapshot;
+  }
+
+  /** Remove a snapshot; tasks that were made from it go on. */
+  async deleteSnapshot(params: SnapshotRequest, options: CallOptions = {}): Promise<DeleteSnapshotResult> {
+    return (await this.call("delete_snapshot", params, options)) as DeleteSnapshotResult;
   }
 }

@@ -74,12 +74,16 @@ func build(p platform, can abilities, cpu string, spec vmm.Spec, child ends, ker
 	}
 	if spec.Incoming != nil {
 		c.add("-incoming", "defer")
+		if spec.Ready != nil {
+			c.add("-S")
+		}
 		c.incoming = fmt.Sprintf("fd:%d", c.file(spec.Incoming))
 	}
 	return c
 }
 
-// accel bounds TCG's buffer of translated code, which QEMU would otherwise make as large as an eighth of the host's memory.
+// accel bounds TCG's buffer of translated code, which QEMU would otherwise make as large as an eighth of
+// the host's memory.
 func accel(a vmm.Accelerator) string {
 	if a == vmm.TCG {
 		return "tcg,tb-size=128"

@@ -39,10 +39,10 @@ func programs(binary string) []string {
 		}
 	}
 	paths = append(paths, "/bin", "/usr/bin") // It may be a script.
-	if prefix := filepath.Dir(filepath.Dir(binary)); prefix != "/" {
-		return append(paths, prefix)
-	}
-	return append(paths, filepath.Dir(binary))
+	dir := filepath.Dir(binary)
+	prefix := filepath.Dir(dir)
+	return append(paths, dir, filepath.Join(prefix, "lib"), filepath.Join(prefix, "lib64"),
+		filepath.Join(prefix, "share", "qemu"), filepath.Join(prefix, "share", "seabios"))
 }
 
 // confined starts QEMU confined by all that the host grants.

@@ -25,7 +25,7 @@ type machine struct {
 	monitor *monitor
 	link    *os.File
 
-	memoryPath string // of the guest's memory; empty is anonymous memory
+	memoryFile uint64 // the inode of the guest's memory; 0 is anonymous memory
 	memMiB     int
 
 	done   chan struct{}
@@ -103,10 +103,6 @@ func newMachine(ctx context.Context, p *process, parent ends, spec vmm.Spec, inc
 		process: p, done: make(chan struct{}), events: make(chan vmm.Event, maxEvents),
 		moved: make(chan string, 16), link: parent.link, memMiB: spec.MemMiB,
 	}
-	var overlay *os.File
-	if spec.Memory != nil {
-		m.memoryPath, overlay = spec.Memory.Path, spec.Memory.Overlay
-	}
 	var err error
 	if m.monitor, err = newMonitor(parent.qmp, m.event); err != nil {
 		p.kill()
@@ -114,7 +110,7 @@ func newMachine(ctx context.Context, p *process, parent ends, spec vmm.Spec, inc
 		return nil, err
 	}
 	go m.watch()
-	if err := m.ready(ctx, overlay, incoming); err != nil {
+	if err := m.ready(ctx, spec, incoming); err != nil {
 		return nil, m.giveUp(err)
 	}
 	return m, nil
@@ -137,14 +133,12 @@ func (m *machine) giveUp(err error) error {
 }
 
 // ready waits until QEMU has made the machine and, if it resumes, has loaded its state.
-func (m *machine) ready(ctx context.Context, overlay *os.File, incoming string) error {
-	if err := m.monitor.execute(ctx, "qmp_capabilities", nil, nil, nil); err != nil || incoming == "" {
+func (m *machine) ready(ctx context.Context, spec vmm.Spec, incoming string) error {
+	if err := m.monitor.execute(ctx, "qmp_capabilities", nil, nil, nil); err != nil {
 		return err
 	}
-	if overlay != nil {
-		if err := m.overlay(overlay); err != nil {
-			return err
-		}
+	if err := m.loadMemory(spec.Memory); err != nil || incoming == "" {
+		return err
 	}
 	if err := m.monitor.execute(ctx, "migrate-set-capabilities", capabilities(), nil, nil); err != nil {
 		return err
@@ -152,7 +146,13 @@ func (m *machine) ready(ctx context.Context, overlay *os.File, incoming string) 
 	if err := m.monitor.execute(ctx, "migrate-incoming", map[string]any{"uri": incoming}, nil, nil); err != nil {
 		return err
 	}
-	return m.migrated(ctx)
+	if err := m.migrated(ctx); err != nil || spec.Ready == nil {
+		return err
+	}
+	if err := spec.Ready(); err != nil {
+		return err
+	}
+	return m.monitor.execute(ctx, "cont", nil, nil, nil)
 }
 
 // capabilities are for both sides of a migration: shared memory is no part of the state, and progress is
@@ -275,8 +275,8 @@ func diskError(data json.RawMessage) string {
 	return fmt.Sprintf("disk %s: %s failed: %s", e.Node, e.Operation, sentence(e.Reason))
 }
 
-// Freeze writes the state of the guest's devices; QEMU stops the guest for it. It is not stopped beforehand, since
-// the state would then say so, and a clone would have to be told to go on.
+// Freeze writes the state of the guest's devices; QEMU stops the guest for it. It is not stopped
+// beforehand, since the state would then say so, and a clone would have to be told to go on.
 func (m *machine) Freeze(ctx context.Context, state *os.File) error {
 	if err := m.freeze(ctx, state); err != nil {
 		return fmt.Errorf("cannot freeze the virtual machine: %w", err)

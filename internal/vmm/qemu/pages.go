@@ -26,20 +26,16 @@ type memory struct {
 	pid   int
 	start uint64
 	size  int64
-	based bool // over a file, so that a page of zeros says something
+	based bool   // over a file, so that a page of zeros says something
+	saved []bool // pages that were, by their numbers
 }
 
 // extent is adjoining pages, in bytes from the beginning of the guest's memory.
 type extent struct{ at, size int64 }
 
-// findMemory finds the guest's memory among QEMU's mappings: that of its file, or else the anonymous one of its size.
-func findMemory(pid int, path string, size int64) (memory, error) {
-	var file unix.Stat_t
-	if path != "" {
-		if err := unix.Stat(path, &file); err != nil {
-			return memory{}, err
-		}
-	}
+// findMemory finds the guest's memory among QEMU's mappings: that of its file, named by its
+// inode, or if that is 0 the anonymous one of its size.
+func findMemory(pid int, file uint64, size int64) (memory, error) {
 	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
 		return memory{}, err
@@ -48,8 +44,8 @@ func findMemory(pid int, path string, size int64) (memory, error) {
 	var found []memory
 	for lines := bufio.NewScanner(maps); lines.Scan(); {
 		start, end, inode, ok := parseMapping(lines.Text())
-		if ok && inode == file.Ino && int64(end-start) == size {
-			found = append(found, memory{pid: pid, start: start, size: size, based: path != ""})
+		if ok && inode == file && int64(end-start) == size {
+			found = append(found, memory{pid: pid, start: start, size: size, based: file != 0})
 		}
 	}
 	if len(found) != 1 {
@@ -102,12 +98,15 @@ func (m memory) written() ([]extent, error) {
 	return runs, nil
 }
 
-// save writes the pages that the guest has written into out, each in its place. If out has some already, only those that
-// have changed are written. It gives the number of bytes that it wrote.
-func (m memory) save(out *os.File) (int64, error) {
+// save writes the pages that the guest has written into out, each in its place, and gives the number of
+// bytes that it wrote. Called again it writes those that are new or have changed.
+func (m *memory) save(out *os.File) (int64, error) {
 	runs, err := m.written()
 	if err != nil {
 		return 0, err
+	}
+	if m.saved == nil {
+		m.saved = make([]bool, m.size/pageSize)
 	}
 	return each(runs, func(buf, old []byte, r extent) (int64, error) {
 		if err := m.read(buf, r.at); err != nil {
@@ -120,11 +119,18 @@ func (m memory) save(out *os.File) (int64, error) {
 	})
 }
 
-// saveChanged writes those pages of one run that differ from what out has.
-func (m memory) saveChanged(out *os.File, buf, old []byte, at int64) (n int64, err error) {
+// saveChanged writes those pages of one extent that out does not have as they are. A page that was never
+// saved reads as zeros there, and is none: in its place is the base's.
+func (m *memory) saveChanged(out *os.File, buf, old []byte, at int64) (n int64, err error) {
 	for i := 0; i < len(buf); {
 		end := i
-		for end < len(buf) && !bytes.Equal(buf[end:end+pageSize], old[end:end+pageSize]) {
+		for end < len(buf) {
+			page := (at + int64(end)) / pageSize
+			known := m.saved[page] || !m.based
+			if known && bytes.Equal(buf[end:end+pageSize], old[end:end+pageSize]) {
+				break
+			}
+			m.saved[page] = true
 			end += pageSize
 		}
 		if end == i {

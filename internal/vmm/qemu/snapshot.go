@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
-// Snapshot keeps a guest as it is at one moment. Most of its memory is written while it still runs, so that it stands
-// still only for what has changed since.
+// Snapshot keeps a guest as it is at one moment. Most of its memory is written while it still runs, so that
+// it stands still only for what has changed since.
 func (m *machine) Snapshot(ctx context.Context, to vmm.Snapshot) (err error) {
 	defer func() {
 		if err != nil {
@@ -18,7 +19,7 @@ func (m *machine) Snapshot(ctx context.Context, to vmm.Snapshot) (err error) {
 		}
 	}()
 	size := int64(m.memMiB) << 20
-	ram, err := findMemory(m.PID(), m.memoryPath, size)
+	ram, err := findMemory(m.PID(), m.memoryFile, size)
 	if err != nil {
 		return err
 	}
@@ -27,6 +28,11 @@ func (m *machine) Snapshot(ctx context.Context, to vmm.Snapshot) (err error) {
 	}
 	if _, err := ram.save(to.Memory); err != nil {
 		return err
+	}
+	if to.Settle != nil {
+		if err := to.Settle(); err != nil {
+			return err
+		}
 	}
 	if err := m.monitor.execute(ctx, "stop", nil, nil, nil); err != nil {
 		return err
@@ -66,11 +72,23 @@ func (m *machine) saveDevices(ctx context.Context, state *os.File) error {
 	return errors.Join(err, remove)
 }
 
-// overlay gives the guest, which does not run yet, the pages that a snapshot has kept.
-func (m *machine) overlay(pages *os.File) error {
-	ram, err := findMemory(m.PID(), m.memoryPath, int64(m.memMiB)<<20)
+// loadMemory notes which file the memory is in, and gives the guest, which does not run yet, the pages that
+// a snapshot has kept.
+func (m *machine) loadMemory(spec *vmm.Memory) error {
+	if spec == nil {
+		return nil
+	}
+	info, err := os.Stat(spec.Path)
 	if err != nil {
 		return err
 	}
-	return ram.load(pages)
+	m.memoryFile = info.Sys().(*syscall.Stat_t).Ino
+	if spec.Overlay == nil {
+		return nil
+	}
+	ram, err := findMemory(m.PID(), m.memoryFile, int64(m.memMiB)<<20)
+	if err != nil {
+		return err
+	}
+	return ram.load(spec.Overlay)
 }

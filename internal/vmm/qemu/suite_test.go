@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"os"
 	"testing"
 	"time"
@@ -14,6 +15,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == Subcommand {
 		os.Exit(Main(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == attackWord {
+		os.Exit(attack(os.Args[2:]))
+	}
 	os.Exit(m.Run())
 }
 
@@ -23,11 +27,13 @@ func BenchmarkMachine(b *testing.B) { vmmtest.Bench(b, config(b)) }
 
 func config(t testing.TB) vmmtest.Config {
 	t.Helper()
-	driver, err := New(Options{CacheDir: t.TempDir()})
+	// Another QEMU than the system's may be tested, and another accelerator than the one that all hosts have.
+	driver, err := New(Options{CacheDir: t.TempDir(), Binary: os.Getenv("PYRO_TEST_QEMU")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return vmmtest.Config{Driver: driver, Guest: vmmtest.NewGuest(t), Accelerator: vmm.TCG}
+	accelerator := vmm.Accelerator(cmp.Or(os.Getenv("PYRO_TEST_ACCELERATOR"), string(vmm.TCG)))
+	return vmmtest.Config{Driver: driver, Guest: vmmtest.NewGuest(t), Accelerator: accelerator}
 }
 
 // TestProbe asks the KVM of the host that the test runs on, whatever it is like.

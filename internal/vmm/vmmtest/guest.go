@@ -19,6 +19,10 @@ import (
 // kernel package, unpacked. Without it the package is fetched once, with apt-get, into the user's cache.
 const KernelVariable = "PYRO_TEST_KERNEL"
 
+// InitVariable names the environment variable for the guest's init, built from the command in the folder
+// guest, if there is no Go to build it with.
+const InitVariable = "PYRO_TEST_INIT"
+
 // Guest is a guest that speaks the suite's words: see the command in the folder guest.
 type Guest struct {
 	Kernel string // the path of its kernel
@@ -133,14 +137,26 @@ func one(dir, pattern string) (string, error) {
 	return found[0], nil
 }
 
-// packInitrd builds the guest's init and packs it with the modules.
-func packInitrd(t testing.TB, dir string) ([]byte, error) {
+// buildInit gives the path of the guest's init.
+func buildInit(t testing.TB) (string, error) {
+	if path := os.Getenv(InitVariable); path != "" {
+		return path, nil
+	}
 	program := filepath.Join(t.TempDir(), "init")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program,
 		"github.com/pyro-mcp/pyro/internal/vmm/vmmtest/guest")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the guest's init: %w: %s", err, out)
+		return "", fmt.Errorf("build the guest's init: %w: %s", err, out)
+	}
+	return program, nil
+}
+
+// packInitrd builds the guest's init and packs it with the modules.
+func packInitrd(t testing.TB, dir string) ([]byte, error) {
+	program, err := buildInit(t)
+	if err != nil {
+		return nil, err
 	}
 	data, err := os.ReadFile(program)
 	if err != nil {

@@ -120,6 +120,14 @@ func (r *rig) from(t testing.TB, k kept) *guest {
 		defer overlay.Close()
 		spec.Memory = &vmm.Memory{Path: k.base, Overlay: overlay}
 	}
+	ready := false
+	spec.Ready = func() error {
+		ready = true
+		return nil
+	}
 	r.start(spec, g)
+	if !ready {
+		t.Error("nobody was told that the state is loaded")
+	}
 	return g
 }

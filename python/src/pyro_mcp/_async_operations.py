@@ -13,21 +13,31 @@ from ._calls import AsyncCalls, Command, Input, OnEvent, OnOutput, OnProgress, _
 from .types import (
     VM,
     Command,
+    CopyResult,
     DeleteResult,
+    DeleteSnapshotResult,
     EnvironmentManifest,
     Environments,
     Everything,
+    ForkTaskResult,
     ListCommandsResult,
+    ListFilesResult,
+    ListSnapshotsResult,
     NetworkInfo,
+    PatchTaskResult,
     PruneResult,
     PullResult,
     ReadCommandResult,
+    ReadFileResult,
     ReapResult,
+    RollbackTaskResult,
     RunResult,
+    Snapshot,
     Task,
     TaskCommand,
     TaskLogs,
     WarmResult,
+    WriteFileResult,
 )
 
 
@@ -116,6 +126,11 @@ class AsyncOperations(AsyncCalls):
         secrets: Mapping[str, str] | None = None,
         timeout_seconds: int = 30,
         grace_seconds: int = 5,
+        source_path: str | os.PathLike[str] | None = None,
+        strict: bool = False,
+        exclude: Iterable[str] | None = None,
+        include_ignored: bool = False,
+        outputs: Iterable[str] | None = None,
         entrypoint: str | None = None,
         stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
@@ -143,6 +158,11 @@ class AsyncOperations(AsyncCalls):
             secrets=secrets,
             timeout_seconds=timeout_seconds,
             grace_seconds=grace_seconds,
+            source_path=_path(source_path),
+            strict=strict,
+            exclude=exclude,
+            include_ignored=include_ignored,
+            outputs=outputs,
             entrypoint=entrypoint,
             stdin=stdin,
             stream=True if on_stdout or on_stderr else None,
@@ -384,6 +404,49 @@ class AsyncOperations(AsyncCalls):
             follow=True if on_event else None,
         ))
 
+    async def extend_task(
+        self,
+        task_id: str,
+        *,
+        ttl_seconds: int | None = None,
+    ) -> Task:
+        """Begin a task's idle TTL anew, with another length if one is given."""
+        return cast(Task, await self._call(
+            "extend_task",
+            task_id=task_id,
+            ttl_seconds=ttl_seconds,
+        ))
+
+    async def stop_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """End a task's guest and keep its files; the next command starts it again."""
+        return cast(Task, await self._call(
+            "stop_task",
+            task_id=task_id,
+        ))
+
+    async def start_task(
+        self,
+        task_id: str,
+    ) -> Task:
+        """Start a stopped task."""
+        return cast(Task, await self._call(
+            "start_task",
+            task_id=task_id,
+        ))
+
+    async def delete_task(
+        self,
+        task_id: str,
+    ) -> DeleteResult:
+        """End a task and remove all that it kept."""
+        return cast(DeleteResult, await self._call(
+            "delete_task",
+            task_id=task_id,
+        ))
+
     async def start_command(
         self,
         task_id: str,
@@ -603,45 +666,197 @@ class AsyncOperations(AsyncCalls):
             grace_seconds=grace_seconds,
         ))
 
-    async def extend_task(
+    async def read_file(
         self,
         task_id: str,
         *,
-        ttl_seconds: int | None = None,
-    ) -> Task:
-        """Begin a task's idle TTL anew, with another length if one is given."""
-        return cast(Task, await self._call(
-            "extend_task",
+        path: str,
+        offset_bytes: int | None = None,
+        max_bytes: int | None = None,
+    ) -> ReadFileResult:
+        """Read a part of a file of a task."""
+        return cast(ReadFileResult, await self._call(
+            "read_file",
             task_id=task_id,
+            path=path,
+            offset_bytes=offset_bytes,
+            max_bytes=max_bytes,
+        ))
+
+    async def write_file(
+        self,
+        task_id: str,
+        *,
+        path: str,
+        content: str | None = None,
+        content_base64: str | None = None,
+        mode: str | None = None,
+    ) -> WriteFileResult:
+        """Make or replace a file of a task, whole or not at all."""
+        return cast(WriteFileResult, await self._call(
+            "write_file",
+            task_id=task_id,
+            path=path,
+            content=content,
+            content_base64=content_base64,
+            mode=mode,
+        ))
+
+    async def list_files(
+        self,
+        task_id: str,
+        *,
+        path: str | None = None,
+        recursive: bool = False,
+        max_entries: int = 1000,
+    ) -> ListFilesResult:
+        """List what is in a directory of a task."""
+        return cast(ListFilesResult, await self._call(
+            "list_files",
+            task_id=task_id,
+            path=path,
+            recursive=recursive,
+            max_entries=max_entries,
+        ))
+
+    async def upload(
+        self,
+        task_id: str,
+        *,
+        host_path: str | os.PathLike[str],
+        path: str,
+        on_progress: OnProgress | None = None,
+    ) -> CopyResult:
+        """Copy a file or a directory of the host into a task."""
+        return cast(CopyResult, await self._call(
+            "upload",
+            _handlers(on_progress=on_progress),
+            task_id=task_id,
+            host_path=_path(host_path),
+            path=path,
+        ))
+
+    async def download(
+        self,
+        task_id: str,
+        *,
+        path: str,
+        host_path: str | os.PathLike[str],
+        on_progress: OnProgress | None = None,
+    ) -> CopyResult:
+        """Copy a file or a directory of a task to the host."""
+        return cast(CopyResult, await self._call(
+            "download",
+            _handlers(on_progress=on_progress),
+            task_id=task_id,
+            path=path,
+            host_path=_path(host_path),
+        ))
+
+    async def patch_task(
+        self,
+        task_id: str,
+        *,
+        patch: str,
+        path: str | None = None,
+    ) -> PatchTaskResult:
+        """Apply a unified diff to files of a task, all of it or nothing."""
+        return cast(PatchTaskResult, await self._call(
+            "patch_task",
+            task_id=task_id,
+            patch=patch,
+            path=path,
+        ))
+
+    async def snapshot_task(
+        self,
+        task_id: str,
+        *,
+        name: str | None = None,
+    ) -> Snapshot:
+        """Keep a task as it is at one moment: processes, memory and disk; it goes on."""
+        return cast(Snapshot, await self._call(
+            "snapshot_task",
+            task_id=task_id,
+            name=name,
+        ))
+
+    async def fork_task(
+        self,
+        *,
+        task_id: str | None = None,
+        snapshot: str | None = None,
+        count: int = 1,
+        ttl_seconds: int = 600,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ForkTaskResult:
+        """Make tasks that go on from where another is, or from a snapshot."""
+        return cast(ForkTaskResult, await self._call(
+            "fork_task",
+            task_id=task_id,
+            snapshot=snapshot,
+            count=count,
             ttl_seconds=ttl_seconds,
+            metadata=metadata,
         ))
 
-    async def stop_task(
+    async def rollback_task(
+        self,
+        task_id: str,
+        *,
+        snapshot: str | None = None,
+    ) -> RollbackTaskResult:
+        """Have a task go on from a snapshot; what it did since is lost."""
+        return cast(RollbackTaskResult, await self._call(
+            "rollback_task",
+            task_id=task_id,
+            snapshot=snapshot,
+        ))
+
+    async def pause_task(
         self,
         task_id: str,
     ) -> Task:
-        """End a task's guest and keep its files; the next command starts it again."""
+        """Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host."""
         return cast(Task, await self._call(
-            "stop_task",
+            "pause_task",
             task_id=task_id,
         ))
 
-    async def start_task(
+    async def resume_task(
         self,
         task_id: str,
     ) -> Task:
-        """Start a stopped task."""
+        """Have a paused task go on, and a stopped one start."""
         return cast(Task, await self._call(
-            "start_task",
+            "resume_task",
             task_id=task_id,
         ))
 
-    async def delete_task(
+    async def list_snapshots(
         self,
-        task_id: str,
-    ) -> DeleteResult:
-        """End a task and remove all that it kept."""
-        return cast(DeleteResult, await self._call(
-            "delete_task",
-            task_id=task_id,
+    ) -> ListSnapshotsResult:
+        """List the snapshots of tasks, with what they take on disk."""
+        return cast(ListSnapshotsResult, await self._call(
+            "list_snapshots",
+        ))
+
+    async def inspect_snapshot(
+        self,
+        snapshot: str,
+    ) -> Snapshot:
+        """Tell what a snapshot is of, and what it takes."""
+        return cast(Snapshot, await self._call(
+            "inspect_snapshot",
+            snapshot=snapshot,
+        ))
+
+    async def delete_snapshot(
+        self,
+        snapshot: str,
+    ) -> DeleteSnapshotResult:
+        """Remove a snapshot; tasks that were made from it go on."""
+        return cast(DeleteSnapshotResult, await self._call(
+            "delete_snapshot",
+            snapshot=snapshot,
         ))

@@ -27,8 +27,8 @@ else:
 ExecutionMode = Literal["guest", "host_compat"]
 Accelerator = Literal["kvm", "tcg"]
 Isolation = Literal["vm", "gvisor", "none"]
-State = Literal["created", "started", "stopped"]
 SeedMode = Literal["empty", "directory", "tar_archive"]
+State = Literal["created", "started", "stopped", "paused"]
 
 
 class PullProgress(TypedDict):
@@ -162,6 +162,31 @@ class Output(TypedDict):
     cause: NotRequired[str]
 
 
+class WorkspaceSeed(TypedDict):
+    """What /workspace was filled with. Mode is empty, directory or tar_archive."""
+
+    mode: SeedMode
+    source_path: str | None
+    destination: str
+    entry_count: int
+    bytes_written: int
+    left_out: NotRequired[list[str]]
+    left_out_count: NotRequired[int]
+    ignored: NotRequired[list[str]]
+    ignored_count: NotRequired[int]
+
+
+class CopyResult(TypedDict):
+    """What was copied."""
+
+    task_id: NotRequired[str]
+    path: str
+    entry_count: int
+    bytes_written: int
+    left_out: NotRequired[list[str]]
+    left_out_count: NotRequired[int]
+
+
 class RunResult(Output):
     """The command's end. The VM is gone."""
 
@@ -174,6 +199,8 @@ class RunResult(Output):
     isolation: Isolation
     confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
+    workspace_seed: NotRequired[WorkspaceSeed]
+    outputs: NotRequired[list[CopyResult]]
 
 
 class VM(TypedDict):
@@ -195,6 +222,7 @@ class VM(TypedDict):
     accelerator: Accelerator
     isolation: Isolation
     confinement: NotRequired[str]
+    warm: bool
     vmm_confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
 
@@ -280,20 +308,6 @@ class LastCommand(TypedDict):
     exit_code: int
 
 
-class WorkspaceSeed(TypedDict):
-    """What /workspace was filled with. Mode is empty, directory or tar_archive."""
-
-    mode: SeedMode
-    source_path: str | None
-    destination: str
-    entry_count: int
-    bytes_written: int
-    left_out: NotRequired[list[str]]
-    left_out_count: NotRequired[int]
-    ignored: NotRequired[list[str]]
-    ignored_count: NotRequired[int]
-
-
 class Task(TypedDict):
     """A task's record."""
 
@@ -318,8 +332,10 @@ class Task(TypedDict):
     accelerator: Accelerator
     isolation: Isolation
     confinement: NotRequired[str]
+    warm: bool
     vmm_confinement: NotRequired[str]
     warnings: NotRequired[list[str]]
+    forked_from: NotRequired[str]
 
 
 class Everything(TypedDict):
@@ -400,3 +416,95 @@ class ReadCommandResult(Command):
     output: str
     cursor: int
     lost_bytes: NotRequired[int]
+
+
+class FileInfo(TypedDict):
+    """What is known of a file in a guest. Type is file, directory, link or other."""
+
+    path: str
+    type: str
+    size_bytes: int
+    mode: SeedMode
+    uid: int
+    gid: int
+    modified_at: str
+    target: NotRequired[str]
+
+
+class ReadFileResult(FileInfo):
+    """What was read. Exactly one of Content and ContentBase64 is set, unless nothing was read."""
+
+    task_id: str
+    content: str
+    content_base64: NotRequired[str]
+    truncated: bool
+
+
+class WriteFileResult(FileInfo):
+    """The written file."""
+
+    task_id: str
+
+
+class ListFilesResult(TypedDict):
+    """What is in a directory, in the order of names."""
+
+    task_id: str
+    path: str
+    files: list[FileInfo]
+    truncated: bool
+
+
+class PatchTaskResult(TypedDict):
+    """Which files were changed."""
+
+    task_id: str
+    written: list[str]
+    removed: list[str]
+
+
+class Snapshot(TypedDict):
+    """A task as it was at one moment."""
+
+    snapshot_id: str
+    name: NotRequired[str]
+    task_id: str
+    environment: str
+    created_at: str
+    memory: bool
+    without_memory: NotRequired[str]
+    mem_mib: int
+    pause_ms: int
+    memory_bytes: int
+    disk_bytes: int
+    shared_bytes: int
+    bytes: int
+    commands: list[str]
+
+
+class ForkTaskResult(TypedDict):
+    """ForkTaskResult has the forks."""
+
+    tasks: list[Task]
+
+
+class RollbackTaskResult(Task):
+    """The task after it was rolled back."""
+
+    snapshot_id: str
+    duration_ms: int
+
+
+class ListSnapshotsResult(TypedDict):
+    """ListSnapshotsResult has all snapshots, oldest first."""
+
+    snapshots: list[Snapshot]
+    total_bytes: int
+
+
+class DeleteSnapshotResult(TypedDict):
+    """What a deletion did."""
+
+    snapshot_id: str
+    deleted: bool
+    freed_bytes: int

@@ -1,0 +1,278 @@
+package guest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/template"
+	"github.com/pyro-mcp/pyro/internal/vmm"
+	"golang.org/x/sys/unix"
+)
+
+// settleLimit bounds how long the guest's agent may take to hold its commands, and to let them go on.
+const settleLimit = 5 * time.Second
+
+// SnapshotRequest asks for a snapshot.
+type SnapshotRequest struct {
+	StateDir string          // where snapshots are
+	Name     string          // empty is none
+	VM       json.RawMessage // the record of the VM, as far as it says what another one like it is made of
+	Brief    bool            // it is to be deleted soon, so that it need not outlive a crash of the host
+}
+
+// Snapshot keeps the guest as it is at one moment, for which it stands still, and goes on. Without its
+// memory if that cannot be had.
+func (g *Guest) Snapshot(ctx context.Context, r SnapshotRequest) (link.Snapshot, error) {
+	if g.scratch == "" {
+		return link.Snapshot{}, &link.Error{
+			Code:    link.CodeUnsupported,
+			Message: "what the host runs in a guest's stead has no disk that could be kept",
+		}
+	}
+	// Written out ahead, so that there is little left to write while it stands still.
+	if err := errors.Join(g.Sync(), syncFile(g.scratch)); err != nil {
+		return link.Snapshot{}, err
+	}
+	fill := func(dir string, snap *template.Snapshot) error { return g.keepIn(ctx, dir, snap, r.Brief) }
+	snap, err := template.OpenSnapshots(r.StateDir).Make(template.Snapshot{
+		Name:   r.Name,
+		Source: g.id,
+		VMM:    g.fingerprint,
+		VM:     r.VM,
+	}, fill)
+	if err != nil {
+		return link.Snapshot{}, snapshotError(err)
+	}
+	return link.Snapshot{ID: snap.ID, PauseMS: snap.PauseMS}, nil
+}
+
+// snapshotError finds the code of what kept a snapshot from being made.
+func snapshotError(err error) error {
+	code, cause := link.CodeInternal, link.Cause("")
+	var far *link.Error
+	switch {
+	case errors.Is(err, template.ErrNameTaken):
+		code = link.CodeState
+	case errors.Is(err, template.ErrBadName):
+		code = link.CodeInvalid
+	case errors.Is(err, template.ErrNoSnapshot):
+		code = link.CodeNotFound
+	case errors.Is(err, unix.ENOSPC):
+		code, cause = link.CodeNoSpace, link.CauseHostDisk
+	case errors.As(err, &far):
+		return err
+	}
+	return &link.Error{Code: code, Cause: cause, Message: err.Error()}
+}
+
+// keepIn fills the directory of a snapshot.
+func (g *Guest) keepIn(ctx context.Context, dir string, snap *template.Snapshot, brief bool) error {
+	parts := template.PartsIn(dir)
+	disk := func() error { return template.CloneDisk(g.scratch, parts.Scratch) }
+	machine, ok := g.machine.(vmm.Snapshotter)
+	if !ok {
+		snap.WithoutMemory = "this kind of VM cannot keep its guest's memory"
+	}
+	pause, err := g.still(ctx, machine, parts, disk, false)
+	snap.Memory, snap.PauseMS = ok, pause.Milliseconds()
+	if err != nil || brief {
+		return err
+	}
+	if err := syncFile(parts.Scratch); err != nil || !ok {
+		return err
+	}
+	return errors.Join(syncFile(parts.Pages), syncFile(parts.State))
+}
+
+// Pause keeps the guest in its VM's directory, where its next start goes on from, and ends it.
+func (g *Guest) Pause(ctx context.Context) error {
+	machine, ok := g.machine.(vmm.Snapshotter)
+	if !ok || g.scratch == "" {
+		return &link.Error{
+			Code:    link.CodeUnsupported,
+			Message: "this kind of VM cannot be paused: its memory cannot be kept",
+		}
+	}
+	if err := errors.Join(g.Sync(), syncFile(g.scratch)); err != nil {
+		return err
+	}
+	err := template.Keep(g.dir, func(dir string, k *template.Kept) error {
+		k.Memory, k.VMM = true, g.fingerprint
+		_, err := g.still(ctx, machine, template.PartsIn(dir), nil, true)
+		return err
+	})
+	if err != nil {
+		return snapshotError(err)
+	}
+	g.Kill()
+	return nil
+}
+
+// still has the guest stand still for as long as it takes to keep it: its commands are held, so that none
+// of them runs in a fork before that is a machine of its own, then its memory and devices are kept if
+// machine can, and its disk. With stay the guest is not to go on.
+func (g *Guest) still(
+	ctx context.Context, machine vmm.Snapshotter, parts template.Parts, disk func() error, stay bool,
+) (pause time.Duration, err error) {
+	var begun time.Time
+	hold := func() error {
+		begun = time.Now()
+		return g.settle(ctx, link.OpHold)
+	}
+	defer func() {
+		if !begun.IsZero() && !(stay && err == nil) {
+			// Its commands go on also if whoever asked has gone.
+			err = errors.Join(err, g.settle(context.WithoutCancel(ctx), link.OpRelease))
+		}
+		if !begun.IsZero() {
+			pause = time.Since(begun)
+		}
+	}()
+	if machine == nil {
+		if err := hold(); err != nil {
+			return 0, err
+		}
+		return 0, disk()
+	}
+	if g.base != "" {
+		if err := os.Link(g.base, parts.Base); err != nil {
+			return 0, err
+		}
+	}
+	pages, err := os.OpenFile(parts.Pages, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer pages.Close()
+	state, err := os.OpenFile(parts.State, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer state.Close()
+	return 0, machine.Snapshot(ctx, vmm.Snapshot{
+		Memory: pages,
+		State:  state,
+		Settle: hold,
+		Still:  disk,
+		Stay:   stay,
+	})
+}
+
+// settle has the agent hold all commands, or let them go on.
+func (g *Guest) settle(ctx context.Context, op link.Op) error {
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	return g.Lost(g.client.Call(ctx, op, link.Empty{}, nil))
+}
+
+// startKept starts a guest that goes on from what its VM's directory keeps: a paused one, a fork, one that
+// is rolled back. It gives nil if there is no such thing, or if only its disk could be had: then that is in
+// its place, and the guest is to boot.
+func (l Launcher) startKept(ctx context.Context, p plan) (*Guest, error) {
+	kept, err := template.FindKept(p.Dir)
+	if err != nil || kept == nil {
+		return nil, err
+	}
+	taken := func() error { return errors.Join(kept.TakeDisk(p.scratch), kept.Drop()) }
+	if !kept.Memory {
+		return nil, taken()
+	}
+	if kept.VMM != p.fingerprint {
+		l.Log.Warn("the guest boots from its disk alone: its memory is of another VMM")
+		return nil, taken()
+	}
+	g, err := l.goOnFrom(ctx, p, kept, taken)
+	if err == nil || ctx.Err() != nil {
+		return g, err
+	}
+	if again, _ := template.FindKept(p.Dir); again == nil {
+		return nil, err // It ran, and ended.
+	}
+	l.Log.Warn("the guest boots from its disk alone", "error", err)
+	return nil, taken()
+}
+
+func (l Launcher) goOnFrom(
+	ctx context.Context, p plan, kept *template.Kept, taken func() error,
+) (*Guest, error) {
+	parts := kept.Parts()
+	state, err := os.Open(parts.State)
+	if err != nil {
+		return nil, err
+	}
+	defer state.Close()
+	p.memory, p.incoming, p.ready = &vmm.Memory{}, state, taken
+	from := parts.Base
+	if _, err := os.Lstat(from); errors.Is(err, os.ErrNotExist) {
+		from = parts.Pages // All of the guest's memory: it was booted.
+	} else if p.memory.Overlay, err = os.Open(parts.Pages); err != nil {
+		return nil, err
+	} else {
+		defer p.memory.Overlay.Close()
+	}
+	if p.memory.Path, err = template.LinkBase(from, p.Dir); err != nil {
+		return nil, err
+	}
+	p.base, p.disk = p.memory.Path, p.scratch
+	if _, err := os.Lstat(parts.Scratch); err == nil {
+		p.disk = parts.Scratch
+	}
+	g, err := l.prepare(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.guarded(ctx, func(ctx context.Context) error {
+		if err := g.identify(ctx, p.Spec); err != nil {
+			return err
+		}
+		return g.settle(ctx, link.OpRelease)
+	}); err != nil {
+		g.Kill()
+		return nil, err
+	}
+	g.facts.Resumed = true
+	go g.tend(l.Log)
+	return g, nil
+}
+
+// KeepSnapshot has the VM in a directory go on from a snapshot when it is started next. An empty word is
+// the newest one of source. It gives the snapshot's id.
+func KeepSnapshot(stateDir, word, source, vmDir string) (string, error) {
+	store := template.OpenSnapshots(stateDir)
+	var snap template.Snapshot
+	var err error
+	if word == "" {
+		snap, err = store.Newest(source)
+	} else {
+		snap, err = store.Get(word)
+	}
+	if err == nil {
+		err = snap.Keep(vmDir)
+	}
+	if err != nil {
+		return "", snapshotError(err)
+	}
+	return snap.ID, nil
+}
+
+// DropKept forgets what the VM in a directory would have gone on from. Its disk is taken if there is one.
+func DropKept(vmDir, scratch string) error {
+	kept, err := template.FindKept(vmDir)
+	if err != nil || kept == nil {
+		return err
+	}
+	return errors.Join(kept.TakeDisk(filepath.Join(vmDir, scratch)), kept.Drop())
+}
+
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Fdatasync(int(f.Fd())), f.Close())
+}

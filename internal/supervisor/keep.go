@@ -1,0 +1,185 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/pyro-mcp/pyro/internal/guest"
+	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/record"
+	"github.com/pyro-mcp/pyro/internal/wire"
+)
+
+// takeSnapshot keeps a task as it is, which goes on.
+func (s *supervisor) takeSnapshot(ctx context.Context, req link.Request) (any, error) {
+	want, err := link.Decode[link.TakeSnapshot](req)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Nobody stops it meanwhile.
+	s.boot.Lock()
+	defer s.boot.Unlock()
+	s.mu.Lock()
+	like := s.vm.Like()
+	like.CommandCount = s.sequence
+	for r := range s.runs {
+		like.Running = append(like.Running, r.entry)
+	}
+	s.mu.Unlock()
+	vm, err := json.Marshal(like)
+	if err != nil {
+		return nil, err
+	}
+	return g.Snapshot(ctx, guest.SnapshotRequest{
+		StateDir: s.root.StateDir(),
+		Name:     want.Name,
+		VM:       vm,
+		Brief:    want.Brief,
+	})
+}
+
+// rollback has a task go on from a snapshot. What ran in it ends; what ran when the snapshot was taken goes
+// on.
+func (s *supervisor) rollback(ctx context.Context, req link.Request) (any, error) {
+	want, err := link.Decode[link.Rollback](req)
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.rollbackTo(want.Snapshot)
+	if err != nil {
+		return nil, err
+	}
+	begun := time.Now()
+	if _, err := s.started(ctx); err != nil {
+		return nil, err
+	}
+	return link.Snapshot{ID: id, PauseMS: time.Since(begun).Milliseconds()}, nil
+}
+
+// rollbackTo ends the guest, whose next start is from the snapshot.
+func (s *supervisor) rollbackTo(word string) (string, error) {
+	s.boot.Lock()
+	defer s.boot.Unlock()
+	id, err := guest.KeepSnapshot(s.root.StateDir(), word, s.id, s.dir)
+	if err != nil {
+		return "", err
+	}
+	if g := s.current(); g != nil {
+		g.Kill()
+		<-g.noted
+	}
+	return id, nil
+}
+
+// pause keeps a task in its own directory and ends its guest, and with it this supervisor: nothing of it is
+// left in memory. The next start goes on from there.
+func (s *supervisor) pause(ctx context.Context) (any, error) {
+	s.boot.Lock()
+	defer s.boot.Unlock()
+	g := s.current()
+	if g == nil {
+		vm := s.snapshot()
+		if vm.State != record.StatePaused {
+			return nil, s.notStarted()
+		}
+		return vm, nil
+	}
+	s.mu.Lock()
+	s.pausing = true
+	s.mu.Unlock()
+	err := g.Pause(ctx)
+	if err == nil {
+		<-g.noted
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pausing = false
+	if err != nil {
+		return nil, err
+	}
+	s.vm.State = record.StatePaused
+	if err := s.save(); err != nil {
+		return nil, err
+	}
+	// Nobody is left to say what this process would know: the next one reads it from the record.
+	s.end(errPaused)
+	return s.vm, nil
+}
+
+// adopt takes over the commands that run in a guest which goes on with the memory of before, or of another.
+func (s *supervisor) adopt(ctx context.Context, g *running) {
+	list, err := g.Commands(ctx)
+	if err != nil {
+		s.log.Warn("the commands that go on cannot be listed", "error", err)
+		return
+	}
+	known := s.knownEntries()
+	for _, c := range list {
+		entry, ok := known[c.ID]
+		if !ok || c.Result != nil && !entry.Running && !entry.Interrupted {
+			continue
+		}
+		s.conns.Go(func() { s.follower(g, c.ID, entry) })
+	}
+}
+
+// knownEntries gives what is known of commands that may run on, by the ids that they have in the guest.
+func (s *supervisor) knownEntries() map[string]record.Entry {
+	known := map[string]record.Entry{}
+	history, err := record.History(s.dir, true)
+	if err != nil {
+		s.log.Warn("the history cannot be read", "error", err)
+	}
+	for _, e := range append(s.snapshot().Running, history...) {
+		known[commandID(e.Sequence)] = e
+	}
+	return known
+}
+
+// follower is the caller of a command that has lost its own: what it writes goes to the history and to
+// those who follow.
+func (s *supervisor) follower(g *running, id string, entry record.Entry) {
+	defer s.hold()()
+	entry.Running, entry.Interrupted, entry.Notice, entry.Cause = true, false, "", ""
+	r := &run{
+		s:       s,
+		g:       g,
+		want:    link.Exec{Command: entry.Command},
+		entry:   entry,
+		started: entry.StartedAt,
+	}
+	s.enter(r)
+	result, err := g.Attach(context.Background(), id, tapped{r, link.KindStdout}, tapped{r, link.KindStderr})
+	result.ExitCode &= 0xff
+	result.Sequence, result.Mode = entry.Sequence, g.Facts().Mode
+	result.DurationMS = time.Since(r.started).Milliseconds()
+	if err != nil {
+		result.ExitCode = record.InterruptedExit
+	} else {
+		result.Cause, result.Notice = r.notice(result)
+		err = g.Sync()
+	}
+	if err := s.finishRun(r, result, err); err != nil {
+		s.log.Error("cannot note a command's end", "error", err)
+	}
+}
+
+// tapped takes what a command writes that has no other caller.
+type tapped struct {
+	r    *run
+	kind uint8
+}
+
+func (t tapped) Write(p []byte) (int, error) {
+	t.r.tap(wire.Message{Kind: t.kind, Data: p})
+	return len(p), nil
+}
+
+// commandID is what a command is called in the guest.
+func commandID(sequence int) string { return fmt.Sprintf("c%d", sequence) }

@@ -1,0 +1,49 @@
+package mcpserver
+
+import "github.com/pyro-mcp/pyro"
+
+// fileTools are the tools for the files of tasks.
+func fileTools() []tool {
+	return []tool{
+		{
+			name:      "task_read_file",
+			title:     "Read a file of a task",
+			operation: "read_file",
+			description: "Read a file of a task. Content is text, or Base64 in content_base64 if it is not " +
+				"UTF-8. Up to 64 KiB unless max_bytes is given; truncated says that more follows, to be " +
+				"read from offset_bytes on.",
+			profiles: []Profile{ProfileTask},
+			prepare: preparing(func(in *pyro.ReadFileRequest) {
+				if in.MaxBytes == 0 {
+					in.MaxBytes = streamLimit
+				}
+			}),
+		},
+		{
+			name:      "task_write_file",
+			title:     "Write a file of a task",
+			operation: "write_file",
+			description: "Make or replace a file of a task with the content given, whole or not at all. " +
+				"Directories above it are made. To change a part of a file use task_patch.",
+			profiles: []Profile{ProfileTask},
+		},
+		{
+			name:      "task_list_files",
+			title:     "List files of a task",
+			operation: "list_files",
+			description: "List what is in a directory of a task, /workspace if path is left out, " +
+				"with type, " +
+				"size, permissions and time of change.",
+			profiles: []Profile{ProfileTask},
+		},
+		{
+			name:      "task_patch",
+			title:     "Patch files of a task",
+			operation: "patch_task",
+			description: "Apply a unified diff, as git diff writes it, to files of a task. It is " +
+				"applied as a whole or not at all; the lines that it does not change must be those " +
+				"of the file.",
+			profiles: []Profile{ProfileTask},
+		},
+	}
+}
