@@ -9,6 +9,24 @@ import (
 	"github.com/spf13/cobra"
 )
 
+const runLong = `Runs one command in a fresh VM, which is gone afterwards. The words after -- reach the guest as
+they are; use sh -c for a shell's command line. Input, output and the exit status are the
+command's own.
+
+An environment may be any container image: HOST/NAME[:TAG][@DIGEST], oci:DIR, oci-archive:FILE or
+docker-archive:FILE. Its variables, user, working directory and entry point count as with docker
+run, and its own command runs where none is given.
+
+` + exitCodes
+
+const runExample = `  pyro run debian:12 -- git --version
+  pyro run debian:12 --network --timeout-seconds 120 -- sh -c 'curl -s https://example.org | wc -c'
+  pyro run debian:12 --json -- python3 -c 'print(6 * 7)'
+  pyro run docker.io/library/python:3.12-slim -- python -c 'print(1)'
+  tar c . | pyro run debian:12 -- tar t
+  pyro run debian:12-build --source-path . --output report.xml=out/ -- make test
+  pyro run -it debian:12 -- bash`
+
 func newRun(a *app) *cobra.Command {
 	var shape shapeFlags
 	var timeout *duration
@@ -18,24 +36,10 @@ func newRun(a *app) *cobra.Command {
 	var seed seedFlags
 	var outputs []string
 	cmd := &cobra.Command{
-		Use:   "run ENVIRONMENT [-- COMMAND [ARGUMENT...]]",
-		Short: "Run one command in a fresh VM, which is gone afterwards",
-		Long: `Runs one command in a fresh VM, which is gone afterwards. The words after -- reach the guest as
-they are; use sh -c for a shell's command line. Input, output and the exit status are the
-command's own.
-
-An environment may be any container image: HOST/NAME[:TAG][@DIGEST], oci:DIR, oci-archive:FILE or
-docker-archive:FILE. Its variables, user, working directory and entry point count as with docker
-run, and its own command runs where none is given.
-
-` + exitCodes,
-		Example: `  pyro run debian:12 -- git --version
-  pyro run debian:12 --network --timeout-seconds 120 -- sh -c 'curl -s https://example.org | wc -c'
-  pyro run debian:12 --json -- python3 -c 'print(6 * 7)'
-  pyro run docker.io/library/python:3.12-slim -- python -c 'print(1)'
-  tar c . | pyro run debian:12 -- tar t
-  pyro run debian:12-build --source-path . --output report.xml=out/ -- make test
-  pyro run -it debian:12 -- bash`,
+		Use:               "run ENVIRONMENT [-- COMMAND [ARGUMENT...]]",
+		Short:             "Run one command in a fresh VM, which is gone afterwards",
+		Long:              runLong,
+		Example:           runExample,
 		Args:              nameAndMaybeCommand("ENVIRONMENT"),
 		ValidArgsFunction: a.completeEnvironment(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
