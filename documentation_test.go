@@ -136,3 +136,25 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestPagesAreInTheIndex wants each page of docs/ to be linked from another.
+func TestPagesAreInTheIndex(t *testing.T) {
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("no pages: %v", err)
+	}
+	linked := ""
+	for _, name := range append(pages, "README.md", "CONTRIBUTING.md") {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		linked += string(data)
+	}
+	for _, name := range pages {
+		if base := filepath.Base(name); !strings.Contains(linked, "("+base) &&
+			!strings.Contains(linked, "/"+base) {
+			t.Errorf("no page leads to %s", name)
+		}
+	}
+}

@@ -250,6 +250,12 @@ func commandOperations() []Operation {
 			"Tell the terminal of a background command its size.", (*Pyro).ResizeCommand),
 		operation("stop_command", EffectDestroys,
 			"End a background command, shell or service.", (*Pyro).StopCommand),
+		operation("forward_port", EffectChanges,
+			"Open a port of the host that leads to a server in a task.", (*Pyro).ForwardPort),
+		operation("list_forwards", EffectReads,
+			"List the ports of the host that lead into a task.", (*Pyro).ListForwards),
+		operation("unforward_port", EffectDestroys,
+			"Close a port of the host that leads into a task.", (*Pyro).UnforwardPort),
 	}
 }
 

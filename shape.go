@@ -48,6 +48,8 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 		if !s.AllowHostCompat || !errors.Is(err, ErrEnvironment) {
 			return vm, err
 		}
+		// Whether the host may stand in is the supervisor's to say: only if it could have no guest anyhow.
+		vm.Boot.Missing = err.Error()
 		return vm, nil
 	}
 	vm.Boot = record.Boot{Image: manifest.Image.Path, ImageSHA256: manifest.Image.SHA256,

@@ -56,7 +56,8 @@ var shape = []room{
 	{path: "internal/e2b", level: 5, may: []string{"."}},
 	{path: "internal/demo", level: 6, may: []string{".", "mcpserver", "internal/chat"}},
 	{path: "internal/cli", level: 7, may: []string{
-		".", "mcpserver", "internal/rpc", "internal/e2b", "internal/doctor", "internal/supervisor", "internal/demo",
+		".", "mcpserver", "internal/rpc", "internal/e2b", "internal/doctor", "internal/supervisor",
+		"internal/demo",
 		"internal/hostcompat",
 		"internal/vmm", "internal/vmm/qemu", "internal/vmm/gvisor",
 	}},

@@ -77,9 +77,25 @@ func (p *Pyro) StatusVM(_ context.Context, r VMRequest) (VM, error) {
 }
 
 func viewVM(v record.VM) VM {
-	return VM{VMID: v.ID, Environment: v.Environment, State: string(v.State), VCPUCount: v.VCPUCount, MemMiB: v.MemMiB,
-		TTLSeconds: v.TTLSeconds, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, NetworkEnabled: v.NetworkEnabled,
-		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, LastError: v.LastError, Metadata: v.Metadata,
-		Accelerator: v.Accelerator, Isolation: isolation(v), Confinement: v.Confinement,
-		Warm: v.Warm, VMMConfinement: v.VMMConfinement, Warnings: v.Warnings}
+	return VM{
+		VMID:            v.ID,
+		Environment:     v.Environment,
+		State:           string(v.State),
+		VCPUCount:       v.VCPUCount,
+		MemMiB:          v.MemMiB,
+		TTLSeconds:      v.TTLSeconds,
+		CreatedAt:       v.CreatedAt,
+		ExpiresAt:       v.ExpiresAt,
+		NetworkEnabled:  v.NetworkEnabled,
+		AllowHostCompat: v.AllowHostCompat,
+		ExecutionMode:   v.ExecutionMode,
+		LastError:       v.LastError,
+		Metadata:        v.Metadata,
+		Accelerator:     v.Accelerator,
+		Isolation:       isolation(v),
+		Confinement:     v.Confinement,
+		Warm:            v.Warm,
+		VMMConfinement:  v.VMMConfinement,
+		Warnings:        v.Warnings,
+	}
 }

@@ -9,10 +9,16 @@ import (
 )
 
 // wordingForModels words remedies for a model: by its tools, or by what it can ask the user for.
-func wordingForModels() pyro.Wording {
+func wordingForModels(p Policy) pyro.Wording {
+	hidden := p.withheld()
 	return pyro.Wording{
-		Model:     true,
-		Parameter: func(name string) string { return name },
+		Model: true,
+		Parameter: func(name string) string {
+			if flag := hidden[name]; flag != "" {
+				return name + " (which the user would have to allow: `pyro mcp serve " + flag + "`)"
+			}
+			return name
+		},
 		Do: func(operation string) string {
 			for _, t := range tools() {
 				if t.operation == operation {
@@ -36,12 +42,19 @@ func wordingForModels() pyro.Wording {
 }
 
 // explain words a failure for a model: what failed, and what to do next.
-func explain(err error) string {
-	if errors.Is(err, context.Canceled) {
+func explain(err error, p Policy) string {
+	var denied *denial
+	var waiting *installing
+	switch {
+	case errors.Is(err, context.Canceled):
 		return "The call was cancelled, and its command killed."
+	case errors.As(err, &denied):
+		return "[denied] " + denied.Error() + "."
+	case errors.As(err, &waiting):
+		return "[installing] " + waiting.Error() + "."
 	}
 	text := "[" + pyro.ErrorKind(err) + "] " + strings.TrimSuffix(err.Error(), ".") + "."
-	if remedy := pyro.ErrorRemedy(err, wordingForModels()); remedy != "" {
+	if remedy := pyro.ErrorRemedy(err, wordingForModels(p)); remedy != "" {
 		text += " " + strings.ToUpper(remedy[:1]) + remedy[1:] + "."
 	}
 	return text

@@ -58,8 +58,11 @@ func (s *Server) HTTPHandler(o HTTPOptions) (http.Handler, error) {
 	single := s.build(false)
 	stateful := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s.mcp },
 		&mcp.StreamableHTTPOptions{
-			SessionTimeout: o.SessionTimeout, MaxRequestBodyBytes: o.MaxBody,
+			SessionTimeout:             o.SessionTimeout,
+			MaxRequestBodyBytes:        o.MaxBody,
 			DisableLocalhostProtection: true,
+			// A client whose connection broke comes back for the rest of what it was sent.
+			EventStore: mcp.NewMemoryEventStore(nil),
 		})
 	stateless := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return single },
 		&mcp.StreamableHTTPOptions{
@@ -87,6 +90,7 @@ func (s *Server) ServeHTTP(ctx context.Context, listener net.Listener, o HTTPOpt
 	if err != nil {
 		return err
 	}
+	s.serving.Add(1)
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -108,7 +112,7 @@ func (s *Server) ServeHTTP(ctx context.Context, listener net.Listener, o HTTPOpt
 		}
 		err = <-ended
 	}
-	s.owned.wait()
+	s.leave()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -20,8 +20,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newServer(t testing.TB, o ...Options) *Server {
 	t.Helper()
-	p, err := pyro.New(pyro.WithStateDir(t.TempDir()), pyro.WithCacheDir(t.TempDir()),
-		pyro.WithCommand("/nonexistent/pyro"))
+	p, err := pyro.New(
+		pyro.WithStateDir(t.TempDir()),
+		pyro.WithCacheDir(t.TempDir()),
+		pyro.WithCommand("/nonexistent/pyro"),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,8 +114,7 @@ func TestFailures(t *testing.T) {
 	}{
 		{"vm_run", map[string]any{"environment": "debian:12"}, "command"},
 		{"vm_run", map[string]any{"environment": "debian:12", "command": "true", "vcpus": 2}, "vcpus"},
-		{"vm_run", map[string]any{"environment": "debian:12", "command": "true", "vcpu_count": "two"},
-			"vcpu_count"},
+		{"vm_run", map[string]any{"environment": "x", "command": "true", "vcpu_count": "x"}, "vcpu_count"},
 		{"vm_run", map[string]any{"environment": "debian:12", "command": "true", "mem_mib": 1}, "mem_mib"},
 		{"task_status", map[string]any{"task_id": "none-such"}, "["},
 	} {
@@ -137,14 +139,18 @@ func TestExplain(t *testing.T) {
 		if r.Kind == nil {
 			continue
 		}
-		got := explain(&pyro.Error{Kind: r.Kind, Message: "it failed"})
+		got := explain(&pyro.Error{Kind: r.Kind, Message: "it failed"}, Policy{HostCompat: true})
 		if _, advice, _ := strings.Cut(got, "it failed. "); len(advice) < 10 ||
-			strings.ContainsAny(got, "{}") || strings.Contains(got, "--") {
+			strings.ContainsAny(got, "{}") ||
+			strings.Contains(got, "--") {
 			t.Errorf("no advice for a model: %q", got)
 		}
 	}
 	limit := &pyro.Error{Kind: pyro.ErrLimitReached, Cause: "max_active", Message: "4 VMs live already"}
-	if got := explain(limit); !strings.HasPrefix(got, "[limit_reached] 4 VMs live already. Delete one") ||
+	if got := explain(limit, Policy{}); !strings.HasPrefix(
+		got,
+		"[limit_reached] 4 VMs live already. Delete one",
+	) ||
 		!strings.Contains(got, "vm_reap_expired") {
 		t.Error(got)
 	}
@@ -159,7 +165,7 @@ func TestBounds(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s: no operation %s", tool.name, tool.operation)
 		}
-		schema, err := inputSchema(o, tool.required...)
+		schema, err := inputSchema(o, nil, tool.required...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +175,9 @@ func TestBounds(t *testing.T) {
 			}
 			checked++
 			for value, want := range map[float64]bool{
-				*property.Minimum: true, *property.Maximum: true, *property.Minimum - 1: false,
+				*property.Minimum:     true,
+				*property.Maximum:     true,
+				*property.Minimum - 1: false,
 				*property.Maximum + 1: false,
 			} {
 				if value == 0 && *property.Minimum > 0 {
@@ -247,7 +255,9 @@ func TestStdioGarbage(t *testing.T) {
 	if got := ask(""); !strings.Contains(got, "longer than") {
 		t.Errorf("50 MB: got %s", got)
 	}
-	got := ask(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
+	got := ask(
+		`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`,
+	)
 	if !strings.Contains(got, `"serverInfo"`) || strings.Contains(got, `"logging"`) {
 		t.Error(got)
 	}
@@ -268,9 +278,10 @@ func TestStdioGarbage(t *testing.T) {
 // A script may close its end at once, and still gets its answers.
 func TestStdioAnswersBeforeTheEnd(t *testing.T) {
 	var out bytes.Buffer
-	in := strings.NewReader(initialize + "\n" + `{"jsonrpc":"2.0","method":"notifications/initialized"}` +
-		"\n" +
-		`{"jsonrpc":"2.0","id":2,"method":"tools/list"}` + "\n")
+	in := strings.NewReader(
+		initialize + "\n" + `{"jsonrpc":"2.0","method":"notifications/initialized"}` + "\n" +
+			`{"jsonrpc":"2.0","id":2,"method":"tools/list"}` + "\n",
+	)
 	if err := newServer(t).ServeStdio(t.Context(), in, &out); err != nil {
 		t.Fatal(err)
 	}

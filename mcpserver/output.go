@@ -8,11 +8,19 @@ import (
 	"github.com/pyro-mcp/pyro"
 )
 
-// streamLimit is how many bytes of each stream a tool's result holds.
-const streamLimit = 64 << 10
+// streamLimit is how many bytes of each stream a tool's result holds, as JSON has them: a control character
+// takes six.
+const streamLimit = 32 << 10
 
 // listLimit is the same for each entry of a history with several.
-const listLimit = 4 << 10
+const listLimit = 2 << 10
+
+// historyText bounds the streams of a history with several entries, together.
+const historyText = 32 << 10
+
+// resultLimit bounds a whole result of a command, in bytes as it is sent: two streams, each as text and as a
+// field.
+const resultLimit = 4*streamLimit + 16<<10
 
 // cutOutput cuts both streams to a size: their beginning and end stay.
 func cutOutput(o *pyro.Output, limit int, rest string) {
@@ -31,18 +39,60 @@ func cutOutput(o *pyro.Output, limit int, rest string) {
 	}
 }
 
+// cutMiddle cuts a text so that its encoding has limit bytes, beside a mark for what is left out.
 func cutMiddle(s string, limit int, rest string) (string, bool) {
-	if len(s) <= limit {
+	if encodedSize(s) <= limit {
 		return s, false
 	}
-	head, tail := limit/2, len(s)-limit/2
-	for head > 0 && !utf8.RuneStart(s[head]) {
-		head--
+	head := encodedPrefix(s, limit/2)
+	tail := len(s)
+	for room := limit - limit/2; tail > head; {
+		r, size := utf8.DecodeLastRuneInString(s[:tail])
+		if room -= encodedRune(r, size); room < 0 {
+			break
+		}
+		tail -= size
 	}
-	for tail < len(s) && !utf8.RuneStart(s[tail]) {
-		tail++
+	mark := fmt.Sprintf("\n[... %d bytes left out; %s ...]\n", tail-head, rest)
+	return s[:head] + mark + s[tail:], true
+}
+
+// encodedSize is how many bytes a text takes within a JSON string.
+func encodedSize(s string) (n int) {
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		n += encodedRune(r, size)
+		i += size
 	}
-	return fmt.Sprintf("%s\n[... %d bytes left out; %s ...]\n%s", s[:head], tail-head, rest, s[tail:]), true
+	return n
+}
+
+// encodedPrefix is how many bytes of a text are within limit bytes of JSON.
+func encodedPrefix(s string, limit int) int {
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if limit -= encodedRune(r, size); limit < 0 {
+			return i
+		}
+		i += size
+	}
+	return len(s)
+}
+
+func encodedRune(r rune, size int) int {
+	switch {
+	case r == '"', r == '\\', r == '\n', r == '\r', r == '\t', r == '\b', r == '\f':
+		return 2
+	case r == utf8.RuneError && size == 1,
+		r < ' ',
+		r == '<',
+		r == '>',
+		r == '&',
+		r == '\u2028',
+		r == '\u2029':
+		return 6
+	}
+	return size
 }
 
 // commandText words how a command ended, for models that read text.
@@ -54,7 +104,7 @@ func commandText(o pyro.Output) string {
 	}
 	if o.Notice != "" {
 		b.WriteString("\n" + o.Notice)
-		if remedy := pyro.CauseRemedy(o.Cause, wordingForModels()); remedy != "" {
+		if remedy := pyro.CauseRemedy(o.Cause, wordingForModels(Policy{})); remedy != "" {
 			b.WriteString("; " + remedy)
 		}
 	}

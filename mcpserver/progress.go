@@ -35,8 +35,10 @@ func report(ctx context.Context, r *mcp.CallToolRequest) *reporter {
 	}
 	p := &reporter{begun: time.Now(), stop: make(chan struct{}), message: "starting"}
 	p.send = func(seconds float64, message string) {
-		_ = r.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{ProgressToken: token,
-			Progress: seconds, Message: message})
+		_ = r.Session.NotifyProgress(
+			ctx,
+			&mcp.ProgressNotificationParams{ProgressToken: token, Progress: seconds, Message: message},
+		)
 	}
 	p.tell()
 	p.stopped.Go(func() {

@@ -3,23 +3,25 @@ package mcpserver
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/pyro-mcp/pyro"
 )
 
-// inputSchema derives a tool's parameters from its request, with the contract's defaults. Argument vectors
-// are for the other faces: a model writes a shell's command line.
-func inputSchema(o pyro.Operation, required ...string) (*jsonschema.Schema, error) {
+// inputSchema derives a tool's parameters from its request, with the contract's defaults, without those that
+// are hidden. Argument vectors are for the other faces: a model writes a shell's command line.
+func inputSchema(o pyro.Operation, hidden map[string]string, required ...string) (*jsonschema.Schema, error) {
 	s, err := jsonschema.ForType(o.Params, nil)
 	if err != nil {
 		return nil, err
 	}
-	for _, vector := range []string{"argv", "entrypoint", "outputs", "secrets"} {
-		delete(s.Properties, vector)
-		s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(name string) bool { return name == vector })
+	for _, name := range slices.AppendSeq([]string{"argv", "entrypoint", "outputs", "secrets"}, maps.Keys(hidden)) {
+		delete(s.Properties, name)
+		s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(other string) bool { return name == other })
 	}
 	for _, p := range o.Parameters() {
 		property := s.Properties[p.Name]
@@ -48,6 +50,20 @@ func inputSchema(o pyro.Operation, required ...string) (*jsonschema.Schema, erro
 	return s, nil
 }
 
+// withProperties is a schema as it is shown. It always has properties: some clients fail without.
+func withProperties(s *jsonschema.Schema) (json.RawMessage, error) {
+	raw, err := json.Marshal(s)
+	if err != nil || len(s.Properties) > 0 {
+		return raw, err
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return nil, err
+	}
+	fields["properties"] = json.RawMessage("{}")
+	return json.Marshal(fields)
+}
+
 // limit writes what the engine declares of a parameter into its schema.
 func limit(s *jsonschema.Schema, p pyro.Parameter) error {
 	if p.Default != nil {
@@ -72,11 +88,15 @@ func limit(s *jsonschema.Schema, p pyro.Parameter) error {
 // outputSchema derives a tool's result. It lets later versions add fields, and says which words a field may
 // hold.
 func outputSchema(result reflect.Type) (*jsonschema.Schema, error) {
-	s, err := jsonschema.ForType(result,
+	s, err := jsonschema.ForType(
+		result,
 		&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
-			reflect.TypeFor[map[string]string](): {Types: []string{"null", "object"},
-				AdditionalProperties: &jsonschema.Schema{Type: "string"}},
-		}})
+			reflect.TypeFor[map[string]string](): {
+				Types:                []string{"null", "object"},
+				AdditionalProperties: &jsonschema.Schema{Type: "string"},
+			},
+		}},
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +115,10 @@ func openSchema(s *jsonschema.Schema) {
 	}
 	for name, p := range s.Properties {
 		if words := pyro.Vocabulary(name); words != nil && p.Type == "string" {
-			p.Description = fmt.Sprintf("one of %v", words)
+			p.Description = "one of " + strings.Join(words, ", ")
+			if name == "accelerator" {
+				p.Description += "; empty before the start"
+			}
 		}
 		openSchema(p)
 	}
@@ -103,7 +126,9 @@ func openSchema(s *jsonschema.Schema) {
 	if len(s.Types) == 2 && s.Types[0] == "null" {
 		value := *s
 		value.Type, value.Types, value.Description = s.Types[1], nil, ""
-		*s = jsonschema.Schema{Description: s.Description,
-			AnyOf: []*jsonschema.Schema{{Type: "null"}, &value}}
+		*s = jsonschema.Schema{
+			Description: s.Description,
+			AnyOf:       []*jsonschema.Schema{{Type: "null"}, &value},
+		}
 	}
 }

@@ -10,7 +10,10 @@ import (
 	"errors"
 	"io"
 	"runtime/debug"
+	"strings"
+	"sync/atomic"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/pyro-mcp/pyro"
 )
@@ -34,6 +37,8 @@ type Options struct {
 	Profile Profile
 	// Version is what clients are told; "" is that of the module.
 	Version string
+	// Policy is what a model may reach beyond a VM.
+	Policy Policy
 }
 
 const instructions = `pyro runs commands in throw-away Linux microVMs, apart from the user's machine. ` +
@@ -47,6 +52,8 @@ type Server struct {
 	options Options
 	mcp     *mcp.Server // for sessions that live as long as their connection
 	owned   owned
+	pulls   pulls
+	serving atomic.Int64 // calls of Run and ServeHTTP in progress
 }
 
 // CreateServer makes a server for p. The engine stays the caller's to close, after the server has ended.
@@ -63,6 +70,7 @@ func CreateServer(p *pyro.Pyro, o ...Options) *Server {
 		s.options.Version = moduleVersion()
 	}
 	s.owned.remove = s.removeVM
+	s.pulls = pulls{pull: p.PullEnvironment, has: p.InspectEnvironment, wait: pullPatience}
 	s.mcp = s.build(true)
 	return s
 }
@@ -72,12 +80,22 @@ func (s *Server) MCP() *mcp.Server { return s.mcp }
 
 // Run serves one session over a transport and returns when it has ended and what it made is removed.
 func (s *Server) Run(ctx context.Context, transport mcp.Transport) error {
+	s.serving.Add(1)
 	err := s.mcp.Run(ctx, transport)
-	s.owned.wait()
+	s.leave()
 	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
+}
+
+// leave returns when what ended sessions made is removed; the last one to leave ends what the server does for
+// all.
+func (s *Server) leave() {
+	s.owned.wait()
+	if s.serving.Add(-1) == 0 {
+		s.pulls.end()
+	}
 }
 
 // ServeStdio serves one session over a pair of streams, a JSON message a line, until in ends or ctx does.
@@ -90,8 +108,10 @@ func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) er
 func (s *Server) build(sessions bool) *mcp.Server {
 	server := mcp.NewServer(
 		&mcp.Implementation{Name: "pyro", Title: "pyro: commands in microVMs", Version: s.options.Version},
-		&mcp.ServerOptions{Instructions: instructions,
-			Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}}},
+		&mcp.ServerOptions{
+			Instructions: instructions,
+			Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
+		},
 	)
 	to := &toolbox{
 		Server:   s,
@@ -100,7 +120,23 @@ func (s *Server) build(sessions bool) *mcp.Server {
 		profile:  s.options.Profile,
 	}
 	to.fill()
+	server.AddReceivingMiddleware(declaredOnly)
 	return server
+}
+
+// declaredOnly answers what this server has not declared as any other method that it does not know.
+func declaredOnly(next mcp.MethodHandler) mcp.MethodHandler {
+	return func(ctx context.Context, method string, r mcp.Request) (mcp.Result, error) {
+		for _, feature := range []string{"prompts/", "resources/", "completion/", "logging/"} {
+			if strings.HasPrefix(method, feature) {
+				return nil, &jsonrpc.Error{
+					Code:    jsonrpc.CodeMethodNotFound,
+					Message: "this server has no " + method,
+				}
+			}
+		}
+		return next(ctx, method, r)
+	}
 }
 
 func moduleVersion() string {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/pyro-mcp/pyro"
 )
@@ -35,7 +36,11 @@ type tool struct {
 	prepare                  func(params any)
 	finish                   func(c call, params, result any) any
 	text                     func(result any) string // nil is the JSON
+	notes                    []note                  // said of parameters, if they are shown
 }
+
+// note is a sentence of a tool's description that is about one parameter.
+type note struct{ parameter, text string }
 
 // preparing changes what a model asked for before the operation gets it.
 func preparing[In any](change func(*In)) func(any) {
@@ -69,7 +74,7 @@ func wording[Out any](word func(Out) string) func(any) string {
 
 // tools are all tools, in the order of the documentation.
 func tools() []tool {
-	return slices.Concat(vmTools(), vmCareTools(), taskTools(), fileTools(), snapshotTools())
+	return slices.Concat(runTools(), vmTools(), taskTools(), fileTools(), snapshotTools())
 }
 
 // fill puts the tools of the box's profile into its server.
@@ -91,7 +96,16 @@ func (b *toolbox) add(t tool) error {
 	if !ok {
 		return errors.New("there is no operation " + t.operation)
 	}
-	in, err := inputSchema(o, t.required...)
+	hidden := b.options.Policy.withheld()
+	in, err := inputSchema(o, hidden, t.required...)
+	if err != nil {
+		return err
+	}
+	resolved, err := in.Resolve(nil)
+	if err != nil {
+		return err
+	}
+	shown, err := withProperties(in)
 	if err != nil {
 		return err
 	}
@@ -102,25 +116,94 @@ func (b *toolbox) add(t tool) error {
 	description := &mcp.Tool{
 		Name:         t.name,
 		Title:        t.title,
-		Description:  t.description,
-		InputSchema:  in,
+		Description:  t.words(in),
+		InputSchema:  shown,
 		OutputSchema: out,
 		Annotations:  annotations(o.Effect, t.title),
 	}
-	mcp.AddTool(b.into, description,
-		func(ctx context.Context, r *mcp.CallToolRequest, in map[string]any) (*mcp.CallToolResult, any,
-			error) {
-			result, err := b.run(ctx, r, t, o, in)
+	if t.text != nil {
+		description.Meta = mcp.Meta{"anthropic/maxResultSizeChars": resultLimit}
+	}
+	b.into.AddTool(
+		description,
+		func(ctx context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			arguments, err := argue(r.Params.Arguments, hidden, resolved)
+			if err == nil {
+				roots, ask := b.roots(r, arguments)
+				if ask {
+					return &mcp.CallToolResult{
+						InputRequests: mcp.InputRequestMap{rootsKey: &mcp.ListRootsParams{}},
+					}, nil
+				}
+				err = b.admit(ctx, roots, arguments)
+			}
+			var result any
+			if err == nil {
+				result, err = b.run(ctx, r, t, o, arguments)
+			}
 			if err != nil {
-				return nil, nil, errors.New(explain(err))
+				return b.failed(err), nil
 			}
-			answer := &mcp.CallToolResult{}
-			if t.text != nil {
-				answer.Content = []mcp.Content{&mcp.TextContent{Text: t.text(result)}}
-			}
-			return answer, result, nil
-		})
+			return t.answer(result)
+		},
+	)
 	return nil
+}
+
+// words are a tool's description, with what is to be said of parameters that are shown.
+func (t tool) words(in *jsonschema.Schema) string {
+	text := t.description
+	for _, n := range t.notes {
+		if in.Properties[n.parameter] != nil {
+			text += " " + n.text
+		}
+	}
+	return text
+}
+
+// argue reads a call's arguments.
+func argue(
+	raw json.RawMessage,
+	hidden map[string]string,
+	schema *jsonschema.Resolved,
+) (map[string]any, error) {
+	arguments := map[string]any{}
+	if len(raw) > 0 && string(raw) != "null" {
+		if err := json.Unmarshal(raw, &arguments); err != nil {
+			return nil, &pyro.Error{Kind: pyro.ErrInvalid, Message: "the arguments are not a JSON object"}
+		}
+	}
+	if err := strip(arguments, hidden); err != nil {
+		return nil, err
+	}
+	if err := schema.Validate(arguments); err != nil {
+		return nil, &pyro.Error{Kind: pyro.ErrInvalid, Message: err.Error()}
+	}
+	return arguments, nil
+}
+
+// failed words a failure as a result.
+func (b *toolbox) failed(err error) *mcp.CallToolResult {
+	return &mcp.CallToolResult{
+		Content: []mcp.Content{&mcp.TextContent{Text: explain(err, b.options.Policy)}},
+		IsError: true,
+	}
+}
+
+// answer puts a result into its two forms.
+func (t tool) answer(result any) (*mcp.CallToolResult, error) {
+	raw, err := json.Marshal(result)
+	if err != nil {
+		return nil, err
+	}
+	text := string(raw)
+	if t.text != nil {
+		text = t.text(result)
+	}
+	return &mcp.CallToolResult{
+		Content:           []mcp.Content{&mcp.TextContent{Text: text}},
+		StructuredContent: json.RawMessage(raw),
+	}, nil
 }
 
 // run calls a tool's operation.
@@ -140,6 +223,10 @@ func (b *toolbox) run(
 	}
 	progress := report(ctx, r)
 	defer progress.end()
+	environment, _ := in["environment"].(string)
+	if err := b.pulls.ensure(ctx, environment, progress); err != nil {
+		return nil, err
+	}
 	if t.doing != "" {
 		progress.say(t.doing)
 	}

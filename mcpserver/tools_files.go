@@ -10,7 +10,7 @@ func fileTools() []tool {
 			title:     "Read a file of a task",
 			operation: "read_file",
 			description: "Read a file of a task. Content is text, or Base64 in content_base64 if it is not " +
-				"UTF-8. Up to 64 KiB unless max_bytes is given; truncated says that more follows, to be " +
+				"UTF-8. Up to 32 KiB unless max_bytes is given; truncated says that more follows, to be " +
 				"read from offset_bytes on.",
 			profiles: []Profile{ProfileTask},
 			prepare: preparing(func(in *pyro.ReadFileRequest) {

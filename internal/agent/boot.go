@@ -107,7 +107,8 @@ func newAgent(g *realMachine, upper *os.Root, made bool, memory int64) (*Agent, 
 	return a, groups, nil
 }
 
-// haveDir makes a directory, in place of whatever else an image has there: a file, or a link that leads nowhere.
+// haveDir makes a directory, in place of whatever else an image has there: a file, or a link that leads
+// nowhere.
 func haveDir(path string) error {
 	for i := range path + "/" {
 		above := path[:i]
@@ -127,8 +128,8 @@ func haveDir(path string) error {
 	return nil
 }
 
-// leadsToKernel removes a link that leads into the kernel's own file systems, where nothing can be made, and tells whether
-// it did.
+// leadsToKernel removes a link that leads into the kernel's own file systems, where nothing can be made, and
+// tells whether it did.
 func leadsToKernel(path string) bool {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil || !strings.HasPrefix(real+"/", "/proc/") && !strings.HasPrefix(real+"/", "/sys/") {
@@ -137,8 +138,8 @@ func leadsToKernel(path string) bool {
 	return os.Remove(path) == nil
 }
 
-// ownDir makes a directory at the root in place of whatever else an image has there, be it a link to a directory: what
-// is mounted over it would cover where the link leads.
+// ownDir makes a directory at the root in place of whatever else an image has there, be it a link to a
+// directory: what is mounted over it would cover where the link leads.
 func ownDir(path string) error {
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		if err := os.Remove(path); err != nil {
@@ -250,15 +251,16 @@ func mountRoot() (*os.Root, error) {
 		return nil, err
 	}
 	if err := mountAll([]mount{
-		{base, baseDir, "erofs", unix.MS_RDONLY, ""}, {scratch, scratchDir, "ext4", unix.MS_NOATIME, "noinit_itable,commit=30"},
+		{base, baseDir, "erofs", unix.MS_RDONLY, ""},
+		{scratch, scratchDir, "ext4", unix.MS_NOATIME, "noinit_itable,commit=30"},
 	}); err != nil {
 		return nil, err
 	}
 	if err := grow(scratch); err != nil {
 		return nil, err
 	}
-	// With redirect_dir a directory of the image can be renamed, as npm and others do without a way to copy it instead;
-	// the exporter knows what such a one is.
+	// With redirect_dir a directory of the image can be renamed, as npm and others do without a way to copy
+	// it instead; the exporter knows what such a one is.
 	return mountOverlay("redirect_dir=on,metacopy=off,")
 }
 
@@ -338,7 +340,8 @@ func grow(device string) error {
 	}
 	defer dir.Close()
 	blocks := uint64(size / block)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, dir.Fd(), resize, uintptr(unsafe.Pointer(&blocks))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, dir.Fd(), resize,
+		uintptr(unsafe.Pointer(&blocks))); errno != 0 {
 		return fmt.Errorf("cannot grow the disk to %d blocks: %w", blocks, errno)
 	}
 	return nil
@@ -349,7 +352,8 @@ func enterRoot() error {
 	if err := unix.Chdir(newRoot); err != nil {
 		return err
 	}
-	if err := errors.Join(unix.Mount(".", "/", "", unix.MS_MOVE, ""), unix.Chroot("."), unix.Chdir("/")); err != nil {
+	if err := errors.Join(unix.Mount(".", "/", "", unix.MS_MOVE, ""), unix.Chroot("."),
+		unix.Chdir("/")); err != nil {
 		return fmt.Errorf("cannot enter the new root: %w", err)
 	}
 	// From here on the image's links lead where they do for its programs.
@@ -365,13 +369,15 @@ func enterRoot() error {
 		return err
 	}
 	unix.Umask(0o022)
-	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"} {
+	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1",
+		"stderr": "fd/2", "ptmx": "pts/ptmx"} {
 		os.Remove("/dev/" + name)
 		if err := os.Symlink(target, "/dev/"+name); err != nil {
 			return err
 		}
 	}
-	for dir, mode := range map[string]os.FileMode{"/tmp": 0o1777, "/var/tmp": 0o1777, "/run/lock": 0o1777, "/etc": 0o755, "/root": 0o700} {
+	for dir, mode := range map[string]os.FileMode{"/tmp": 0o1777, "/var/tmp": 0o1777, "/run/lock": 0o1777,
+		"/etc": 0o755, "/root": 0o700} {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() && !leadsToKernel(dir) {
 			continue
 		}

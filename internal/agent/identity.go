@@ -103,8 +103,8 @@ func (g *realMachine) open() (_ *identity, err error) {
 	return id, nil
 }
 
-// openOver opens a file for writing in the place of what an image may have there: nothing, a link, which may lead
-// nowhere, a directory, or what would not be written to at once.
+// openOver opens a file for writing in the place of what an image may have there: nothing, a link, which may
+// lead nowhere, a directory, or what would not be written to at once.
 func openOver(path string) (*os.File, error) {
 	const notWritten = os.ModeSymlink | os.ModeDir | os.ModeNamedPipe | os.ModeSocket
 	if info, err := os.Lstat(path); err == nil && info.Mode()&notWritten != 0 {
@@ -142,12 +142,14 @@ func (id *identity) set(p link.Identify, again bool) (string, error) {
 	if before == p.Hostname {
 		return boot, nil
 	}
-	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t" + p.Hostname + "\n"
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t" + p.Hostname +
+		"\n"
 	if again {
 		hosts = renamed(id.hosts, before, p.Hostname, hosts)
 	}
 	return boot, errors.Join(
-		overwrite(id.machineID, p.MachineID+"\n"), overwrite(id.hosts, hosts), overwrite(id.hostname, p.Hostname+"\n"))
+		overwrite(id.machineID, p.MachineID+"\n"), overwrite(id.hosts, hosts),
+		overwrite(id.hostname, p.Hostname+"\n"))
 }
 
 // renamed gives a hosts file with a name in place of another, or what it is to be instead if it cannot be
@@ -161,7 +163,8 @@ func renamed(hosts *os.File, before, now, otherwise string) string {
 	}
 	var out strings.Builder
 	for line := range strings.Lines(string(text[:n])) {
-		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == "127.0.1.1" && fields[1] == before {
+		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == "127.0.1.1" &&
+			fields[1] == before {
 			line = "127.0.1.1\t" + now + "\n"
 		}
 		out.WriteString(line)
@@ -203,7 +206,8 @@ func reseed(random *os.File, entropy []byte) error {
 	binary.NativeEndian.PutUint32(info, uint32(len(entropy)*8))
 	binary.NativeEndian.PutUint32(info[4:], uint32(len(entropy)))
 	info = append(info, entropy...)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, random.Fd(), addEntropy, uintptr(unsafe.Pointer(&info[0]))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, random.Fd(), addEntropy,
+		uintptr(unsafe.Pointer(&info[0]))); errno != 0 {
 		return fmt.Errorf("cannot add entropy: %w", errno)
 	}
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, random.Fd(), reseedCRNG, 0); errno != 0 {

@@ -6,11 +6,13 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/pyro-mcp/pyro"
 	"github.com/pyro-mcp/pyro/mcpserver"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // serveFlags are what pyro mcp serve can be told.
@@ -19,6 +21,8 @@ type serveFlags struct {
 	remote               bool
 	hosts                []string
 	pool                 number
+	allow                mcpserver.Policy
+	network              []string
 }
 
 func newMCPServe(a *app) *cobra.Command {
@@ -33,9 +37,13 @@ func newMCPServe(a *app) *cobra.Command {
 		Long: `Serves the tools over stdio, or with --http over streamable HTTP at ` + mcpserver.Path + `.
 Over HTTP each request needs the bearer token, which is printed on stderr where none is given, and
 the address must be a loopback one unless --http-allow-remote is given. VMs that a session made end
-with it; tasks live on.`,
+with it; tasks live on.
+
+What reaches beyond a VM is denied to the model unless a flag allows it. A workspace may come from
+the directories that the client declares as its roots, or from those of --source-root if given.`,
 		Example: `  pyro mcp serve
   pyro mcp serve --profile vm-run
+  pyro mcp serve --source-root ~/src --allow-network=pypi.org --allow-network=files.pythonhosted.org
   PYRO_MCP_TOKEN=... pyro mcp serve --http 127.0.0.1:8765`,
 		Args:              exactly(),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -50,6 +58,7 @@ with it; tasks live on.`,
 	flags.StringArrayVar(&f.hosts, "http-host", nil,
 		"a `NAME` by which HTTP clients may call this server (repeatable)")
 	flags.Var(&f.pool, "pool", "booted VMs to keep ready for vm_run")
+	f.allowing(flags)
 	_ = cmd.RegisterFlagCompletionFunc("profile",
 		cobra.FixedCompletions(profiles, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -69,13 +78,17 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	}
 	// A client that goes away must not take us with it before its VMs are removed.
 	signal.Ignore(syscall.SIGPIPE)
+	policy, err := f.policy()
+	if err != nil {
+		return err
+	}
 	p, err := a.engine(pyro.WithPool(f.pool.value))
 	if err != nil {
 		return err
 	}
 	defer p.Close()
 	server := mcpserver.CreateServer(p,
-		mcpserver.Options{Profile: mcpserver.Profile(f.profile), Version: a.version})
+		mcpserver.Options{Profile: mcpserver.Profile(f.profile), Version: a.version, Policy: policy})
 	if listener == nil {
 		return server.ServeStdio(ctx, a.stdin, a.stdout)
 	}
@@ -85,6 +98,40 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 		fmt.Fprintf(a.stderr, "bearer token: %s\n", token.text)
 	}
 	return server.ServeHTTP(ctx, listener, mcpserver.HTTPOptions{Token: token.text, Hosts: f.hosts})
+}
+
+// anyHost is what --allow-network means without a host.
+const anyHost = "*"
+
+// allowing adds the flags by which a person allows a model to reach beyond VMs.
+func (f *serveFlags) allowing(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.allow.SourceRoots, "source-root", nil,
+		"let workspaces and images come from below this `DIR` of the host (repeatable)")
+	flags.StringArrayVar(&f.network, "allow-network", nil,
+		"let guests reach the public internet, or with =`HOST[:PORT]` that alone (repeatable)")
+	flags.Lookup("allow-network").NoOptDefVal = anyHost
+	flags.BoolVar(&f.allow.Publish, "allow-publish", false,
+		"let tasks open ports on the host's loopback addresses")
+	flags.StringArrayVar(&f.allow.Registries, "allow-registry", nil,
+		"let images be pulled from the registry `HOST`, with your credentials for it (repeatable)")
+	flags.BoolVar(&f.allow.HostCompat, "allow-host-compat", false,
+		"let commands run on the host, confined, where no guest can be had")
+}
+
+// policy is what the flags allow.
+func (f serveFlags) policy() (mcpserver.Policy, error) {
+	p := f.allow
+	p.Network = len(f.network) > 0
+	switch every := slices.Contains(f.network, anyHost); {
+	case every && len(f.network) > 1:
+		return p, usagef("--allow-network goes with hosts or without, not both")
+	case !every:
+		p.Hosts = f.network
+	}
+	if err := p.Check(); err != nil {
+		return p, usagef("%v", err)
+	}
+	return p, nil
 }
 
 // listen opens the address that a flag names, which must be a loopback one unless another flag says

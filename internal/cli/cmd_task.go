@@ -10,7 +10,7 @@ func newTask(a *app) *cobra.Command {
   pyro task logs "$id"
   pyro task delete "$id"`,
 		newTaskCreate(a), newTaskExec(a), newTaskShell(a), newTaskAttach(a), newTaskCopy(a),
-		newTaskCommand(a), newTaskService(a),
+		newTaskCommand(a), newTaskService(a), newTaskForward(a), newTaskUnforward(a),
 		newTaskList(a), newTaskStatus(a), newTaskLogs(a),
 		newTaskNetwork(a), newTaskExtend(a), newTaskStop(a), newTaskStart(a), newTaskDelete(a),
 		newTaskSnapshot(a), newTaskFork(a), newTaskRollback(a), newTaskPause(a), newTaskResume(a))

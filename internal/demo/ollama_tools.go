@@ -35,11 +35,6 @@ type tools struct {
 	found   string // the version of git that a command in a VM printed
 }
 
-// withheld are the parameters that reach beyond a VM.
-func withheld() []string {
-	return []string{"allow_host_compat", "source_path", "network", "allow", "publish"}
-}
-
 // openTools begins a session with a server of its own.
 func openTools(ctx context.Context, p *pyro.Pyro, o OllamaOptions) (*tools, error) {
 	here, there := mcp.NewInMemoryTransports()
@@ -50,7 +45,10 @@ func openTools(ctx context.Context, p *pyro.Pyro, o OllamaOptions) (*tools, erro
 		schemas: map[string]*jsonschema.Resolved{},
 		tasks:   map[string]bool{},
 	}
-	server := mcpserver.CreateServer(p, mcpserver.Options{Profile: mcpserver.ProfileTask})
+	server := mcpserver.CreateServer(p, mcpserver.Options{
+		Profile: mcpserver.ProfileTask,
+		Policy:  mcpserver.Policy{SourceRoots: []string{}},
+	})
 	serving := context.WithoutCancel(ctx) // it ends with the session, once that has cleaned up
 	go func() { t.served <- server.Run(serving, there) }()
 	var err error
@@ -78,9 +76,6 @@ func (t *tools) offer(list []*mcp.Tool) error {
 		if err := json.Unmarshal(raw, &schema); err != nil {
 			return err
 		}
-		maps.DeleteFunc(schema.Properties, func(name string, _ *jsonschema.Schema) bool {
-			return slices.Contains(withheld(), name)
-		})
 		if t.schemas[tool.Name], err = schema.Resolve(nil); err != nil {
 			return fmt.Errorf("%s: %w", tool.Name, err)
 		}

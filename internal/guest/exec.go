@@ -22,6 +22,6 @@ func (g *Guest) Resize(ctx context.Context, r link.Resize) error {
 }
 
 // Dial connects to a server on the guest's own loopback.
-func (g *Guest) Dial(ctx context.Context, port int) (link.Duplex, error) {
-	return g.client.Dial(ctx, port)
+func (g *Guest) Dial(ctx context.Context, d link.Dial) (link.Duplex, error) {
+	return g.client.Dial(ctx, d)
 }

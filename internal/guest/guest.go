@@ -69,7 +69,9 @@ func newGuest(facts Facts) *Guest { return &Guest{facts: facts, done: make(chan 
 
 // Join makes a guest of a machine that runs already, over the link to its agent: what it is asked first,
 // and who it is. The machine and the link are the guest's from then on, also if Join fails.
-func (l Launcher) Join(ctx context.Context, spec Spec, m Machine, pipe io.ReadWriteCloser, facts Facts) (*Guest, error) {
+func (l Launcher) Join(
+	ctx context.Context, spec Spec, m Machine, pipe io.ReadWriteCloser, facts Facts,
+) (*Guest, error) {
 	g := newGuest(facts)
 	g.machine, g.pipe = m, pipe
 	err := g.guarded(ctx, g.greet)
@@ -182,7 +184,9 @@ func (g *Guest) Sync() error {
 }
 
 // Forward passes a request and what follows it on to the guest, as [link.Forward] does.
-func (g *Guest) Forward(ctx context.Context, req link.Request, from *wire.Stream, tap func(wire.Message)) (link.Reply, error) {
+func (g *Guest) Forward(
+	ctx context.Context, req link.Request, from *wire.Stream, tap func(wire.Message),
+) (link.Reply, error) {
 	return link.Forward(ctx, from, req, g.client, tap)
 }
 
@@ -196,7 +200,8 @@ func (g *Guest) Commands(ctx context.Context) ([]link.CommandInfo, error) {
 // Attach becomes the caller of a command that lost its own, and returns when it has ended. It gets what the
 // guest has kept of the command's output.
 func (g *Guest) Attach(ctx context.Context, id string, stdout, stderr io.Writer) (link.ExecResult, error) {
-	result, err := g.client.AttachTo(ctx, link.Attach{ID: id}, link.Streams{Stdout: stdout, Stderr: stderr}, nil)
+	result, err := g.client.AttachTo(ctx, link.Attach{ID: id}, link.Streams{Stdout: stdout, Stderr: stderr},
+		nil)
 	return result, g.Lost(err)
 }
 
@@ -235,7 +240,8 @@ func (g *Guest) causeOfDeath() *link.Error {
 		return died(link.CauseHostDisk, HostDisk(why))
 	}
 	if broken := g.broken.Load(); broken != nil {
-		return died(link.CauseProtocol, "the guest broke the rules of its link and was ended: "+(*broken).Error())
+		return died(link.CauseProtocol, "the guest broke the rules of its link and was ended: "+
+			(*broken).Error())
 	}
 	err := g.machine.Err()
 	switch {
@@ -322,7 +328,8 @@ func (g *Guest) greet(ctx context.Context) error {
 		return g.failed("the guest's agent did not answer", err)
 	}
 	if hello.Version != link.Version {
-		return fmt.Errorf("the guest's agent speaks version %d of the protocol, not %d", hello.Version, link.Version)
+		return fmt.Errorf("the guest's agent speaks version %d of the protocol, not %d", hello.Version,
+			link.Version)
 	}
 	g.talker.Store(g.client)
 	return nil

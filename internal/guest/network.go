@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/network"
 )
 
@@ -43,7 +44,7 @@ func (g *Guest) dialInside(ctx context.Context, port int) (network.Conn, error) 
 	if client == nil {
 		return nil, errors.New("the guest does not answer yet")
 	}
-	return client.Dial(ctx, port)
+	return client.Dial(ctx, link.Dial{Port: port})
 }
 
 // logDecisions writes what the network decides into a file: a line of JSON each.

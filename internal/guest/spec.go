@@ -21,6 +21,7 @@ type Spec struct {
 
 	Image       string // path of the read-only base image
 	ImageSHA256 string
+	Missing     string // if there is no image: why
 	Kernel      Kernel
 
 	// Env, User and WorkDir are what the image says about commands: variables, who runs them and where. An

@@ -48,7 +48,7 @@ func (l Launcher) Start(ctx context.Context, spec Spec) (*Guest, error) {
 			Message: fmt.Sprintf("%v (so it is no wonder that %v)", damage, err),
 		}
 	}
-	if !spec.AllowHost || ctx.Err() != nil {
+	if !spec.AllowHost || ctx.Err() != nil || !isNoGuest(err) {
 		return nil, unavailable(err)
 	}
 	l.Log.Warn("no guest can be had, the host stands in", "error", err)
@@ -67,6 +67,37 @@ func damageOf(ctx context.Context, spec Spec, err error) error {
 		return damaged
 	}
 	return nil
+}
+
+// silentError is that a machine was started and its guest never answered.
+type silentError struct{ error }
+
+func (e silentError) Unwrap() error { return e.error }
+
+// isNoGuest tells whether this host can have no guest at all, so that the host may stand in if that is
+// allowed. The list is closed: a request that cannot be met (more memory than there is, a port that is
+// taken), a full disk or an environment that cannot be installed is no reason to run on the host what was
+// meant for a guest.
+func isNoGuest(err error) bool {
+	for _, reason := range []error{vmm.ErrMissing, vmm.ErrTooOld, vmm.ErrKVM} {
+		if errors.Is(err, reason) {
+			return true
+		}
+	}
+	if errors.Is(err, vmm.ErrNoMemory) || errors.Is(err, unix.ENOSPC) {
+		return false
+	}
+	var far *link.Error
+	if errors.As(err, &far) {
+		switch far.Cause {
+		case link.CauseNoAgent:
+			return true
+		case link.CauseHostMemory, link.CauseHostDisk:
+			return false
+		}
+	}
+	var silent silentError
+	return errors.As(err, &silent)
 }
 
 // unavailable words the failure to start a guest.
@@ -114,9 +145,6 @@ type plan struct {
 
 // plan decides how a guest is to be started.
 func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
-	if spec.Image == "" {
-		return plan{}, errors.New("the environment is not installed")
-	}
 	program, err := agent()
 	if err != nil {
 		return plan{}, err
@@ -127,6 +155,12 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	driver, err := l.Drivers.Driver(spec.driver(), spec.CacheDir)
 	if err != nil {
 		return plan{}, err
+	}
+	if spec.Image == "" {
+		if _, err := driver.Fingerprint(ctx, vmm.TCG); err != nil {
+			return plan{}, err
+		}
+		return plan{}, fmt.Errorf("the environment is not installed: %s", spec.Missing)
 	}
 	if err := fits(driver, spec); err != nil {
 		return plan{}, err
@@ -239,7 +273,7 @@ func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
 	}
 	if err := g.guarded(ctx, g.greet); err != nil {
 		g.Kill()
-		return nil, err
+		return nil, silentError{err}
 	}
 	return g, nil
 }
@@ -298,7 +332,7 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 	g.console, spec.Console = console, writer
 	m, err := p.driver.Start(ctx, spec)
 	if err != nil {
-		return err
+		return silentError{err}
 	}
 	g.machine, g.pipe = m, m.Link()
 	if c, ok := m.(vmm.Confined); ok {

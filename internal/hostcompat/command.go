@@ -17,7 +17,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/process"
 )
 
-// endWithin bounds how long the ending of a tree of processes may take. A contract stands behind it: half a second.
+// endWithin bounds how long the ending of a tree of processes may take. A contract stands behind it: half a
+// second.
 const endWithin = 350 * time.Millisecond
 
 // keepers starts keepers and owns them: whatever is a child of this process and not one of them is a stray.
@@ -34,7 +35,8 @@ type command struct {
 	gone    chan struct{} // closed when the keeper has ended
 }
 
-// start runs the order on the given files, which stay the caller's. The keeper has confined itself when it returns.
+// start runs the order on the given files, which stay the caller's. The keeper has confined itself when it
+// returns.
 func (k *keepers) start(o order, stdin, stdout, stderr *os.File) (*command, kept, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -44,25 +46,36 @@ func (k *keepers) start(o order, stdin, stdout, stderr *os.File) (*command, kept
 	defer theirs.Close()
 	c := &command{control: os.NewFile(uintptr(pair[0]), "control"), gone: make(chan struct{})}
 	c.events = json.NewDecoder(c.control)
-	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{"pyro", Subcommand, modeKeep}, Env: []string{}, Dir: "/",
-		Stdin: stdin, Stdout: stdout, Stderr: stderr, ExtraFiles: []*os.File{theirs},
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}}
+	cmd := &exec.Cmd{
+		Path:        "/proc/self/exe",
+		Args:        []string{"pyro", Subcommand, modeKeep},
+		Env:         []string{},
+		Dir:         "/",
+		Stdin:       stdin,
+		Stdout:      stdout,
+		Stderr:      stderr,
+		ExtraFiles:  []*os.File{theirs},
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM},
+	}
 	if err := k.spawn(cmd, c); err != nil {
-		return nil, kept{}, errors.Join(fmt.Errorf("cannot start a process for the command: %w", err), c.control.Close())
+		return nil, kept{}, errors.Join(fmt.Errorf("cannot start a process for the command: %w", err),
+			c.control.Close())
 	}
 	var first event
-	if err := errors.Join(json.NewEncoder(c.control).Encode(o), c.events.Decode(&first)); err != nil || first.Kept == nil {
+	if err := errors.Join(json.NewEncoder(c.control).Encode(o), c.events.Decode(&first)); err != nil ||
+		first.Kept == nil {
 		k.end(c)
 		_ = c.control.Close()
-		return nil, kept{}, fmt.Errorf("cannot confine a process for the command: %w", errors.Join(err, errKeeper))
+		return nil, kept{}, fmt.Errorf("cannot confine a process for the command: %w",
+			errors.Join(err, errKeeper))
 	}
 	return c, *first.Kept, nil
 }
 
 var errKeeper = errors.New("its keeper did not answer")
 
-// spawn starts a keeper from a thread that lives as long as the keeper does, for the kernel takes the end of the
-// thread for the end of the parent.
+// spawn starts a keeper from a thread that lives as long as the keeper does, for the kernel takes the end of
+// the thread for the end of the parent.
 func (k *keepers) spawn(cmd *exec.Cmd, c *command) error {
 	started := make(chan error)
 	go func() {
@@ -139,8 +152,8 @@ func (c *command) wait() end {
 	}
 }
 
-// end kills all that the command started. What forks too fast for that is ended at one stroke: by the kernel together with
-// all other commands where this process is pid 1, else by the keeper as well as it can.
+// end kills all that the command started. What forks too fast for that is ended at one stroke: by the kernel
+// together with all other commands where this process is pid 1, else by the keeper as well as it can.
 func (k *keepers) end(c *command) {
 	if !process.EndTree(c.pid, endWithin) {
 		if os.Getpid() == 1 {

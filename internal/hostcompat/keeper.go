@@ -39,8 +39,9 @@ type kept struct {
 	CallsErr    string // why system calls are not filtered, empty if they are
 }
 
-// event is what a keeper says, as JSON on its file descriptor 3: first Kept, then that the command was Refused, or that
-// something Failed, or, when the command ends, that it Exited. It lives on as long as something of the command does.
+// event is what a keeper says, as JSON on its file descriptor 3: first Kept, then that the command was
+// Refused, or that something Failed, or, when the command ends, that it Exited. It lives on as long as
+// something of the command does.
 type event struct {
 	Kept    *kept               `json:",omitempty"`
 	Refused string              `json:",omitempty"` // the line for the command's stderr
@@ -49,11 +50,12 @@ type event struct {
 	Exited  *syscall.WaitStatus `json:",omitempty"`
 }
 
-// keep is the process between the shim and one command. It confines itself, and with it all that the command will start,
-// and adopts what the command leaves behind: so whatever comes from a command is found below its keeper, in
-// whatever session or process group it has hidden.
+// keep is the process between the shim and one command. It confines itself, and with it all that the command
+// will start, and adopts what the command leaves behind: so whatever comes from a command is found below its
+// keeper, in whatever session or process group it has hidden.
 func keep() int {
-	// Landlock may give each thread a domain of its own. What ends the command must be in the one that starts it.
+	// Landlock may give each thread a domain of its own. What ends the command must be in the one that starts
+	// it.
 	runtime.LockOSThread()
 	control := os.NewFile(linkFD, "control")
 	unix.CloseOnExec(linkFD)
@@ -65,7 +67,8 @@ func keep() int {
 	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals)
-	if err := errors.Join(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), unix.Prctl(unix.PR_SET_DUMPABLE, dumpable(o.Layers), 0, 0, 0)); err != nil {
+	if err := errors.Join(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0),
+		unix.Prctl(unix.PR_SET_DUMPABLE, dumpable(o.Layers), 0, 0, 0)); err != nil {
 		return 1
 	}
 	by := restrict(o)
@@ -115,7 +118,8 @@ type leader struct {
 	dead bool
 }
 
-// adopt waits for all children, those that orphans became included, until there are none, and tells of the command's end.
+// adopt waits for all children, those that orphans became included, until there are none, and tells of the
+// command's end.
 func (l *leader) adopt(events *json.Encoder) {
 	for {
 		var info unix.Siginfo
@@ -152,8 +156,9 @@ func (l *leader) obey(orders *json.Decoder) {
 	}
 }
 
-// endBelow ends all that the command started, where no pid namespace does that. What forks too fast to be found is ended at
-// one stroke where Landlock keeps signals inside, as shows in that the shim cannot be reached.
+// endBelow ends all that the command started, where no pid namespace does that. What forks too fast to be
+// found is ended at one stroke where Landlock keeps signals inside, as shows in that the shim cannot be
+// reached.
 func endBelow(by kept) {
 	shim := os.Getppid()
 	if process.EndTree(os.Getpid(), endWithin) || by.Landlock < confine.LandlockScopes {
@@ -182,8 +187,12 @@ func start(o order) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return syscall.ForkExec(path, c.Argv, &syscall.ProcAttr{Dir: c.Dir, Env: c.Env, Files: []uintptr{0, 1, 2},
-		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: o.Terminal}})
+	return syscall.ForkExec(path, c.Argv, &syscall.ProcAttr{
+		Dir:   c.Dir,
+		Env:   c.Env,
+		Files: []uintptr{0, 1, 2},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: o.Terminal},
+	})
 }
 
 // letGo gives up the command's standard streams, so that they end with the command.

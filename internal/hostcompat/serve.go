@@ -70,6 +70,8 @@ func (m *machine) handle(
 		return answer(req, func(e link.Exec) (any, error) { return m.exec(ctx, e, stream) })
 	case link.OpAttach, link.OpCommands, link.OpSignal, link.OpResize:
 		return m.commands.Handle(ctx, req, stream)
+	case link.OpDial:
+		return answer(req, func(d link.Dial) (any, error) { return dial(ctx, d, stream) })
 	case link.OpImport:
 		return answer(req, func(i link.Import) (any, error) { return m.unpack(ctx, i, stream) })
 	case link.OpSync:
@@ -83,6 +85,18 @@ func (m *machine) handle(
 	}
 	return nil, &link.Error{Code: link.CodeUnsupported,
 		Message: fmt.Sprintf("the host cannot stand in for a guest in %q", req.Op)}
+}
+
+// dial connects the other side to a server that listens on the loopback of the commands.
+func dial(ctx context.Context, d link.Dial, stream *wire.Stream) (any, error) {
+	if d.Port < 1 || d.Port > 65535 {
+		return nil, invalid("%d is no port", d.Port)
+	}
+	conn, err := process.DialLoopback(d.Port, d.UDP)
+	if err != nil {
+		return nil, &link.Error{Code: link.CodeState, Message: err.Error()}
+	}
+	return link.Empty{}, link.Relay(ctx, stream, conn)
 }
 
 // answer has an operation done with its parameters.

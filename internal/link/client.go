@@ -22,8 +22,8 @@ type Client struct {
 // NewClient returns a Client on a connection that was dialled. Closing the connection is the caller's.
 func NewClient(c *wire.Conn) *Client { return &Client{conn: c} }
 
-// NewGuestClient returns a Client of a guest, which may say anything: its failures are of codes that a guest may use,
-// give no hint and no cause, and its words are quoted.
+// NewGuestClient returns a Client of a guest, which may say anything: its failures are of codes that a guest
+// may use, give no hint and no cause, and its words are quoted.
 func NewGuestClient(c *wire.Conn) *Client { return &Client{conn: c, guest: true} }
 
 // Conn returns the connection.
@@ -34,9 +34,9 @@ func (c *Client) Call(ctx context.Context, op Op, params, result any) error {
 	return c.converse(ctx, op, params, result, source{}, nil)
 }
 
-// Streams are the standard streams of a command, on the asking side. A nil Stdin is no input, a nil writer drops
-// its output. The two writers are not called at the same time. Sizes are those of the command's terminal as they
-// change; they are sent as long as Stdin has not ended.
+// Streams are the standard streams of a command, on the asking side. A nil Stdin is no input, a nil writer
+// drops its output. The two writers are not called at the same time. Sizes are those of the command's
+// terminal as they change; they are sent as long as Stdin has not ended.
 type Streams struct {
 	Stdin          io.Reader
 	Lazy           bool // Stdin is read only once the command reads its own
@@ -44,9 +44,9 @@ type Streams struct {
 	Sizes          <-chan Size
 }
 
-// Exec runs one command and returns when it has ended and all its output is written. The end of ctx, or an error
-// of Stdin or of one of the writers, kills the command. Exec does not wait for a Stdin that blocks: such a Read may
-// return after Exec, and what it brought is lost.
+// Exec runs one command and returns when it has ended and all its output is written. The end of ctx, or an
+// error of Stdin or of one of the writers, kills the command. Exec does not wait for a Stdin that blocks:
+// such a Read may return after Exec, and what it brought is lost.
 func (c *Client) Exec(ctx context.Context, e Exec, std Streams) (ExecResult, error) {
 	var result ExecResult
 	e.Stdin = std.Stdin != nil
@@ -64,8 +64,8 @@ func (c *Client) Exec(ctx context.Context, e Exec, std Streams) (ExecResult, err
 	return result, c.converse(ctx, OpExec, e, &result, in, out)
 }
 
-// AttachTo makes the caller of a command that is known by its id: see [Attach]. at is told first where the output
-// begins. The end of ctx kills the command, as in [Client.Exec].
+// AttachTo makes the caller of a command that is known by its id: see [Attach]. at is told first where the
+// output begins. The end of ctx kills the command, as in [Client.Exec].
 func (c *Client) AttachTo(ctx context.Context, a Attach, std Streams, at func(Attached)) (ExecResult, error) {
 	var result ExecResult
 	a.Stdin = std.Stdin != nil
@@ -74,14 +74,23 @@ func (c *Client) AttachTo(ctx context.Context, a Attach, std Streams, at func(At
 	return result, c.converse(ctx, OpAttach, a, &result, source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}, out)
 }
 
-// AttachJob follows a background command's output and passes input on, until it has ended, of which the record
-// comes, or ctx has, which ends nothing. lost is told how many bytes are missing at that place.
+// AttachJob follows a background command's output and passes input on, until it has ended, of which the
+// record comes, or ctx has, which ends nothing. lost is told how many bytes are missing at that place.
 func (c *Client) AttachJob(ctx context.Context, a JobAttach, std Streams, lost func(int64), rec any) error {
 	a.Stdin = std.Stdin != nil
 	out := outputs(std.Stdout, std.Stderr)
 	out[KindNote] = gaps(lost)
 	return c.converse(ctx, OpJobAttach, a, rec, source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}, out)
 }
+
+// Note asks for an operation that lasts as long as its caller, and hears the note with which that begins.
+func (c *Client) Note(ctx context.Context, op Op, params any, heard func([]byte) error) error {
+	return c.converse(ctx, op, params, nil, source{}, map[uint8]io.Writer{KindNote: hearing(heard)})
+}
+
+type hearing func([]byte) error
+
+func (f hearing) Write(p []byte) (int, error) { return len(p), f(p) }
 
 // gaps takes the notes of an attached stream.
 type gaps func(int64)
@@ -109,9 +118,9 @@ func (f notes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Import sends what package archive packed to be unpacked. Where the other side refuses it, Import stops reading and returns
-// the refusal. An error of r is returned as it is, and the other side sees the tree cut off. Import returns when
-// nobody reads r any more, or ctx has ended.
+// Import sends what package archive packed to be unpacked. Where the other side refuses it, Import stops
+// reading and returns the refusal. An error of r is returned as it is, and the other side sees the tree cut
+// off. Import returns when nobody reads r any more, or ctx has ended.
 func (c *Client) Import(ctx context.Context, i Import, r io.Reader) (ImportResult, error) {
 	var result ImportResult
 	return result, c.converse(ctx, OpImport, i, &result, source{kind: KindData, r: r, wait: true}, nil)
@@ -216,7 +225,8 @@ func (c *Client) converse(ctx context.Context, op Op, params, result any, in sou
 	return nil
 }
 
-// sourceFailure tells whether the reader was what failed. A Read that blocks is not waited for past ctx's end.
+// sourceFailure tells whether the reader was what failed. A Read that blocks is not waited for past ctx's
+// end.
 func sourceFailure(ctx context.Context, sent <-chan error, wait bool) error {
 	var err error
 	select {
@@ -238,6 +248,11 @@ func sourceFailure(ctx context.Context, sent <-chan error, wait bool) error {
 
 // open begins a conversation.
 func (c *Client) open(op Op, params any) (*wire.Stream, error) {
+	return c.begin(op, params, c.conn.Open)
+}
+
+// begin is open, of a stream that is opened in a way of its own.
+func (c *Client) begin(op Op, params any, open func() (*wire.Stream, error)) (*wire.Stream, error) {
 	raw, err := json.Marshal(params)
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode the parameters of %q: %w", op, err)
@@ -246,7 +261,7 @@ func (c *Client) open(op Op, params any) (*wire.Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode the request %q: %w", op, err)
 	}
-	s, err := c.conn.Open()
+	s, err := open()
 	if err != nil {
 		return nil, lost(err)
 	}
@@ -315,8 +330,8 @@ type sourceError struct{ err error }
 
 func (e *sourceError) Error() string { return e.err.Error() }
 
-// pump sends all of r. Where it fails the stream is to be closed, so that the other side does not take the part for
-// the whole.
+// pump sends all of r. Where it fails the stream is to be closed, so that the other side does not take the
+// part for the whole.
 func pump(s *wire.Stream, kind uint8, r io.Reader) error {
 	buf := make([]byte, 64<<10)
 	for {

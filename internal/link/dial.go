@@ -12,7 +12,8 @@ import (
 // ::1. Its first message is of [KindNote] and says that there is one; the second says that the server sends
 // no more.
 type Dial struct {
-	Port int `json:"port"`
+	Port int  `json:"port"`
+	UDP  bool `json:"udp,omitempty"` // each datagram goes behind its length, 16 bits, little-endian
 }
 
 // Duplex is a connection, each direction of which ends by itself.
@@ -23,8 +24,8 @@ type Duplex interface {
 
 // Dial connects to a server in the guest. ctx bounds the call alone. An error of [CodeState] means that
 // nobody listens.
-func (c *Client) Dial(ctx context.Context, port int) (Duplex, error) {
-	s, err := c.open(OpDial, Dial{Port: port})
+func (c *Client) Dial(ctx context.Context, d Dial) (Duplex, error) {
+	s, err := c.begin(OpDial, d, c.conn.OpenSmall)
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func TestDial(t *testing.T) {
 			c.SetLinger(0)
 		},
 	})
-	echo, err := client.Dial(t.Context(), 1)
+	echo, err := client.Dial(t.Context(), Dial{Port: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestDial(t *testing.T) {
 		t.Errorf("%d bytes came back: %v", len(got), err)
 	}
 	echo.Close()
-	half, err := client.Dial(t.Context(), 2)
+	half, err := client.Dial(t.Context(), Dial{Port: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestDial(t *testing.T) {
 		t.Errorf("a server that only listens: %v", err)
 	}
 	half.Close()
-	reset, err := client.Dial(t.Context(), 3)
+	reset, err := client.Dial(t.Context(), Dial{Port: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,12 +94,13 @@ func TestDial(t *testing.T) {
 	io.ReadAll(reset)
 	reset.Close()
 	var refused *Error
-	if _, err := client.Dial(t.Context(), 9); !errors.As(err, &refused) || refused.Code != CodeState {
+	_, err = client.Dial(t.Context(), Dial{Port: 9})
+	if !errors.As(err, &refused) || refused.Code != CodeState {
 		t.Errorf("where nobody listens: %v", err)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := client.Dial(gone, 1); err == nil {
+	if _, err := client.Dial(gone, Dial{Port: 1}); err == nil {
 		t.Error("a call that was given up connects")
 	}
 }

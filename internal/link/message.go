@@ -70,8 +70,9 @@ const (
 	OpRelease  Op = "release"  // Empty -> Empty
 	OpShutdown Op = "shutdown" // Empty -> Empty, then the guest powers off
 
-	OpCreate   Op = "create"   // the VM's record as wanted -> as it is: the first request to a new supervisor
-	OpResume   Op = "resume"   // Empty -> the VM's record: the first request to one that takes over a stopped VM
+	OpCreate Op = "create" // the VM's record as wanted -> as it is: the first request to a new supervisor
+	// Empty -> the VM's record: the first request to one that takes over a stopped VM
+	OpResume   Op = "resume"
 	OpStatus   Op = "status"   // Empty -> the VM's record
 	OpStart    Op = "start"    // Empty -> the VM's record
 	OpStop     Op = "stop"     // Empty -> the VM's record
@@ -126,11 +127,12 @@ type Hello struct {
 // Identify makes a guest a machine of its own. It is sent to each machine after it was booted, cloned,
 // forked or resumed, before anything new runs in it. What a guest was asked before is replaced.
 type Identify struct {
-	Hostname  string   `json:"hostname"`
-	MachineID string   `json:"machine_id"` // 32 lower-case hex digits
-	Entropy   []byte   `json:"entropy"`    // at least 32 random bytes, credited to the kernel's generator
-	ClockNS   int64    `json:"clock_ns"`   // wall clock, nanoseconds since 1970 UTC, when the message was sent
-	Network   *Network `json:"network,omitempty"`
+	Hostname  string `json:"hostname"`
+	MachineID string `json:"machine_id"` // 32 lower-case hex digits
+	Entropy   []byte `json:"entropy"`    // at least 32 random bytes, credited to the kernel's generator
+	// Wall clock, nanoseconds since 1970 UTC, when the message was sent
+	ClockNS int64    `json:"clock_ns"`
+	Network *Network `json:"network,omitempty"`
 
 	// Generation counts the machines that this guest has been. It is written to [GenerationFile] with the
 	// machine's id, so that a program can notice that it has become part of another machine.

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Output carries what a command writes into a pipe to a writer. The command's end and the pipe's end are two things: a
-// background process may hold the pipe for long after. So the reader is told when the command ended, and then
-// carries what is in the pipe by then, and reads on to nowhere, for the background process shall not be stopped by
-// a full or broken pipe.
+// Output carries what a command writes into a pipe to a writer. The command's end and the pipe's end are two
+// things: a background process may hold the pipe for long after. So the reader is told when the command
+// ended, and then carries what is in the pipe by then, and reads on to nowhere, for the background process
+// shall not be stopped by a full or broken pipe.
 type Output struct {
 	file     *os.File
 	finished chan struct{}
@@ -21,7 +21,8 @@ type Output struct {
 	err      error
 }
 
-// NewOutput makes a pipe and starts reading it into w. The file is the command's end: close it once the command is started.
+// NewOutput makes a pipe and starts reading it into w. The file is the command's end: close it once the
+// command is started.
 func NewOutput(w io.Writer) (*Output, *os.File, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -32,8 +33,8 @@ func NewOutput(w io.Writer) (*Output, *os.File, error) {
 	return o, write, nil
 }
 
-// quietFor is how long a terminal must say nothing after its command's end for its output to be complete: the kernel
-// passes it on a little later.
+// quietFor is how long a terminal must say nothing after its command's end for its output to be complete: the
+// kernel passes it on a little later.
 const quietFor = 20 * time.Millisecond
 
 // NewTerminalOutput starts reading what a command writes to its terminal into w.
@@ -43,7 +44,8 @@ func NewTerminalOutput(t *Terminal, w io.Writer) *Output {
 	return o
 }
 
-// carryTerminal reads until nobody has the terminal any more, or the command has ended and nothing more comes.
+// carryTerminal reads until nobody has the terminal any more, or the command has ended and nothing more
+// comes.
 func (o *Output) carryTerminal(w io.Writer) {
 	defer close(o.finished)
 	buffer := make([]byte, 32<<10)
@@ -67,8 +69,8 @@ func (o *Output) carryTerminal(w io.Writer) {
 	}
 }
 
-// End is called when the command has ended. It returns once everything that the command wrote is with the writer, and
-// gives the writer's error.
+// End is called when the command has ended. It returns once everything that the command wrote is with the
+// writer, and gives the writer's error.
 func (o *Output) End() error {
 	o.ended.Do(func() { _ = o.file.SetReadDeadline(time.Unix(1, 0)) })
 	<-o.finished
@@ -103,8 +105,8 @@ func (o *Output) pending() (n int, err error) {
 	return n, errors.Join(control, err)
 }
 
-// pass copies to the end of r. After the writer's first error it reads on, so that the command does not hang on a full
-// pipe because nobody listens.
+// pass copies to the end of r. After the writer's first error it reads on, so that the command does not hang
+// on a full pipe because nobody listens.
 func (o *Output) pass(w io.Writer, r io.Reader, buffer []byte) error {
 	for {
 		n, err := r.Read(buffer)
@@ -120,9 +122,9 @@ func (o *Output) pass(w io.Writer, r io.Reader, buffer []byte) error {
 	}
 }
 
-// NewInput gives the two ends of a command's input, the parent's nil if none is wanted: the command then reads nothing.
-// Close the child's end once the command is started. Input that breaks off must not look complete to the command: the
-// parent's end is closed at the input's true end, or when the command has ended.
+// NewInput gives the two ends of a command's input, the parent's nil if none is wanted: the command then
+// reads nothing. Close the child's end once the command is started. Input that breaks off must not look
+// complete to the command: the parent's end is closed at the input's true end, or when the command has ended.
 func NewInput(wanted bool) (child, parent *os.File, err error) {
 	if wanted {
 		return os.Pipe()

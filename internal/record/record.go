@@ -75,6 +75,7 @@ type VM struct {
 	NetworkEnabled bool              `json:"network_enabled"`
 	Allow          []string          `json:"allow,omitempty"`
 	Publish        []string          `json:"publish,omitempty"`
+	Forwards       []Forward         `json:"forwards,omitempty"`
 	// The network is for published ports alone
 	InboundOnly     bool   `json:"inbound_only,omitempty"`
 	AllowHostCompat bool   `json:"allow_host_compat"`
@@ -107,6 +108,14 @@ type VM struct {
 	Boot       Boot   `json:"boot"`
 	CacheDir   string `json:"cache_dir"`
 	HostBootID string `json:"host_boot_id"` // of the host's boot that the supervisor ran in
+}
+
+// Forward is a port of the host that leads to one in the guest.
+type Forward struct {
+	HostIP    string `json:"host_ip"`
+	HostPort  int    `json:"host_port"`
+	GuestPort int    `json:"guest_port"`
+	UDP       bool   `json:"udp,omitempty"`
 }
 
 // Like is the record of another VM that is made of the same things. It has nothing that is this VM's alone:
@@ -163,6 +172,7 @@ type Seed struct {
 type Boot struct {
 	Image       string   `json:"image"` // path of the read-only image
 	ImageSHA256 string   `json:"image_sha256"`
+	Missing     string   `json:"missing,omitempty"` // if there is no image: why
 	Kernel      Kernel   `json:"kernel"`
 	Env         []string `json:"env,omitempty"`
 	User        string   `json:"user,omitempty"`

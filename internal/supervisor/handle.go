@@ -66,6 +66,8 @@ func (s *supervisor) handle(
 	case link.OpJobStart, link.OpJobList, link.OpJobRead, link.OpJobAttach, link.OpJobWrite, link.OpJobSignal,
 		link.OpJobResize, link.OpJobWait, link.OpJobStop:
 		return s.handleJob(ctx, req, stream)
+	case link.OpForward, link.OpForwards, link.OpUnforward:
+		return s.handleForward(ctx, req, stream)
 	case link.OpNetwork:
 		return s.networkInfo()
 	case link.OpSnapshot:
@@ -166,6 +168,7 @@ func (s *supervisor) resume(c *session) (any, error) {
 	if err := s.save(); err != nil {
 		return nil, err
 	}
+	go s.reopenForwards(vm.Forwards)
 	// Only now is it ours: until here the end of the caller, or an error, leaves it as it was found.
 	s.orphaned = false
 	close(s.owned)

@@ -117,6 +117,7 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		CacheDir:    vm.CacheDir,
 		Image:       vm.Boot.Image,
 		ImageSHA256: vm.Boot.ImageSHA256,
+		Missing:     vm.Boot.Missing,
 		Kernel: guest.Kernel{
 			Path:       vm.Boot.Kernel.Path,
 			SHA256:     vm.Boot.Kernel.SHA256,

@@ -71,6 +71,7 @@ type supervisor struct {
 
 	audience audience
 	jobs     jobs
+	forwards forwards
 	expiry   *time.Timer
 	rest     *time.Timer
 	conns    sync.WaitGroup

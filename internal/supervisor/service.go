@@ -154,7 +154,7 @@ func (j *job) probe(g *running) (func(context.Context) error, error) {
 		return func(ctx context.Context) error { return probeHTTP(ctx, g, n, "/"+path) }, nil
 	case ready.TCP != 0:
 		return func(ctx context.Context) error {
-			c, err := g.Dial(ctx, ready.TCP)
+			c, err := g.Dial(ctx, link.Dial{Port: ready.TCP})
 			if err != nil {
 				return err
 			}
@@ -201,7 +201,7 @@ func probeHTTP(ctx context.Context, g *running, port int, path string) error {
 		DisableKeepAlives:      true,
 		MaxResponseHeaderBytes: 64 << 10,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			c, err := g.Dial(ctx, port)
+			c, err := g.Dial(ctx, link.Dial{Port: port})
 			if err != nil {
 				return nil, err
 			}

@@ -59,7 +59,12 @@ func newConn(o Options, asking bool, write func([]byte) error, hangUp func()) *C
 }
 
 // Open begins a stream. Only the side that dialled can.
-func (c *Conn) Open() (*Stream, error) {
+func (c *Conn) Open() (*Stream, error) { return c.open(0) }
+
+// OpenSmall begins a stream with an eighth of the window, for those of which there may be many.
+func (c *Conn) OpenSmall() (*Stream, error) { return c.open(flagSmall) }
+
+func (c *Conn) open(flags uint8) (*Stream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.state(); err != nil {
@@ -72,8 +77,8 @@ func (c *Conn) Open() (*Stream, error) {
 		return nil, fmt.Errorf("cannot open a stream: %w", ErrTooMany)
 	}
 	c.last++
-	s := newStream(c, c.last)
-	c.send(header{kind: frameOpen, stream: s.id}, nil)
+	s := newStream(c, c.last, c.window(flags))
+	c.send(header{kind: frameOpen, flags: flags, stream: s.id}, nil)
 	return s, nil
 }
 
@@ -267,7 +272,7 @@ func (c *Conn) endFrame(h header, payload []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if h.kind == frameOpen {
-		return c.accept(h.stream)
+		return c.accept(h)
 	}
 	s, err := c.stream(h.stream)
 	if s == nil {
@@ -285,7 +290,7 @@ func (c *Conn) endFrame(h header, payload []byte) error {
 		c.backlog = slices.DeleteFunc(c.backlog, func(b *Stream) bool { return b == s })
 	case frameCredit:
 		n := binary.LittleEndian.Uint32(payload)
-		if uint64(n)+uint64(s.credit) > uint64(c.opts.Window) {
+		if uint64(n)+uint64(s.credit) > uint64(s.window) {
 			return violation("credit beyond the window of stream %d", s.id)
 		}
 		s.credit += int(n)
@@ -305,8 +310,16 @@ func (c *Conn) stream(id uint32) (*Stream, error) {
 	return s, nil
 }
 
-func (c *Conn) accept(id uint32) error {
-	switch {
+// window is that of a stream that was opened with flags.
+func (c *Conn) window(flags uint8) int {
+	if flags&flagSmall != 0 {
+		return c.opts.smallWindow()
+	}
+	return c.opts.Window
+}
+
+func (c *Conn) accept(h header) error {
+	switch id := h.stream; {
 	case c.err != nil:
 		return c.err
 	case c.asking:
@@ -316,8 +329,8 @@ func (c *Conn) accept(id uint32) error {
 	case len(c.streams) >= c.opts.MaxStreams:
 		return violation("more than %d streams", c.opts.MaxStreams)
 	}
-	c.last = id
-	c.backlog = append(c.backlog, newStream(c, id))
+	c.last = h.stream
+	c.backlog = append(c.backlog, newStream(c, h.stream, c.window(h.flags)))
 	c.opened.Signal()
 	return nil
 }

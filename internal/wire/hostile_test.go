@@ -101,7 +101,7 @@ func TestViolations(t *testing.T) {
 	})
 	t.Run("too many streams", func(t *testing.T) {
 		a, c := raw(t)
-		for i := range 257 {
+		for i := range (Options{}).withDefaults().MaxStreams + 1 {
 			a.Write(frame(header{kind: frameOpen, stream: uint32(i + 1)}, nil))
 		}
 		<-c.Done()

@@ -21,6 +21,7 @@ type Stream struct {
 	// What follows belongs to the connection's lock.
 	readable sync.Cond
 	writable sync.Cond
+	window   int
 	credit   int // what this side may send
 	allowed  int // what the peer may send
 	owed     int // what was received and not yet given back
@@ -40,13 +41,14 @@ type piece struct {
 }
 
 // newStream must be called with the connection's lock held.
-func newStream(c *Conn, id uint32) *Stream {
+func newStream(c *Conn, id uint32, window int) *Stream {
 	s := &Stream{
 		c:       c,
 		id:      id,
 		broken:  make(chan struct{}),
-		credit:  c.opts.Window,
-		allowed: c.opts.Window,
+		window:  window,
+		credit:  window,
+		allowed: window,
 	}
 	s.readable.L, s.writable.L = &c.mu, &c.mu
 	c.streams[id] = s
@@ -205,7 +207,7 @@ func (s *Stream) next() (piece, error) {
 // giveBack returns credit to the peer, in large steps.
 func (s *Stream) giveBack(n int) {
 	s.owed += n
-	if s.owed < s.c.opts.Window/4 || s.gotEnd || s.err != nil {
+	if s.owed < s.window/4 || s.gotEnd || s.err != nil {
 		return
 	}
 	s.c.send(header{kind: frameCredit, stream: s.id}, binary.LittleEndian.AppendUint32(nil, uint32(s.owed)))

@@ -45,7 +45,7 @@ type Options struct {
 	Window     int // bytes that a stream holds unread, 256 KiB
 	MaxPayload int // bytes in one frame, 64 KiB
 	MaxControl int // bytes in one control message, 4 MiB
-	MaxStreams int // streams at a time, 256
+	MaxStreams int // streams at a time, 2048
 }
 
 func (o Options) withDefaults() Options {
@@ -58,10 +58,13 @@ func (o Options) withDefaults() Options {
 	set(&o.Window, 256<<10, 16<<10)
 	set(&o.MaxPayload, 64<<10, 64)
 	set(&o.MaxControl, 4<<20, 64)
-	set(&o.MaxStreams, 256, 1)
+	set(&o.MaxStreams, 2048, 1)
 	o.MaxPayload = min(o.MaxPayload, o.Window/2, 1<<24-1)
 	return o
 }
+
+// smallWindow is the window of a stream of which there may be many.
+func (o Options) smallWindow() int { return max(o.Window/8, 16<<10) }
 
 // Errors that a caller may act on.
 var (
@@ -97,6 +100,7 @@ const (
 	frameExtra = headerSize + 1
 	frameCost  = 64 // credit that a frame costs besides its payload: what it costs to keep
 	flagMore   = 1  // the next frame continues this control message
+	flagSmall  = 2  // of a frameOpen: the stream has a small window
 	minPiece   = 4 << 10
 )
 

@@ -374,3 +374,40 @@ func (c *Conn) closeForTest() {
 	<-c.readDone
 	<-c.writeDone
 }
+
+// A stream of which there may be many holds less unread, and carries as much.
+func TestSmallStreams(t *testing.T) {
+	ask, answer := pair(t, Options{})
+	s, err := ask.OpenSmall()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := answer.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := ask.opts.smallWindow(); s.credit != want || other.allowed != want || want >= ask.opts.Window {
+		t.Errorf("windows of %d and %d, not %d", s.credit, other.allowed, want)
+	}
+	const size = 1 << 20
+	go func() {
+		s.Send(5, make([]byte, size))
+		s.CloseSend()
+	}()
+	n := 0
+	for {
+		m, err := other.Recv()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += len(m.Data)
+	}
+	if n != size {
+		t.Errorf("%d bytes, not %d", n, size)
+	}
+	s.Close()
+	other.Close()
+}

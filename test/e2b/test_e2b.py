@@ -1,4 +1,4 @@
-"""The unmodified SDK of E2B for Python, and openai-agents' client on it, against pyro serve e2b on real guests."""
+"""E2B's unmodified SDK for Python, and openai-agents' client on it, against pyro serve e2b on real guests."""
 
 from __future__ import annotations
 
@@ -165,7 +165,9 @@ def test_what_is_not_allowed(sandbox: Sandbox) -> None:
     with pytest.raises(SandboxException, match="allow-network"):
         Sandbox.create(allow_internet_access=True)
     request = urllib.request.Request(
-        os.environ["E2B_SANDBOX_URL"] + "/files?path=/etc/shadow", headers={"E2b-Sandbox-Id": sandbox.sandbox_id})
+        os.environ["E2B_SANDBOX_URL"] + "/files?path=/etc/shadow",
+        headers={"E2b-Sandbox-Id": sandbox.sandbox_id},
+    )
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request)
     assert refused.value.code == 401

@@ -73,7 +73,9 @@ func faces() map[string]func(*testing.T, request) string {
 		"MCP": func(t *testing.T, r request) string {
 			here, there := mcp.NewInMemoryTransports()
 			done := make(chan error, 1)
-			go func() { done <- mcpserver.CreateServer(r.p).Run(t.Context(), there) }()
+			policy := mcpserver.Policy{Network: true, Hosts: r.allow, Publish: true}
+			server := mcpserver.CreateServer(r.p, mcpserver.Options{Policy: policy})
+			go func() { done <- server.Run(t.Context(), there) }()
 			session, err := mcp.NewClient(&mcp.Implementation{Name: "test"}, nil).Connect(t.Context(), here,
 				nil)
 			if err != nil {

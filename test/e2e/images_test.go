@@ -262,7 +262,8 @@ func TestImages(t *testing.T) {
 				entry{tar.Header{Name: "etc/hostname", Typeflag: tar.TypeFifo}, nil},
 				entry{tar.Header{Name: "etc/resolv.conf", Typeflag: tar.TypeFifo}, nil})),
 			// Its own id would wait for the FIFO.
-			pyro.CommandLine{Argv: []string{"grep", "-E", "^(Uid|Gid)", "/proc/self/status"}}, `^Uid:\t7\t.*\nGid:\t8\t`},
+			pyro.CommandLine{Argv: []string{"grep", "-E", "^(Uid|Gid)", "/proc/self/status"}},
+			`^Uid:\t7\t.*\nGid:\t8\t`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.line.TimeoutSeconds = new(90)

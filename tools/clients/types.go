@@ -24,6 +24,7 @@ var pythonNames = map[string]string{
 	"PruneEnvironmentsResult": "PruneResult",
 	"WarmEnvironmentResult":   "WarmResult",
 	"ListVMsResult":           "Everything",
+	"Command":                 "BackgroundCommand", // Command is what a call takes: a line or a list
 }
 
 // generator collects the types that the operations use, each after those that it needs.

@@ -652,6 +652,50 @@ export interface StopCommandRequest extends CommandRequest {
   grace_seconds?: number | undefined;
 }
 
+/** ForwardedPort is a port of the host that leads to one in a task. */
+export interface ForwardedPort {
+  task_id: string;
+  host_ip: string;
+  host_port: number;
+  guest_port: number;
+  udp: boolean;
+  stays: boolean;
+  connections: number;
+}
+
+/** ForwardPortRequest asks for a port of the host that leads to a server in a task, on whichever of the
+ * guest's addresses it listens, 127.0.0.1 and ::1 too. It needs no network in the task. */
+export interface ForwardPortRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The host's address to listen on; 127.0.0.1 if left out. */
+  host_ip?: string | undefined;
+  /** The host's port; 0 is one that is free. */
+  host_port?: number | undefined;
+  /** The port of the server in the task. */
+  guest_port: number;
+  /** Forward datagrams in place of connections. */
+  udp?: boolean | undefined;
+}
+
+/** ListForwardsResult is a task's forwarded ports. */
+export interface ListForwardsResult {
+  task_id: string;
+  forwards: Array<ForwardedPort>;
+}
+
+/** UnforwardPortRequest names a forwarded port of the host. */
+export interface UnforwardPortRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The host's address; 127.0.0.1 if left out. */
+  host_ip?: string | undefined;
+  /** The host's port. */
+  host_port: number;
+  /** A port of datagrams. */
+  udp?: boolean | undefined;
+}
+
 /** FileInfo is what is known of a file in a guest. Type is file, directory, link or other. */
 export interface FileInfo {
   path: string;
@@ -1021,6 +1065,21 @@ export abstract class Operations {
   /** End a background command, shell or service. */
   async stopCommand(params: StopCommandRequest, options: CallOptions = {}): Promise<Command> {
     return (await this.call("stop_command", params, options)) as Command;
+  }
+
+  /** Open a port of the host that leads to a server in a task. */
+  async forwardPort(params: ForwardPortRequest, options: CallOptions = {}): Promise<ForwardedPort> {
+    return (await this.call("forward_port", params, options)) as ForwardedPort;
+  }
+
+  /** List the ports of the host that lead into a task. */
+  async listForwards(params: TaskRequest, options: CallOptions = {}): Promise<ListForwardsResult> {
+    return (await this.call("list_forwards", params, options)) as ListForwardsResult;
+  }
+
+  /** Close a port of the host that leads into a task. */
+  async unforwardPort(params: UnforwardPortRequest, options: CallOptions = {}): Promise<ForwardedPort> {
+    return (await this.call("unforward_port", params, options)) as ForwardedPort;
   }
 
   /** Read a part of a file of a task. */

@@ -55,7 +55,8 @@ func build(p platform, can abilities, cpu string, spec vmm.Spec, child ends, ker
 	c.add("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-sandbox", sandbox)
 	// A state has no description of the machine in it: that of a snapshot cannot, and one reader is enough.
 	c.add("-global", "migration.send-configuration=off")
-	c.add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", c.file(child.qmp)), "-mon", "chardev=qmp,mode=control")
+	c.add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", c.file(child.qmp)), "-mon",
+		"chardev=qmp,mode=control")
 	if spec.Incoming == nil { // a state has the kernel in its memory
 		c.add("-kernel", spec.Kernel, "-initrd", spec.Initrd, "-append", kernelWords)
 		c.reads = append(c.reads, spec.Kernel, spec.Initrd)
@@ -69,7 +70,8 @@ func build(p platform, can abilities, cpu string, spec vmm.Spec, child ends, ker
 		"-chardev", fmt.Sprintf("socket,id=link,fd=%d", c.file(child.link)),
 		"-device", "virtserialport,chardev=link,name="+vmm.LinkPort)
 	if spec.Network != nil {
-		c.add("-netdev", fmt.Sprintf("stream,id=net,server=off,addr.type=fd,addr.str=%d", c.file(spec.Network)),
+		c.add("-netdev", fmt.Sprintf("stream,id=net,server=off,addr.type=fd,addr.str=%d",
+			c.file(spec.Network)),
 			"-device", "virtio-net-device,netdev=net,mac="+spec.MAC)
 	}
 	if spec.Incoming != nil {
@@ -106,7 +108,8 @@ func (c *command) memory(m *vmm.Memory, mib int, readOnly bool) {
 	default:
 		c.lent = true // It is opened for writing as well.
 	}
-	c.add("-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,share=%s,mem-path=%s", mib, share, escape(m.Path)))
+	c.add("-object", fmt.Sprintf("memory-backend-file,id=ram,size=%dM,share=%s,mem-path=%s", mib, share,
+		escape(m.Path)))
 }
 
 // console joins the serial port to standard output: the one character device that takes a file, a pipe and
@@ -133,7 +136,8 @@ func (c *command) disk(d vmm.Disk) {
 	}
 	c.add("-add-fd", fmt.Sprintf("fd=%d,set=%d", n, n),
 		"-blockdev", fmt.Sprintf("driver=file,node-name=file-%s,filename=/dev/fdset/%d,locking=off,cache.direct=off,cache.no-flush=%s,%s", d.ID, n, noFlush, access),
-		"-blockdev", fmt.Sprintf("driver=raw,node-name=%s,file=file-%s,cache.direct=off,cache.no-flush=%s,%s", d.ID, d.ID, noFlush, access),
+		"-blockdev", fmt.Sprintf("driver=raw,node-name=%s,file=file-%s,cache.direct=off,cache.no-flush=%s,%s",
+			d.ID, d.ID, noFlush, access),
 		"-device", fmt.Sprintf("virtio-blk-device,drive=%s,serial=%s,num-queues=1,rerror=report,werror=report", d.ID, d.ID))
 }
 

@@ -75,7 +75,8 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 	if spec.Accelerator == vmm.TCG {
 		noHugePages()
 	}
-	c := build(d.platform, known.release.Abilities, d.cpu(spec.Accelerator, known), spec, child, d.kernelWords(spec))
+	c := build(d.platform, known.release.Abilities, d.cpu(spec.Accelerator, known), spec, child,
+		d.kernelWords(spec))
 	p, err := d.confined(ctx, known.release.QEMU.Path, c, spec)
 	if err != nil {
 		parent.close()
@@ -98,10 +99,16 @@ func (d *Driver) kernelWords(spec vmm.Spec) string {
 }
 
 // newMachine takes over a process that has just started, and returns when it runs.
-func newMachine(ctx context.Context, p *process, parent ends, spec vmm.Spec, incoming string) (*machine, error) {
+func newMachine(
+	ctx context.Context, p *process, parent ends, spec vmm.Spec, incoming string,
+) (*machine, error) {
 	m := &machine{
-		process: p, done: make(chan struct{}), events: make(chan vmm.Event, maxEvents),
-		moved: make(chan string, 16), link: parent.link, memMiB: spec.MemMiB,
+		process: p,
+		done:    make(chan struct{}),
+		events:  make(chan vmm.Event, maxEvents),
+		moved:   make(chan string, 16),
+		link:    parent.link,
+		memMiB:  spec.MemMiB,
 	}
 	var err error
 	if m.monitor, err = newMonitor(parent.qmp, m.event); err != nil {
@@ -143,7 +150,8 @@ func (m *machine) ready(ctx context.Context, spec vmm.Spec, incoming string) err
 	if err := m.monitor.execute(ctx, "migrate-set-capabilities", capabilities(), nil, nil); err != nil {
 		return err
 	}
-	if err := m.monitor.execute(ctx, "migrate-incoming", map[string]any{"uri": incoming}, nil, nil); err != nil {
+	if err := m.monitor.execute(ctx, "migrate-incoming", map[string]any{"uri": incoming}, nil,
+		nil); err != nil {
 		return err
 	}
 	if err := m.migrated(ctx); err != nil || spec.Ready == nil {

@@ -45,7 +45,12 @@ func findMemory(pid int, file uint64, size int64) (memory, error) {
 	for lines := bufio.NewScanner(maps); lines.Scan(); {
 		start, end, inode, ok := parseMapping(lines.Text())
 		if ok && inode == file && int64(end-start) == size {
-			found = append(found, memory{pid: pid, start: start, size: size, based: file != 0})
+			found = append(found, memory{
+				pid:   pid,
+				start: start,
+				size:  size,
+				based: file != 0,
+			})
 		}
 	}
 	if len(found) != 1 {
@@ -88,7 +93,8 @@ func (m memory) written() ([]extent, error) {
 				continue
 			}
 			page := at + int64(i)/8*pageSize
-			if last := len(runs) - 1; last >= 0 && runs[last].at+runs[last].size == page && runs[last].size < pieceSize {
+			if last := len(runs) - 1; last >= 0 && runs[last].at+runs[last].size == page &&
+				runs[last].size < pieceSize {
 				runs[last].size += pageSize
 			} else {
 				runs = append(runs, extent{page, pageSize})

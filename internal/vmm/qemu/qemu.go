@@ -91,9 +91,13 @@ func (d *Driver) Fingerprint(ctx context.Context, accelerator vmm.Accelerator) (
 	if _, ok := d.platform.machine[accelerator]; !ok {
 		return "", fmt.Errorf("no machine for accelerator %q", accelerator)
 	}
-	full := vmm.Spec{Accelerator: accelerator, Memory: &vmm.Memory{}, Console: &os.File{},
-		Network: &os.File{},
-		Disks:   []vmm.Disk{{ReadOnly: true}, {}}}
+	full := vmm.Spec{
+		Accelerator: accelerator,
+		Memory:      &vmm.Memory{},
+		Console:     &os.File{},
+		Network:     &os.File{},
+		Disks:       []vmm.Disk{{ReadOnly: true}, {}},
+	}
 	c := build(d.platform, k.release.Abilities, d.cpu(accelerator, k), full, ends{},
 		d.platform.kernelWords(accelerator))
 	digest := sha256.Sum256([]byte(strings.Join(c.words, "\x00")))

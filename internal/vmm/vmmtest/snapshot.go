@@ -83,17 +83,18 @@ func (r *rig) snapshot(t testing.TB, g *guest, base string, broken error) kept {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var still time.Time
-	err = g.Machine.(vmm.Snapshotter).Snapshot(ctx, vmm.Snapshot{Memory: memory, State: state, Still: func() error {
-		still = time.Now()
-		if broken != nil {
-			return broken
-		}
-		data, err := os.ReadFile(g.scratch)
-		if err == nil {
-			err = os.WriteFile(k.scratch, data, 0o600)
-		}
-		return err
-	}})
+	err = g.Machine.(vmm.Snapshotter).Snapshot(ctx,
+		vmm.Snapshot{Memory: memory, State: state, Still: func() error {
+			still = time.Now()
+			if broken != nil {
+				return broken
+			}
+			data, err := os.ReadFile(g.scratch)
+			if err == nil {
+				err = os.WriteFile(k.scratch, data, 0o600)
+			}
+			return err
+		}})
 	if !errors.Is(err, broken) {
 		t.Fatalf("a snapshot whose disk fails with %v gives %v", broken, err)
 	}

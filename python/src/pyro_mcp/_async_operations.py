@@ -12,7 +12,7 @@ from typing import cast
 from ._calls import AsyncCalls, Command, Input, OnEvent, OnOutput, OnProgress, _command, _handlers, _path
 from .types import (
     VM,
-    Command,
+    BackgroundCommand,
     CopyResult,
     DeleteResult,
     DeleteSnapshotResult,
@@ -20,8 +20,10 @@ from .types import (
     Environments,
     Everything,
     ForkTaskResult,
+    ForwardedPort,
     ListCommandsResult,
     ListFilesResult,
+    ListForwardsResult,
     ListSnapshotsResult,
     NetworkInfo,
     PatchTaskResult,
@@ -455,9 +457,9 @@ class AsyncOperations(AsyncCalls):
         name: str | None = None,
         limit_seconds: int | None = None,
         input: bool = False,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Start a command in the background of a task; it goes on when the caller goes."""
-        return cast(Command, await self._call(
+        return cast(BackgroundCommand, await self._call(
             "start_command",
             task_id=task_id,
             **_command(command),
@@ -475,9 +477,9 @@ class AsyncOperations(AsyncCalls):
         rows: int | None = None,
         cols: int | None = None,
         type: str | None = None,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Start a program on a terminal of a task; it goes on when the caller goes."""
-        return cast(Command, await self._call(
+        return cast(BackgroundCommand, await self._call(
             "open_shell",
             task_id=task_id,
             command=command,
@@ -502,9 +504,9 @@ class AsyncOperations(AsyncCalls):
         restart: bool = False,
         max_restarts: int | None = None,
         resume: bool = False,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Start a service in a task, and wait until it is ready."""
-        return cast(Command, await self._call(
+        return cast(BackgroundCommand, await self._call(
             "start_service",
             task_id=task_id,
             name=name,
@@ -535,9 +537,9 @@ class AsyncOperations(AsyncCalls):
         task_id: str,
         *,
         command_id: str,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Give the record of a background command."""
-        return cast(Command, await self._call(
+        return cast(BackgroundCommand, await self._call(
             "status_command",
             task_id=task_id,
             command_id=command_id,
@@ -549,9 +551,9 @@ class AsyncOperations(AsyncCalls):
         *,
         command_id: str,
         limit_seconds: int | None = None,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Wait for the end of a background command."""
-        return cast(Command, await self._call(
+        return cast(BackgroundCommand, await self._call(
             "wait_command",
             task_id=task_id,
             command_id=command_id,
@@ -590,9 +592,9 @@ class AsyncOperations(AsyncCalls):
         stdin: Input | None = None,
         on_stdout: OnOutput | None = None,
         on_stderr: OnOutput | None = None,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Pass a background command's output on as it comes, and input to it."""
-        return cast(Command, await self._call(
+        return cast(BackgroundCommand, await self._call(
             "attach_command",
             _handlers(on_stdout=on_stdout, on_stderr=on_stderr),
             task_id=task_id,
@@ -609,9 +611,9 @@ class AsyncOperations(AsyncCalls):
         command_id: str,
         input: str,
         end: bool = False,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Send input to a background command."""
-        return cast(Command, await self._call(
+        return cast(BackgroundCommand, await self._call(
             "write_command",
             task_id=task_id,
             command_id=command_id,
@@ -625,9 +627,9 @@ class AsyncOperations(AsyncCalls):
         *,
         command_id: str,
         signal: str,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Send a signal to a background command."""
-        return cast(Command, await self._call(
+        return cast(BackgroundCommand, await self._call(
             "signal_command",
             task_id=task_id,
             command_id=command_id,
@@ -641,9 +643,9 @@ class AsyncOperations(AsyncCalls):
         command_id: str,
         rows: int | None = None,
         cols: int | None = None,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """Tell the terminal of a background command its size."""
-        return cast(Command, await self._call(
+        return cast(BackgroundCommand, await self._call(
             "resize_command",
             task_id=task_id,
             command_id=command_id,
@@ -657,13 +659,59 @@ class AsyncOperations(AsyncCalls):
         *,
         command_id: str,
         grace_seconds: int = 5,
-    ) -> Command:
+    ) -> BackgroundCommand:
         """End a background command, shell or service."""
-        return cast(Command, await self._call(
+        return cast(BackgroundCommand, await self._call(
             "stop_command",
             task_id=task_id,
             command_id=command_id,
             grace_seconds=grace_seconds,
+        ))
+
+    async def forward_port(
+        self,
+        task_id: str,
+        *,
+        guest_port: int,
+        host_ip: str | None = None,
+        host_port: int | None = None,
+        udp: bool = False,
+    ) -> ForwardedPort:
+        """Open a port of the host that leads to a server in a task."""
+        return cast(ForwardedPort, await self._call(
+            "forward_port",
+            task_id=task_id,
+            guest_port=guest_port,
+            host_ip=host_ip,
+            host_port=host_port,
+            udp=udp,
+        ))
+
+    async def list_forwards(
+        self,
+        task_id: str,
+    ) -> ListForwardsResult:
+        """List the ports of the host that lead into a task."""
+        return cast(ListForwardsResult, await self._call(
+            "list_forwards",
+            task_id=task_id,
+        ))
+
+    async def unforward_port(
+        self,
+        task_id: str,
+        *,
+        host_port: int,
+        host_ip: str | None = None,
+        udp: bool = False,
+    ) -> ForwardedPort:
+        """Close a port of the host that leads into a task."""
+        return cast(ForwardedPort, await self._call(
+            "unforward_port",
+            task_id=task_id,
+            host_port=host_port,
+            host_ip=host_ip,
+            udp=udp,
         ))
 
     async def read_file(

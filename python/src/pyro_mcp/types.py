@@ -381,7 +381,7 @@ class TaskLogs(TypedDict):
     entries: list[LogEntry]
 
 
-class Command(TypedDict):
+class BackgroundCommand(TypedDict):
     """The record of a background command. Kind is command, shell or service. State is running, exited, stopped
     (it was asked to end) or interrupted (its guest ended), and of a service also starting, ready, backoff (it
     is about to be started again) and failed."""
@@ -406,16 +406,35 @@ class ListCommandsResult(TypedDict):
     """A task's background commands, oldest first."""
 
     task_id: str
-    commands: list[Command]
+    commands: list[BackgroundCommand]
 
 
-class ReadCommandResult(Command):
+class ReadCommandResult(BackgroundCommand):
     """A piece of a background command's output: stdout and stderr in the order in which they came. A character
     is never cut in two."""
 
     output: str
     cursor: int
     lost_bytes: NotRequired[int]
+
+
+class ForwardedPort(TypedDict):
+    """A port of the host that leads to one in a task."""
+
+    task_id: str
+    host_ip: str
+    host_port: int
+    guest_port: int
+    udp: bool
+    stays: bool
+    connections: int
+
+
+class ListForwardsResult(TypedDict):
+    """A task's forwarded ports."""
+
+    task_id: str
+    forwards: list[ForwardedPort]
 
 
 class FileInfo(TypedDict):
