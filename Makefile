@@ -13,7 +13,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
 .PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks soak faults fuzz man dist
-.PHONY: test-kvm recording changelog clean
+.PHONY: test-kvm test-qemu-next recording changelog clean
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
 build: $(GUEST) bin/pyro-runsc
@@ -78,6 +78,11 @@ test-typescript: npm
 test-kvm: build
 	./tools/setup kvm
 	./test/kvm/run
+
+# test-qemu-next runs the VMM suite and a warm start with Debian 13's QEMU, beside the system's. It wants an installed debian:12.
+test-qemu-next: build
+	./tools/setup kvm
+	./test/qemu-next/run
 
 # test-cluster runs jobs on a Ray cluster and under a Slurm of its own on this machine, and ends nodes in the middle.
 test-cluster: build

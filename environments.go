@@ -2,6 +2,7 @@ package pyro
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -92,7 +93,27 @@ func (p *Pyro) PruneEnvironments(ctx context.Context) (PruneEnvironmentsResult, 
 		out.Removed = append(out.Removed, "templates/"+t.Name)
 		out.FreedBytes += t.Freed
 	}
-	return out, err
+	swept, unswept := p.snapshots().Sweep()
+	for _, name := range swept {
+		out.Removed = append(out.Removed, "snapshots/"+name)
+	}
+	return out, errors.Join(err, unswept)
+}
+
+// inSnapshots gives the digests of what the snapshots of this state directory boot from, or would.
+func (p *Pyro) inSnapshots() (digests []string, err error) {
+	all, err := p.snapshots().List()
+	if err != nil {
+		return nil, err
+	}
+	for _, snap := range all {
+		var vm record.VM
+		if err := json.Unmarshal(snap.VM, &vm); err != nil {
+			return nil, &unreadError{snap.ID, err}
+		}
+		digests = append(digests, vm.Boot.ImageSHA256, vm.Boot.Kernel.SHA256)
+	}
+	return digests, nil
 }
 
 // inUse gives the digests of what the VMs of this state directory boot from. One whose record cannot be
@@ -112,6 +133,11 @@ func (p *Pyro) inUse() (digests []string, err error) {
 		}
 		digests = append(digests, vm.Boot.ImageSHA256, vm.Boot.Kernel.SHA256)
 	}
+	kept, err := p.inSnapshots()
+	if err != nil {
+		return nil, err
+	}
+	digests = append(digests, kept...)
 	return digests, nil
 }
 

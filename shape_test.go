@@ -137,7 +137,9 @@ func TestShapeSeesFaults(t *testing.T) {
 	}
 	base := fstest.MapFS{
 		"internal/a/a.go": {Data: []byte(doc + "\nconst x = 1\n")},
-		"internal/b/b.go": {Data: []byte("// Package b is a room.\npackage b\n\nimport _ \"m/internal/a\"\n")},
+		"internal/b/b.go": {
+			Data: []byte("// Package b is a room.\npackage b\n\nimport _ \"m/internal/a\"\n"),
+		},
 		"cmd/c/c.go": {Data: []byte("// Command c is a room.\npackage main\n\n" +
 			"import _ \"m/internal/b\"\n")},
 		"test/t.go": {Data: []byte("// Package test is free.\npackage test\n\nimport _ \"m/cmd/c\"\n")},

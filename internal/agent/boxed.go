@@ -41,13 +41,14 @@ func bootBoxed(words []string) (*Agent, io.ReadWriteCloser, error) {
 		t := &tap{frames: frames}
 		g.network = t.configure
 	}
-	a, _, err := newAgent(g, upper, made, int64(number(words, link.CmdlineMemory))<<20)
+	a, groups, err := newAgent(g, upper, made, int64(number(words, link.CmdlineMemory))<<20)
 	if err != nil {
 		return nil, nil, err
 	}
 	a.keeper = &keeper{root: disk}
 	a.powerOff = func() { os.Exit(0) }
 	raiseLimits()
+	go groups.watch()
 	return a, port, nil
 }
 

@@ -43,8 +43,9 @@ type cgroups struct {
 
 	mu    sync.Mutex
 	last  int
-	left  []string // groups that something lived on in when they were closed
-	spare group    // made ahead, nil where there is none
+	left  []string        // groups that something lived on in when they were closed
+	spare group           // made ahead, nil where there is none
+	over  map[string]bool // groups that were ended for their memory by watch
 }
 
 // A total of 0 is the memory that there is.
@@ -154,6 +155,12 @@ func (g *cgroup) members() ([]int, error) {
 }
 
 func (g *cgroup) ranOut() bool {
+	g.all.mu.Lock()
+	over := g.all.over[g.dir.Name()]
+	g.all.mu.Unlock()
+	if over {
+		return true
+	}
 	events, err := os.ReadFile(g.dir.Name() + "/memory.events")
 	if err != nil {
 		return false
@@ -168,11 +175,12 @@ func (g *cgroup) ranOut() bool {
 
 func (g *cgroup) close() {
 	g.dir.Close()
+	g.all.mu.Lock()
+	defer g.all.mu.Unlock()
+	delete(g.all.over, g.dir.Name())
 	if os.Remove(g.dir.Name()) == nil {
 		return
 	}
-	g.all.mu.Lock()
-	defer g.all.mu.Unlock()
 	g.all.left = append(g.all.left, g.dir.Name())
 }
 

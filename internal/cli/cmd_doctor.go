@@ -33,8 +33,13 @@ could not work.`,
 					Verify:      verify,
 					Confinement: confinement(cmd.Context()),
 					Try: func(ctx context.Context, environment string) (string, error) {
-						return tryGuest(ctx, p, environment)
+						return tryGuest(ctx, p, environment, "vm")
 					},
+					TryGVisor: func(ctx context.Context, environment string) error {
+						_, err := tryGuest(ctx, p, environment, "gvisor")
+						return err
+					},
+					GVisor: p.Options().Isolation == "gvisor",
 				})
 			})
 			if err != nil {
@@ -65,9 +70,13 @@ func confinement(ctx context.Context) []doctor.Finding {
 }
 
 // tryGuest runs a command in a guest and tells what the guest ran on.
-func tryGuest(ctx context.Context, p *pyro.Pyro, environment string) (string, error) {
-	result, err := p.RunInVM(ctx, pyro.RunInVMRequest{Shape: pyro.Shape{Environment: environment},
-		CommandLine: pyro.CommandLine{Argv: []string{"/bin/echo", "pyro"}}})
+func tryGuest(
+	ctx context.Context, p *pyro.Pyro, environment, isolation string,
+) (string, error) {
+	result, err := p.RunInVM(ctx, pyro.RunInVMRequest{
+		Shape:       pyro.Shape{Environment: environment, Isolation: isolation},
+		CommandLine: pyro.CommandLine{Argv: []string{"/bin/echo", "pyro"}},
+	})
 	if err != nil {
 		return "", err
 	}
@@ -90,6 +99,7 @@ func showReport(w io.Writer, r doctor.Report) {
 		[]string{"VMM", cmp.Or(r.Platform.VMM, "none")},
 		[]string{"KVM", kvm},
 		[]string{"accelerator", cmp.Or(r.Accelerator, "unknown")},
+		[]string{"gVisor", worksInGVisor(r)},
 		[]string{"networking", r.Networking.Detail},
 		[]string{"cache", fmt.Sprintf("%s: %s used, %s free", r.EnvironmentCache.Path,
 			size(r.EnvironmentCache.Bytes), size(r.EnvironmentCache.FreeBytes))},
@@ -106,6 +116,17 @@ func showReport(w io.Writer, r doctor.Report) {
 		}
 		fmt.Fprintf(w, "\n%s: %s\n  what to do: %s\n", kind, issue.Problem, issue.Remedy)
 	}
+}
+
+// worksInGVisor says whether guests in gVisor can be had.
+func worksInGVisor(r doctor.Report) string {
+	switch r.Capabilities.GVisor {
+	case "yes":
+		return "works: --isolation gvisor"
+	case "no":
+		return "does not work: " + oneLine(r.Capabilities.GVisorDetail)
+	}
+	return "not tried"
 }
 
 // showFindings says of what each thing is confined by.

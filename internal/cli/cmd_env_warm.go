@@ -13,7 +13,7 @@ func newEnvWarm(a *app) *cobra.Command {
 	var network bool
 	cmd := &cobra.Command{
 		Use:               "warm NAME",
-		Short:             "Boot an environment once and keep it frozen, so that VMs of this shape start warm",
+		Short:             "Boot an environment once and freeze it, so that VMs of its shape start warm",
 		Example:           "  pyro env warm debian:12\n  pyro env warm debian:12 --mem-mib 2048 --network",
 		Args:              exactly("NAME"),
 		ValidArgsFunction: a.completeEnvironment(false),

@@ -10,9 +10,9 @@ import (
 
 // clients are the MCP clients whose configuration we can print. The verbs are replaced by the path of pyro.
 var clients = []struct{ name, where, snippet string }{
-	{"claude-code", "run this, or put the JSON in .mcp.json of your project (claude mcp add-json takes it " +
-		"too)",
-		"claude mcp add pyro -- PYRO mcp serve\n"},
+	{"claude-code", "run this, or put this into .mcp.json of your project: " +
+		`{"mcpServers": {"pyro": {"command": "PYRO", "args": ["mcp", "serve"]}}}`,
+		"claude mcp add pyro -- QUOTED mcp serve\n"},
 	{"claude-desktop", "merge this into claude_desktop_config.json (Settings, Developer, Edit Config)",
 		"{\n  \"mcpServers\": {\n    \"pyro\": {\n      \"command\": \"PYRO\",\n" +
 			"      \"args\": [\"mcp\", \"serve\"]\n    }\n  }\n}\n"},
@@ -44,8 +44,8 @@ func newMCPConfig(a *app) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			for _, c := range clients {
 				if c.name == args[0] {
-					a.remark("# %s: %s", c.name, c.where)
-					fmt.Fprint(a.stdout, strings.ReplaceAll(c.snippet, "PYRO", executable()))
+					a.remark("# %s: %s", c.name, fill(c.where))
+					fmt.Fprint(a.stdout, fill(c.snippet))
 					return nil
 				}
 			}
@@ -57,6 +57,16 @@ func newMCPConfig(a *app) *cobra.Command {
 			return err
 		},
 	}
+}
+
+// fill puts the path of this program into a snippet: in quotes where a shell would take a space for its end.
+func fill(snippet string) string {
+	path := executable()
+	quoted := path
+	if strings.ContainsAny(path, " \t'$&;()<>|*?[]#~!`") {
+		quoted = "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(snippet, "QUOTED", quoted), "PYRO", path)
 }
 
 // executable is the path by which a client finds this program, whatever its PATH.

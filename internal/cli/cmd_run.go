@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/pyro-mcp/pyro"
 	"github.com/spf13/cobra"
@@ -64,10 +67,13 @@ func newRun(a *app) *cobra.Command {
 			if cmd.Flags().Changed("entrypoint") {
 				request.Entrypoint = &entrypoint
 			}
+			begun := time.Now()
 			result, err := with(a, func(p *pyro.Pyro) (pyro.RunInVMResult, error) {
 				return withEnvironment(a, func(show func(pyro.PullProgress)) (pyro.RunInVMResult, error) {
 					request.Progress = show
-					return p.RunInVM(cmd.Context(), request)
+					result, err := p.RunInVM(cmd.Context(), request)
+					a.suggest(p.Options().CacheDir, result, time.Since(begun))
+					return result, err
 				})
 			})
 			if errors.Is(err, pyro.ErrNoCommand) {
@@ -97,8 +103,8 @@ func newRun(a *app) *cobra.Command {
 	return cmd
 }
 
-// commandLine is the command after --, with our streams as its own unless the result is to hold them. What it
-// did to our terminal is undone by restore, which may be called again.
+// commandLine is the command after --, with our streams as its own unless the result is to hold them. What
+// it did to our terminal is undone by restore, which may be called again.
 func (a *app) commandLine(
 	ctx context.Context, argv []string, timeout *duration, tty *terminalFlags,
 ) (line pyro.CommandLine, restore func()) {
@@ -115,6 +121,26 @@ func (a *app) commandLine(
 	}
 	a.remarkShell(argv)
 	return line, func() {}
+}
+
+// slowRun is how long an emulated run takes of which somebody asks why.
+const slowRun = 5 * time.Second
+
+// suggest tells once, under a slow run, of the isolation that is faster on a host without KVM.
+func (a *app) suggest(dir string, result pyro.RunInVMResult, took time.Duration) {
+	if result.Isolation != "vm" || result.Accelerator != "tcg" || took < slowRun || a.quiet || a.json {
+		return
+	}
+	if _, err := gvisorDriver().Path(); err != nil {
+		return
+	}
+	told, err := os.OpenFile(filepath.Join(dir, "told-isolation"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return // It was told already, or there is nowhere to note that.
+	}
+	told.Close()
+	a.remark("pyro: guests are emulated here, without KVM; --isolation gvisor computes at nearly the " +
+		"speed of this host (docs/isolation.md says what it isolates)")
 }
 
 // confined says once that the host stood in for a guest, and how far it was confined.

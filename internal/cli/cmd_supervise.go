@@ -21,8 +21,13 @@ func drivers() vmm.Drivers {
 				return qemu.New(qemu.Options{CacheDir: cacheDir})
 			},
 			gvisor.Name: func(string) (vmm.Driver, error) {
-				return gvisor.New(gvisor.Options{Binary: os.Getenv("PYRO_RUNSC")})
+				return gvisorDriver(), nil
 			},
 		},
 	}
+}
+
+// gvisorDriver is the driver for guests without a virtual machine.
+func gvisorDriver() *gvisor.Driver {
+	return gvisor.New(gvisor.Options{Binary: os.Getenv("PYRO_RUNSC")})
 }

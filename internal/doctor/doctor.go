@@ -26,6 +26,10 @@ type Options struct {
 	Accelerator string
 	// Try runs a command in a guest made from an installed environment, and tells the accelerator.
 	Try func(ctx context.Context, environment string) (accelerator string, err error)
+	// TryGVisor runs a command in a guest in gVisor.
+	TryGVisor func(ctx context.Context, environment string) error
+	// GVisor is that this is how guests of this user run.
+	GVisor bool
 	// Verify has every installed environment read and compared with what was installed.
 	Verify bool
 	// Confinement lists what host_compat gives on this host.
@@ -57,10 +61,13 @@ type Platform struct {
 
 // Capabilities is what was proven: "yes", "no", or "unknown" where it could not be tried.
 type Capabilities struct {
-	VMBoot     string    `json:"vm_boot"`
-	GuestExec  string    `json:"guest_exec"`
-	TrialMS    int64     `json:"trial_ms"`
-	HostCompat []Finding `json:"host_compat"`
+	VMBoot    string `json:"vm_boot"`
+	GuestExec string `json:"guest_exec"`
+	TrialMS   int64  `json:"trial_ms"`
+	// GVisor is whether guests in gVisor work, and GVisorDetail why they do not.
+	GVisor       string    `json:"gvisor"`
+	GVisorDetail string    `json:"gvisor_detail,omitempty"`
+	HostCompat   []Finding `json:"host_compat"`
 	// VMMConfinement is what the VMM of each guest is confined by.
 	VMMConfinement []Finding `json:"vmm_confinement"`
 	Environment    string    `json:"environment"`
@@ -104,7 +111,12 @@ const lowSpace = 2 << 30
 // Run looks at the host. It fails only where it cannot look.
 func Run(ctx context.Context, o Options) (Report, error) {
 	r := Report{Issues: []Issue{}, Platform: platform()}
-	r.Capabilities = Capabilities{VMBoot: "unknown", GuestExec: "unknown", HostCompat: o.Confinement}
+	r.Capabilities = Capabilities{
+		VMBoot:     "unknown",
+		GuestExec:  "unknown",
+		GVisor:     "unknown",
+		HostCompat: o.Confinement,
+	}
 	// The frames end in our own process: whoever may start a guest may give it a network.
 	r.Networking = Networking{UserMode: true,
 		Detail: "user-mode, in the VM's supervisor; no TAP, no privileges"}
@@ -112,6 +124,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if o.Verify {
 		r.verify(ctx, o)
 	}
+	r.tryGVisor(ctx, o)
 	driver, err := qemu.New(qemu.Options{CacheDir: o.CacheDir})
 	if err != nil {
 		return r, err
@@ -124,7 +137,11 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		r.try(ctx, o)
 		r.verdict(ctx, o, driver)
 	}
-	r.RuntimeOK = r.Capabilities.GuestExec == "yes" && len(r.EnvironmentCache.Damaged) == 0
+	works := r.Capabilities.GuestExec
+	if o.GVisor {
+		works = r.Capabilities.GVisor
+	}
+	r.RuntimeOK = works == "yes" && len(r.EnvironmentCache.Damaged) == 0
 	return r, nil
 }
 
@@ -136,7 +153,8 @@ func (r *Report) add(fatal bool, problem, remedy string) {
 func (r *Report) monitor(ctx context.Context, driver *qemu.Driver) bool {
 	version, path, err := driver.Version(ctx)
 	if err != nil {
-		r.addError("no guest can be had", err)
+		r.addError("no virtual machine can be had", err)
+		r.Issues[len(r.Issues)-1].Remedy += r.faster()
 		r.Capabilities.VMBoot, r.Capabilities.GuestExec = "no", "no"
 		r.KVM.Reason = "not tried without a VMM"
 		return false
@@ -187,6 +205,29 @@ func (r *Report) try(ctx context.Context, o Options) {
 	r.Capabilities.VMBoot, r.Capabilities.GuestExec = "yes", "yes"
 }
 
+// tryGVisor runs a command in a guest of the other kind.
+func (r *Report) tryGVisor(ctx context.Context, o Options) {
+	if len(r.EnvironmentCache.Installed) == 0 || o.TryGVisor == nil {
+		return
+	}
+	r.Capabilities.GVisor = "yes"
+	if err := o.TryGVisor(ctx, r.EnvironmentCache.Installed[0]); err != nil {
+		r.Capabilities.GVisor, r.Capabilities.GVisorDetail = "no", err.Error()
+		if o.GVisor {
+			r.addError("a guest in gVisor could not be tried", err)
+		}
+	}
+}
+
+// faster is the remedy for a host on which virtual machines are slow, or cannot be had.
+func (r *Report) faster() string {
+	if r.Capabilities.GVisor != "yes" {
+		return ""
+	}
+	return "; or use --isolation gvisor (PYRO_ISOLATION=gvisor), which works here and computes at nearly " +
+		"the speed of the host: docs/isolation.md says what it isolates"
+}
+
 // verdict tells what is known of KVM, as the trial has just found it.
 func (r *Report) verdict(ctx context.Context, o Options, driver vmm.Driver) {
 	// TCG needs no trial, so that this only asks for what is remembered.
@@ -198,7 +239,7 @@ func (r *Report) verdict(ctx context.Context, o Options, driver vmm.Driver) {
 	if r.Accelerator == string(vmm.TCG) && o.Accelerator != string(vmm.TCG) {
 		r.add(false, "guests run under emulation, several times slower: "+choice.KVM.Reason,
 			"use a host whose processor's virtualization is open to this user (group kvm), or go on: "+
-				"everything works")
+				"everything works"+r.faster())
 	}
 }
 

@@ -20,7 +20,7 @@ type console struct {
 	last string // the line that tells of the end
 }
 
-// openConsole gives a console, and the end of it that the monitor writes to.
+// openConsole gives a console, and the end of it that the VMM writes to.
 func openConsole(path string) (*console, *os.File, error) {
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -86,7 +86,7 @@ func (c *console) panicLine() string {
 	return c.last
 }
 
-// Close ends the reading. The monitor must have ended.
+// Close ends the reading. The VMM must have ended.
 func (c *console) Close() error {
 	err := c.reader.Close()
 	<-c.done

@@ -23,6 +23,7 @@ import (
 const (
 	shutdownLimit = 3 * time.Second
 	syncLimit     = 20 * time.Second
+	signLimit     = 15 * time.Second // for a sign of life, on a busy host under emulation
 )
 
 // Machine is what a guest runs in: a VMM's process, or the host itself, confined. See [vmm.Machine] for
@@ -47,6 +48,7 @@ type Guest struct {
 
 	log       *slog.Logger
 	diskError atomic.Pointer[string] // what the host said when it failed a disk
+	silent    atomic.Bool            // it gave no sign of life when it was asked for one
 	broken    atomic.Pointer[error]  // how the guest broke the protocol, if that is why it was ended
 	ending    atomic.Bool            // the end was asked for
 	once      sync.Once
@@ -163,9 +165,23 @@ func (g *Guest) keep() {
 	}
 }
 
+// ProveAlive asks a guest for a sign of life, and ends one that gives none.
+func (g *Guest) ProveAlive() {
+	ctx, cancel := context.WithTimeout(context.Background(), signLimit)
+	defer cancel()
+	err := g.client.Call(ctx, link.OpHello, link.Empty{}, nil)
+	if errors.Is(err, context.DeadlineExceeded) && !g.ending.Load() {
+		g.silent.Store(true)
+		g.machine.Kill()
+	}
+}
+
 // Sync returns when everything that was written in the guest is on its disk.
-func (g *Guest) Sync() error {
-	ctx, cancel := context.WithTimeout(context.Background(), syncLimit)
+func (g *Guest) Sync() error { return g.SyncWithin(context.Background()) }
+
+// SyncWithin is Sync for a caller who waits no longer than ctx lasts.
+func (g *Guest) SyncWithin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, syncLimit)
 	defer cancel()
 	var err error
 	if g.kept != nil {
@@ -232,6 +248,10 @@ func (g *Guest) causeOfDeath() *link.Error {
 	case <-g.machine.Done():
 	case <-time.After(time.Second):
 		return died(link.CauseGuestStuck, "the guest no longer answers")
+	}
+	if g.silent.Load() {
+		return died(link.CauseGuestStuck, fmt.Sprintf(
+			"the guest did not end a command and gave no sign of life within %v, so it was ended", signLimit))
 	}
 	if line := g.panicLine(); line != "" {
 		return died(link.CausePanic, "the guest's kernel gave up: "+line)

@@ -54,7 +54,7 @@ func Start(ctx context.Context, cfg Config) (*Guest, error) {
 	if err := makeDirs(cfg.Dir, who); err != nil {
 		return nil, err
 	}
-	g, err := climb(ctx, settings{Dir: cfg.Dir, Hostname: cfg.Hostname}, who, modeInit)
+	g, err := startShim(ctx, settings{Dir: cfg.Dir, Hostname: cfg.Hostname}, who, modeInit)
 	if err != nil {
 		return nil, err
 	}
@@ -83,9 +83,9 @@ func makeDirs(dir string, who confine.Identity) error {
 	return nil
 }
 
-// climb starts the shim with all namespaces, or, where the host refuses that, with those that it grants one
+// startShim starts the shim with all namespaces, or, if the host refuses that, with those that it grants one
 // by one.
-func climb(ctx context.Context, s settings, who confine.Identity, mode string) (*Guest, error) {
+func startShim(ctx context.Context, s settings, who confine.Identity, mode string) (*Guest, error) {
 	s.Layers = confine.Every()
 	g, first, err := launch(ctx, s, who, mode)
 	if err == nil {

@@ -84,7 +84,7 @@ func keep() int {
 		_ = events.Encode(e)
 		return 0
 	}
-	if err := letGo(); err != nil {
+	if err := release(); err != nil {
 		return 1
 	}
 	over := make(chan struct{})
@@ -195,8 +195,8 @@ func start(o order) (int, error) {
 	})
 }
 
-// letGo gives up the command's standard streams, so that they end with the command.
-func letGo() error {
+// release gives up the command's standard streams, so that they end with the command.
+func release() error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ func Probe(ctx context.Context) Report {
 	if err := makeDirs(dir, who); err != nil {
 		return Report{{Name: "commands on the host", Detail: confine.OneLine(err.Error())}}
 	}
-	g, err := climb(ctx, settings{Dir: dir, Hostname: userName}, who, modeCheck)
+	g, err := startShim(ctx, settings{Dir: dir, Hostname: userName}, who, modeCheck)
 	if err != nil {
 		return Report{{Name: "commands on the host", Detail: confine.OneLine(err.Error())}}
 	}
@@ -89,7 +89,10 @@ func lifeTime(l confine.Namespaces) Line {
 	if l.Has(confine.PID) {
 		return Line{Name: "life time", Confined: true, Detail: "a pid namespace ends all processes at once"}
 	}
-	return Line{Name: "life time", Detail: "processes are found and ended one by one, without a pid namespace"}
+	return Line{
+		Name:   "life time",
+		Detail: "processes are found and ended one by one, without a pid namespace",
+	}
 }
 
 func privileges(l confine.Namespaces) string {

@@ -128,7 +128,7 @@ func become(s settings) error {
 	// are ignored.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals)
-	go heed(signals, s.Layers)
+	go obey(signals, s.Layers)
 	unix.Umask(0o022)
 	if err := confine.KeepFiles(firstMountFD + s.MountFDs); err != nil {
 		return err
@@ -151,8 +151,8 @@ func become(s settings) error {
 	return dropPrivileges(s)
 }
 
-// heed hears all signals, and obeys the one that tells of the parent's death where that does not kill.
-func heed(signals <-chan os.Signal, l confine.Namespaces) {
+// obey takes all signals, and acts on the one that tells of the parent's death where that does not kill.
+func obey(signals <-chan os.Signal, l confine.Namespaces) {
 	for each := range signals {
 		if each == syscall.SIGTERM && !l.Has(confine.PID) {
 			process.EndTree(os.Getpid(), endWithin)

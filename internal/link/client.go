@@ -147,23 +147,12 @@ func (c *Client) Follow(ctx context.Context, op Op, params any, stdout io.Writer
 }
 
 // Post asks for an operation and does not wait for its end.
-func (c *Client) Post(_ context.Context, op Op, params any) error {
-	s, err := c.open(op, params)
+func (c *Client) Post(ctx context.Context, op Op, params any) error {
+	s, err := c.open(ctx, op, params)
 	if err != nil {
 		return err
 	}
 	return s.CloseSend()
-}
-
-func outputs(stdout, stderr io.Writer) map[uint8]io.Writer {
-	m := map[uint8]io.Writer{}
-	if stdout != nil {
-		m[KindStdout] = stdout
-	}
-	if stderr != nil {
-		m[KindStderr] = stderr
-	}
-	return m
 }
 
 // source is where an operation's input comes from, nowhere by default.
@@ -180,7 +169,7 @@ func (c *Client) converse(ctx context.Context, op Op, params, result any, in sou
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	s, err := c.open(op, params)
+	s, err := c.open(ctx, op, params)
 	if err != nil {
 		return err
 	}
@@ -246,13 +235,16 @@ func sourceFailure(ctx context.Context, sent <-chan error, wait bool) error {
 	return nil
 }
 
-// open begins a conversation.
-func (c *Client) open(op Op, params any) (*wire.Stream, error) {
-	return c.begin(op, params, c.conn.Open)
+// open begins a conversation. The end of ctx ends the sending of the request, which waits for who does not
+// read.
+func (c *Client) open(ctx context.Context, op Op, params any) (*wire.Stream, error) {
+	return c.begin(ctx, op, params, c.conn.Open)
 }
 
 // begin is open, of a stream that is opened in a way of its own.
-func (c *Client) begin(op Op, params any, open func() (*wire.Stream, error)) (*wire.Stream, error) {
+func (c *Client) begin(
+	ctx context.Context, op Op, params any, open func() (*wire.Stream, error),
+) (*wire.Stream, error) {
 	raw, err := json.Marshal(params)
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode the parameters of %q: %w", op, err)
@@ -265,7 +257,12 @@ func (c *Client) begin(op Op, params any, open func() (*wire.Stream, error)) (*w
 	if err != nil {
 		return nil, lost(err)
 	}
+	stop := context.AfterFunc(ctx, func() { s.Close() })
 	err = s.Send(KindControl, b)
+	if !stop() {
+		s.Close()
+		return nil, context.Cause(ctx)
+	}
 	if errors.Is(err, wire.ErrReset) {
 		return s, nil // a reply may have come before
 	}

@@ -25,7 +25,7 @@ type Duplex interface {
 // Dial connects to a server in the guest. ctx bounds the call alone. An error of [CodeState] means that
 // nobody listens.
 func (c *Client) Dial(ctx context.Context, d Dial) (Duplex, error) {
-	s, err := c.begin(OpDial, d, c.conn.OpenSmall)
+	s, err := c.begin(ctx, OpDial, d, c.conn.OpenSmall)
 	if err != nil {
 		return nil, err
 	}

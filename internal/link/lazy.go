@@ -35,3 +35,14 @@ func (w *wants) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+func outputs(stdout, stderr io.Writer) map[uint8]io.Writer {
+	m := map[uint8]io.Writer{}
+	if stdout != nil {
+		m[KindStdout] = stdout
+	}
+	if stderr != nil {
+		m[KindStderr] = stderr
+	}
+	return m
+}

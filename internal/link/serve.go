@@ -124,7 +124,7 @@ func sendReply(s *wire.Stream, r Reply) error {
 func Forward(
 	ctx context.Context, from *wire.Stream, req Request, to *Client, tap func(wire.Message),
 ) (Reply, error) {
-	s, err := to.open(req.Op, req.Params)
+	s, err := to.open(ctx, req.Op, req.Params)
 	if err != nil {
 		return Reply{}, err
 	}

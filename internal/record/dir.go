@@ -130,9 +130,9 @@ func (r Root) Gone(id string) bool {
 	return !errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// Sweep removes the directories of dead supervisors that leftover picks, and names them. It keeps out of the
+// Sweep removes the directories of dead supervisors that orphaned picks, and names them. It keeps out of the
 // way of those that are just being made.
-func (r Root) Sweep(leftover func(id string) bool) (swept []string, err error) {
+func (r Root) Sweep(orphaned func(id string) bool) (swept []string, err error) {
 	ids, err := r.IDs()
 	if err != nil || len(ids) == 0 {
 		return nil, err
@@ -144,7 +144,7 @@ func (r Root) Sweep(leftover func(id string) bool) (swept []string, err error) {
 	defer gate.Close()
 	var failed []error
 	for _, id := range ids {
-		if !r.Gone(id) || !leftover(id) {
+		if !r.Gone(id) || !orphaned(id) {
 			continue
 		}
 		if lock, err := TryLock(r.Path(id)); err == nil {

@@ -54,9 +54,10 @@ func (s *supervisor) exec(
 	reply, err := g.Forward(limited, req, stream, run.tap)
 	result, failure := run.outcome(ctx, limited, reply, err)
 	if failure == nil && !run.stuck && s.snapshot().Kind == record.KindTask {
-		if err := g.Sync(); err != nil {
-			failure = unwritten(g, result, err)
-		}
+		failure = run.sync(limited, &result)
+	}
+	if run.stuck {
+		go g.ProveAlive()
 	}
 	if failure != nil {
 		failure = g.Lost(failure)
@@ -89,6 +90,30 @@ func (s *supervisor) signal(ctx context.Context, req link.Request, stream *wire.
 		return nil, err
 	}
 	return g.Pass(ctx, req, stream)
+}
+
+// sync has what a command wrote written to the disk, within the command's time limit. What is not there by
+// then is still on its way: the result says so. A guest that does not write it within its own limit is asked
+// for a sign of life.
+func (r *run) sync(limited context.Context, result *link.ExecResult) error {
+	err := r.g.SyncWithin(limited)
+	if err != nil && limited.Err() != nil {
+		go func() {
+			if r.g.Sync() != nil {
+				r.g.ProveAlive()
+			}
+		}()
+		if result.Notice == "" {
+			result.Notice = "the command's time limit came before its files were on the disk; " +
+				"they are on their way"
+		}
+		return nil
+	}
+	if err != nil {
+		go r.g.ProveAlive()
+		return unwritten(r.g, *result, err)
+	}
+	return nil
 }
 
 // unwritten words that a command has ended and what it wrote may be lost, of which success would be a lie.

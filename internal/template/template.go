@@ -182,9 +182,9 @@ func (s stamp) of(path string) bool {
 
 // Draft is where a template's parts are to be written.
 type Draft struct {
-	Memory  string   // path: made by the monitor, with shared memory
+	Memory  string   // path: made by the VMM, with shared memory
 	Scratch string   // path
-	State   *os.File // for the monitor to write to
+	State   *os.File // for the VMM to write to
 }
 
 // Alone gives the one place in which a template may be made that nobody waits for, or [ErrBusy]. Whoever has

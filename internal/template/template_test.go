@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// freeze fills a draft in as a monitor would.
+// freeze fills a draft in as a VMM would.
 func freeze(_ context.Context, d Draft) error {
 	_, err := d.State.WriteString("the devices' state")
 	return errors.Join(err, os.WriteFile(d.Memory, make([]byte, 64<<10), 0o600),

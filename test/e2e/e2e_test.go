@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
@@ -90,10 +91,18 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PYRO_STATE_DIR", e.WorkDir+"/state")
 			e.Setenv("MIRROR", mirror.String())
 			e.Setenv("MIRROR_HOST", mirror.Hostname())
-			for _, name := range []string{"PYRO_ACCELERATOR", "PYRO_DEBIAN_MIRROR"} {
+			for _, name := range []string{
+				"PYRO_ACCELERATOR", "PYRO_DEBIAN_MIRROR", "PYRO_ISOLATION", "PYRO_RUNSC",
+			} {
 				e.Setenv(name, os.Getenv(name))
 			}
 			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "gvisor" {
+				return false, fmt.Errorf("there is no condition %q", name)
+			}
+			return os.Getenv("PYRO_ISOLATION") == name, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "alive": alive},
 	})

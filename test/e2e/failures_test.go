@@ -29,7 +29,8 @@ func TestWithoutAUsableQEMU(t *testing.T) {
 	for path, want := range map[string]string{t.TempDir(): "is not installed", old: "6.2"} {
 		state := t.TempDir()
 		cmd := exec.CommandContext(t.Context(), program, "run", "debian:12", "--", "true")
-		cmd.Env = append(os.Environ(), "PATH="+path, "PYRO_STATE_DIR="+state, "PYRO_CACHE_DIR="+cacheDir(t))
+		cmd.Env = append(os.Environ(), "PATH="+path, "PYRO_STATE_DIR="+state, "PYRO_CACHE_DIR="+cacheDir(t),
+			"PYRO_ISOLATION=vm")
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		var exit *exec.ExitError
@@ -83,7 +84,8 @@ func TestATaskOutlivesItsQEMU(t *testing.T) {
 	}
 }
 
-// killMonitor kills the QEMU processes of a VM, by the name in their arguments.
+// killMonitor kills the QEMU processes of a VM, by the name in their arguments, or gVisor's kernel, by its
+// directory.
 func killMonitor(t *testing.T, id string) (killed int) {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -92,7 +94,9 @@ func killMonitor(t *testing.T, id string) (killed int) {
 	}
 	for _, file := range files {
 		words, err := os.ReadFile(file)
-		if err != nil || !bytes.Contains(words, []byte("-name\x00"+id+"\x00")) {
+		boxed := bytes.Contains(words, []byte("\x00boot\x00")) &&
+			bytes.Contains(words, []byte("/"+id+"/runsc-"))
+		if err != nil || !boxed && !bytes.Contains(words, []byte("-name\x00"+id+"\x00")) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))

@@ -40,7 +40,7 @@ func TestEachCloneIsItsOwnMachine(t *testing.T) {
 	installed(t)
 	const clones, atOnce = 50, 4
 	p, err := pyro.New(pyro.WithCacheDir(cacheDir(t)), pyro.WithStateDir(t.TempDir()),
-		pyro.WithCommand("pyro"), pyro.WithMaxActiveVMs(atOnce))
+		pyro.WithCommand("pyro"), pyro.WithMaxActiveVMs(atOnce), pyro.WithIsolation("vm"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,11 +32,45 @@ func TestQEMUStopped(t *testing.T) {
 	if out := w.must("task", "status", id); !strings.Contains(out, "started") {
 		t.Errorf("status says %s", out)
 	}
+	// A request that is longer than a window is bounded by the same limit while it is sent.
+	x := strings.Repeat("x", 100<<10)
+	long := w.command("task", "exec", id, "--timeout-seconds", "1", "--", "true", x, x, x, x)
+	began = time.Now()
+	_ = long.Run()
+	if code, took := long.ProcessState.ExitCode(), time.Since(began); code != 124 || took > 3*time.Second {
+		t.Errorf("a long request: exit status %d after %v: %s", code, took, long.Stderr)
+	}
 	began = time.Now()
 	w.must("task", "delete", id)
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("deleting took %v", took)
 	}
+	w.empty()
+}
+
+// A guest that does not end a command and gives no sign of life is ended, and its record says why.
+func TestWedgedGuestIsEnded(t *testing.T) {
+	w := newWorld(t)
+	id := w.task()
+	for _, pid := range w.processes()["qemu"] {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = w.command("task", "exec", id, "--timeout-seconds", "1", "--", "true").Run()
+	var status string
+	w.until("the end of the guest", func() bool {
+		status = w.must("task", "status", id)
+		return strings.Contains(status, "stopped")
+	})
+	if !strings.Contains(status, "no sign of life") {
+		t.Errorf("the record says %s", status)
+	}
+	// What a task is for: its files, in a new guest.
+	if out := w.must("task", "exec", id, "--timeout-seconds", "60", "--", "echo", "alive"); out != "alive\n" {
+		t.Errorf("after it: %q", out)
+	}
+	w.must("task", "delete", id)
 	w.empty()
 }
 

@@ -45,7 +45,8 @@ func (r *registry) explain(err error) error {
 		return nil
 	case errors.As(err, &certificate):
 		f.text = fmt.Sprintf("the registry %q cannot be trusted: %v", host, certificate.Err)
-		f.hint = "have this host trust who signed its certificate, or accept any with {insecure_registries} " + host
+		f.hint = "have this host trust who signed its certificate, or accept any with " +
+			"{insecure_registries} " + host
 	case code == http.StatusUnauthorized && r.user == "":
 		f.text = fmt.Sprintf("the registry %q wants credentials for %q, or has no such image%s", host, image,
 			said)

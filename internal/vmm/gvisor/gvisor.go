@@ -33,7 +33,7 @@ type Options struct {
 type Driver struct{ binary string }
 
 // New returns a driver. It touches nothing yet.
-func New(options Options) (*Driver, error) { return &Driver{options.Binary}, nil }
+func New(options Options) *Driver { return &Driver{options.Binary} }
 
 // Name is "gvisor".
 func (d *Driver) Name() string { return Name }

@@ -79,7 +79,7 @@ func (m *machine) run(program string, spec vmm.Spec) error {
 	defer child.Close()
 	args := []string{"--root", filepath.Join(m.dir, "state"), "--rootless", "--ignore-cgroups",
 		"--network=none", "--in-sandbox-cgroup=v2", "--allow-suid", "--net-raw",
-		"--overlay2=none", "run", "--bundle", m.dir,
+		"--overlay2=none", "--directfs=false", "run", "--bundle", m.dir,
 		"--pass-fd", fmt.Sprintf("3:%d", link.BoxedLink)}
 	m.cmd = exec.Command(program)
 	m.cmd.ExtraFiles = []*os.File{child}

@@ -46,7 +46,8 @@ func (e ends) close() {
 // nothing: the same spec gives the same words.
 func build(p platform, can abilities, cpu string, spec vmm.Spec, child ends, kernelWords string) command {
 	var c command
-	machine := p.machine[spec.Accelerator] + ",dump-guest-core=off"
+	// The description of the state is for debuggers alone, and QEMU 10.0 ends while it writes it.
+	machine := p.machine[spec.Accelerator] + ",dump-guest-core=off,suppress-vmdesc=on"
 	if spec.Memory != nil {
 		machine += ",memory-backend=ram"
 	}

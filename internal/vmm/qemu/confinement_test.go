@@ -173,7 +173,7 @@ func TestConfinement(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := climb(t.Context(), fresh())
+	g, err := negotiate(t.Context(), fresh())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func (d *Driver) grants(ctx context.Context) (granted, error) {
 	}
 	if known = load[granted](d, grantedFile); !known.same(now) {
 		var err error
-		if known, err = climb(ctx, now); err != nil {
+		if known, err = negotiate(ctx, now); err != nil {
 			return granted{}, err
 		}
 		d.save(grantedFile, known)
@@ -93,9 +93,10 @@ func (d *Driver) forget() {
 	}
 }
 
-// climb tries all namespaces at once, or, if the host refuses that, one after the other. Root needs no user
-// namespace: it becomes somebody else, for which it must have made QEMU's files reachable to them, in a view.
-func climb(ctx context.Context, g granted) (granted, error) {
+// negotiate tries all namespaces at once, or, if the host refuses that, one after the other. Root needs no
+// user namespace: it becomes somebody else, for which it must have made QEMU's files reachable to them, in a
+// view.
+func negotiate(ctx context.Context, g granted) (granted, error) {
 	who := confine.Identify()
 	best := g
 	best.Namespaces = confine.Every()

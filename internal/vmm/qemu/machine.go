@@ -22,7 +22,7 @@ const maxEvents = 64
 // machine is one QEMU process and its control connection.
 type machine struct {
 	process *process
-	monitor *monitor
+	qmp     *qmpConn
 	link    *os.File
 
 	memoryFile uint64 // the inode of the guest's memory; 0 is anonymous memory
@@ -111,7 +111,7 @@ func newMachine(
 		memMiB:  spec.MemMiB,
 	}
 	var err error
-	if m.monitor, err = newMonitor(parent.qmp, m.event); err != nil {
+	if m.qmp, err = newQMP(parent.qmp, m.event); err != nil {
 		p.kill()
 		m.link.Close()
 		return nil, err
@@ -141,16 +141,16 @@ func (m *machine) giveUp(err error) error {
 
 // ready waits until QEMU has made the machine and, if it resumes, has loaded its state.
 func (m *machine) ready(ctx context.Context, spec vmm.Spec, incoming string) error {
-	if err := m.monitor.execute(ctx, "qmp_capabilities", nil, nil, nil); err != nil {
+	if err := m.qmp.execute(ctx, "qmp_capabilities", nil, nil, nil); err != nil {
 		return err
 	}
 	if err := m.loadMemory(spec.Memory); err != nil || incoming == "" {
 		return err
 	}
-	if err := m.monitor.execute(ctx, "migrate-set-capabilities", capabilities(), nil, nil); err != nil {
+	if err := m.qmp.execute(ctx, "migrate-set-capabilities", capabilities(), nil, nil); err != nil {
 		return err
 	}
-	if err := m.monitor.execute(ctx, "migrate-incoming", map[string]any{"uri": incoming}, nil,
+	if err := m.qmp.execute(ctx, "migrate-incoming", map[string]any{"uri": incoming}, nil,
 		nil); err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (m *machine) ready(ctx context.Context, spec vmm.Spec, incoming string) err
 	if err := spec.Ready(); err != nil {
 		return err
 	}
-	return m.monitor.execute(ctx, "cont", nil, nil, nil)
+	return m.qmp.execute(ctx, "cont", nil, nil, nil)
 }
 
 // capabilities are for both sides of a migration: shared memory is no part of the state, and progress is
@@ -176,7 +176,7 @@ func capabilities() any {
 // watch reaps the process and says why it ended.
 func (m *machine) watch() {
 	<-m.process.done
-	m.monitor.drain() // no more events after this
+	m.qmp.drain() // no more events after this
 	m.err = m.reason()
 	close(m.events)
 	close(m.done)
@@ -308,7 +308,7 @@ func (m *machine) freeze(ctx context.Context, state *os.File) error {
 		{"getfd", map[string]any{"fdname": "state"}, out},
 		{"migrate", map[string]any{"uri": "fd:state"}, nil},
 	} {
-		if err := m.monitor.execute(ctx, step.command, step.arguments, step.file, nil); err != nil {
+		if err := m.qmp.execute(ctx, step.command, step.arguments, step.file, nil); err != nil {
 			return err
 		}
 	}
@@ -326,7 +326,7 @@ func (m *machine) migrated(ctx context.Context) error {
 			case "failed", "cancelled":
 				return m.migrationError(ctx)
 			}
-		case <-m.monitor.ended:
+		case <-m.qmp.ended:
 			return errQMPClosed
 		case <-ctx.Done():
 			return ctx.Err()
@@ -338,7 +338,7 @@ func (m *machine) migrationError(ctx context.Context) error {
 	var status struct {
 		Reason string `json:"error-desc"`
 	}
-	if err := m.monitor.execute(ctx, "query-migrate", nil, nil, &status); err != nil {
+	if err := m.qmp.execute(ctx, "query-migrate", nil, nil, &status); err != nil {
 		return err
 	}
 	if status.Reason == "" {

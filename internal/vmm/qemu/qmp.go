@@ -59,8 +59,8 @@ func parseMessage(line []byte) (message, error) {
 	return m, nil
 }
 
-// monitor is the client of one QEMU's control connection. Its owner calls drain, which ends its goroutine.
-type monitor struct {
+// qmpConn is the client of one QEMU's control connection. Its owner calls drain, which ends its goroutine.
+type qmpConn struct {
 	conn    *net.UnixConn
 	onEvent func(name string, data json.RawMessage) // called in order; must not block
 
@@ -71,14 +71,14 @@ type monitor struct {
 	ended   chan struct{} // closed when reading has ended
 }
 
-// newMonitor speaks over our end of the socketpair, which it takes over.
-func newMonitor(end *os.File, onEvent func(string, json.RawMessage)) (*monitor, error) {
+// newQMP speaks over our end of the socketpair, which it takes over.
+func newQMP(end *os.File, onEvent func(string, json.RawMessage)) (*qmpConn, error) {
 	defer end.Close()
 	conn, err := net.FileConn(end)
 	if err != nil {
 		return nil, err
 	}
-	m := &monitor{
+	m := &qmpConn{
 		conn:    conn.(*net.UnixConn),
 		onEvent: onEvent,
 		waiting: map[int]chan message{},
@@ -89,13 +89,13 @@ func newMonitor(end *os.File, onEvent func(string, json.RawMessage)) (*monitor, 
 }
 
 // drain handles what a QEMU that has ended had to say, and ends the connection.
-func (m *monitor) drain() {
+func (m *qmpConn) drain() {
 	m.conn.SetReadDeadline(time.Now().Add(time.Second))
 	<-m.ended
 	m.conn.Close()
 }
 
-func (m *monitor) read() {
+func (m *qmpConn) read() {
 	defer close(m.ended)
 	lines := bufio.NewScanner(m.conn)
 	lines.Buffer(make([]byte, 0, 4096), maxMessage)
@@ -117,7 +117,7 @@ func (m *monitor) read() {
 	m.mu.Unlock()
 }
 
-func (m *monitor) dispatch(got message) {
+func (m *qmpConn) dispatch(got message) {
 	if got.Event != "" {
 		m.onEvent(got.Event, got.Data)
 		return
@@ -137,7 +137,7 @@ func (m *monitor) dispatch(got message) {
 
 // execute runs one command and puts its answer into result, if that is not nil. A file goes with the
 // command, for getfd.
-func (m *monitor) execute(
+func (m *qmpConn) execute(
 	ctx context.Context, command string, arguments any, file *os.File, result any,
 ) error {
 	id, reply, err := m.register()
@@ -179,7 +179,7 @@ func (m *monitor) execute(
 	}
 }
 
-func (m *monitor) register() (int, chan message, error) {
+func (m *qmpConn) register() (int, chan message, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.waiting) >= maxWaiting {
@@ -191,7 +191,7 @@ func (m *monitor) register() (int, chan message, error) {
 	return m.last, reply, nil
 }
 
-func (m *monitor) forget(id int) {
+func (m *qmpConn) forget(id int) {
 	m.mu.Lock()
 	delete(m.waiting, id)
 	m.mu.Unlock()

@@ -17,15 +17,15 @@ import (
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
-// talk returns a monitor and the other end of its connection.
-func talk(t *testing.T, onEvent func(string, json.RawMessage)) (*monitor, *os.File) {
+// talk returns a QMP connection and the other end of its connection.
+func talk(t *testing.T, onEvent func(string, json.RawMessage)) (*qmpConn, *os.File) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	theirs := os.NewFile(uintptr(fds[1]), "qemu")
-	m, err := newMonitor(os.NewFile(uintptr(fds[0]), "qmp"), onEvent)
+	m, err := newQMP(os.NewFile(uintptr(fds[0]), "qmp"), onEvent)
 	if err != nil {
 		t.Fatal(err)
 	}

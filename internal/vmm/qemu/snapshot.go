@@ -34,7 +34,7 @@ func (m *machine) Snapshot(ctx context.Context, to vmm.Snapshot) (err error) {
 			return err
 		}
 	}
-	if err := m.monitor.execute(ctx, "stop", nil, nil, nil); err != nil {
+	if err := m.qmp.execute(ctx, "stop", nil, nil, nil); err != nil {
 		return err
 	}
 	_, err = ram.save(to.Memory)
@@ -48,7 +48,7 @@ func (m *machine) Snapshot(ctx context.Context, to vmm.Snapshot) (err error) {
 		return nil
 	}
 	// It goes on also if its caller has gone.
-	return errors.Join(err, m.monitor.execute(context.WithoutCancel(ctx), "cont", nil, nil, nil))
+	return errors.Join(err, m.qmp.execute(context.WithoutCancel(ctx), "cont", nil, nil, nil))
 }
 
 // saveDevices writes the state of everything but the memory.
@@ -61,14 +61,14 @@ func (m *machine) saveDevices(ctx context.Context, state *os.File) error {
 	var set struct {
 		ID int `json:"fdset-id"`
 	}
-	if err := m.monitor.execute(ctx, "add-fd", nil, out, &set); err != nil {
+	if err := m.qmp.execute(ctx, "add-fd", nil, out, &set); err != nil {
 		return err
 	}
-	err = m.monitor.execute(ctx, "xen-save-devices-state", map[string]any{
+	err = m.qmp.execute(ctx, "xen-save-devices-state", map[string]any{
 		"filename": fmt.Sprintf("/dev/fdset/%d", set.ID),
 		"live":     false,
 	}, nil, nil)
-	remove := m.monitor.execute(ctx, "remove-fd", map[string]any{"fdset-id": set.ID}, nil, nil)
+	remove := m.qmp.execute(ctx, "remove-fd", map[string]any{"fdset-id": set.ID}, nil, nil)
 	return errors.Join(err, remove)
 }
 

@@ -12,7 +12,7 @@ import (
 func (m *machine) Translated(ctx context.Context) (int, error) {
 	var text string
 	command := map[string]any{"command-line": "info jit"}
-	if err := m.monitor.execute(ctx, "human-monitor-command", command, nil, &text); err != nil {
+	if err := m.qmp.execute(ctx, "human-monitor-command", command, nil, &text); err != nil {
 		return 0, err
 	}
 	return parseTranslated(text)

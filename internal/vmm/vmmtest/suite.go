@@ -197,7 +197,7 @@ func (r *rig) checkKill(t *testing.T) {
 	}
 }
 
-// checkKilledFromOutside kills the monitor behind the driver's back.
+// checkKilledFromOutside kills the VMM behind the driver's back.
 func (r *rig) checkKilledFromOutside(t *testing.T) {
 	g := r.fresh(t)
 	g.want("echo hello", "hello")
