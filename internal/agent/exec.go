@@ -30,7 +30,7 @@ func (a *Agent) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (any
 			return nil, &link.Error{Code: link.CodeInvalid, Message: err.Error()}
 		}
 	}
-	argv, shell := process.Argv(e.Argv, keepPath(e.Command, process.Environment(a.env, e.Env)))
+	argv, shell := process.Argv(e.Argv, keepPath(e.Command, process.Environment(a.env, e.Env)), a.shell())
 	if len(argv) == 0 {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: "no command is given"}
 	}

@@ -22,6 +22,7 @@ func Inside(upper *os.Root, powerOff func()) (*Agent, error) {
 	}
 	var all families
 	return &Agent{
+		shell:    process.Shell,
 		upper:    upper,
 		null:     null,
 		machine:  standIn{},

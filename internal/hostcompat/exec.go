@@ -17,7 +17,7 @@ import (
 
 // exec runs one command, by the rules of a guest.
 func (m *machine) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (any, error) {
-	argv, shell := process.Argv(e.Argv, e.Command)
+	argv, shell := process.Argv(e.Argv, e.Command, process.Shell())
 	if len(argv) == 0 {
 		return nil, invalid("no command is given")
 	}

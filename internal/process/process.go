@@ -25,16 +25,16 @@ const (
 const LongestLine = 128<<10 - 1
 
 // Argv is the argument vector that a request stands for: its own, or a shell for its command line, and that
-// shell's name: bash if there is one, for most people and models write that, else sh.
-func Argv(argv []string, commandLine string) (full []string, shell string) {
+// shell's name.
+func Argv(argv []string, commandLine, shellPath string) (full []string, shell string) {
 	if commandLine == "" {
 		return argv, ""
 	}
-	path := Shell()
-	return []string{path, "-lc", commandLine}, filepath.Base(path)
+	return []string{shellPath, "-lc", commandLine}, filepath.Base(shellPath)
 }
 
-// Shell is the shell that runs command lines.
+// Shell is the shell that runs command lines: bash if there is one, which most people and models write,
+// else sh.
 func Shell() string {
 	if info, err := os.Stat("/bin/bash"); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
 		return "/bin/bash"
