@@ -64,16 +64,7 @@ func (p *Pyro) download(ctx context.Context, s *instances.Session, r DownloadReq
 		if r.Tar != nil {
 			t.sum, t.err = archive.ToTar(ctx, in, r.Tar, limits)
 		} else {
-			t.sum, t.err = archive.Extract(ctx, in, archive.ExtractOptions{
-				Root:       root,
-				MaxEntries: limits.MaxEntries,
-				MaxBytes:   limits.MaxBytes,
-				UID:        os.Geteuid(),
-				GID:        os.Getegid(),
-				Owners:     os.Geteuid() == 0,
-				Links:      archive.LinksAny,
-				DropSetID:  true,
-			})
+			t.sum, t.err = archive.Extract(ctx, in, hostFiles(root, limits))
 		}
 		in.CloseWithError(errors.Join(t.err, io.ErrClosedPipe))
 		done <- t

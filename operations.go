@@ -305,6 +305,8 @@ func fileOperations() []Operation {
 			"Copy a file or a directory of the host into a task.", (*Pyro).Upload),
 		operation("download", EffectMakes,
 			"Copy a file or a directory of a task to the host.", (*Pyro).Download),
+		operation("export_task", EffectMakes,
+			"Copy all that a task changed over its environment to the host.", (*Pyro).ExportTask),
 		operation("patch_task", EffectChanges,
 			"Apply a unified diff to files of a task, all of it or nothing.", (*Pyro).PatchTask),
 	}

@@ -123,6 +123,16 @@ type CopyResult struct {
 	LeftOutCount int64    `json:"left_out_count,omitempty"`
 }
 
+// ExportTaskRequest asks for all that a task changed over its environment, its workspace included.
+type ExportTaskRequest struct {
+	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	// HostPath is a file to be made, a tar as an image's layer with whiteouts for what was removed, if it
+	// ends in .tar. Else it is a directory, made if missing, that gets the files.
+	HostPath string `json:"host_path" jsonschema:"a .tar, or a directory, on the host"`
+	// Tar, if set, gets the tar in place of HostPath.
+	Tar io.Writer `json:"-"`
+}
+
 // PatchTaskRequest asks for a unified diff to be applied to files of a task, all of it or nothing.
 type PatchTaskRequest struct {
 	TaskID string `json:"task_id" jsonschema:"the task's id"`

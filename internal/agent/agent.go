@@ -99,7 +99,7 @@ func (a *Agent) handle(ctx context.Context, req link.Request, stream *wire.Strea
 	case link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace:
 		return a.files(ctx, req, stream)
 	case link.OpExport:
-		return link.Empty{}, a.export(ctx, stream)
+		return answer(req, func(e link.Export) (any, error) { return link.Empty{}, a.export(ctx, e, stream) })
 	case link.OpSave:
 		return answer(req, func(s link.Save) (any, error) { return a.save(ctx, s, stream) })
 	case link.OpSync:

@@ -27,19 +27,34 @@ const (
 )
 
 // export sends what differs from the base image as a tar stream.
-func (a *Agent) export(ctx context.Context, stream *wire.Stream) error {
+func (a *Agent) export(ctx context.Context, p link.Export, stream *wire.Stream) error {
 	if err := a.sync(); err != nil {
 		return err
 	}
 	buffered := bufio.NewWriterSize(link.Writer(stream, link.KindData), 64<<10)
 	e := &exporter{root: a.upper, tar: tar.NewWriter(buffered), links: map[uint64]string{}}
-	if err := e.walk(ctx, "."); err != nil {
+	err := e.walk(ctx, ".")
+	if err == nil && p.Workspace && besideRoot(link.Workspace) {
+		err = e.moved(ctx, strings.TrimPrefix(link.Workspace, "/"))
+	}
+	if err != nil {
 		return fmt.Errorf("cannot export the guest's files: %w", err)
 	}
 	if err := e.tar.Close(); err != nil {
 		return err
 	}
 	return buffered.Flush()
+}
+
+// besideRoot tells whether a directory is a file system of its own, so that what is in it is not found
+// above the image.
+func besideRoot(dir string) bool {
+	here, err := os.Stat(dir)
+	root, rootErr := os.Stat("/")
+	if err != nil || rootErr != nil {
+		return false
+	}
+	return here.Sys().(*syscall.Stat_t).Dev != root.Sys().(*syscall.Stat_t).Dev
 }
 
 type exporter struct {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strings"
 )
 
@@ -44,6 +45,16 @@ func (p *packer) archive(r io.Reader, compressed bool) error {
 
 // member packs what an archive has next.
 func (p *packer) member(tr *tar.Reader, h *tar.Header) error {
+	switch h.Typeflag {
+	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
+		if p.o.Lenient {
+			p.sum.Left.add(h.Name, errors.New("it is a device or a FIFO"))
+			return nil
+		}
+	}
+	if p.o.Skip != nil && p.o.Skip(path.Clean(h.Name), h.Typeflag == tar.TypeDir) {
+		return nil
+	}
 	e := &entry{
 		name:  h.Name,
 		link:  h.Linkname,

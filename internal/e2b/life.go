@@ -48,13 +48,32 @@ func (s *Server) reap(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			for _, id := range s.over(now) {
-				if _, err := s.engine.DeleteTask(ctx, pyro.TaskRequest{TaskID: id}); err != nil {
-					s.options.Log.Warn("cannot remove a sandbox", "sandbox", id, "error", err)
+				if err := s.expire(ctx, id); err != nil {
+					s.options.Log.Warn("cannot end a sandbox", "sandbox", id, "error", err)
 				}
-				s.forget(id)
 			}
 		}
 	}
+}
+
+// expire removes a sandbox whose time is over, or pauses it if its maker wanted that.
+func (s *Server) expire(ctx context.Context, id string) error {
+	t, err := s.engine.StatusTask(ctx, pyro.TaskRequest{TaskID: id})
+	if err == nil && t.Metadata[keyPause] != "" {
+		s.keep(id)
+		_, err = s.engine.PauseTask(ctx, pyro.TaskRequest{TaskID: id})
+		return err
+	}
+	s.forget(id)
+	_, err = s.engine.DeleteTask(ctx, pyro.TaskRequest{TaskID: id})
+	return err
+}
+
+// keep lets a sandbox be until somebody asks for it.
+func (s *Server) keep(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ends, id)
 }
 
 func (s *Server) over(now time.Time) (ids []string) {

@@ -20,6 +20,13 @@ const envdVersion = "0.5.7"
 const (
 	keyTemplate = "e2b.template"
 	keyEnv      = "e2b.env."
+	keyPause    = "e2b.autopause" // the sandbox is paused, not removed, when its time is over
+)
+
+// The states of a sandbox.
+const (
+	stateRunning = "running"
+	statePaused  = "paused"
 )
 
 const (
@@ -34,6 +41,7 @@ type newSandbox struct {
 	Metadata   map[string]string `json:"metadata"`
 	EnvVars    map[string]string `json:"envVars"`
 	Internet   *bool             `json:"allow_internet_access"`
+	AutoPause  bool              `json:"autoPause"`
 	Network    struct {
 		AllowOut []string `json:"allowOut"`
 		DenyOut  []string `json:"denyOut"`
@@ -86,12 +94,20 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) error {
 		seconds = *want.Timeout
 	}
 	request.TTLSeconds = &seconds
-	task, err := s.engine.CreateTask(r.Context(), request)
+	if want.AutoPause {
+		request.Metadata[keyPause] = "1"
+	}
+	task, err := s.fromSnapshot(r, want.TemplateID, seconds, request.Metadata)
+	if err == nil && task == nil {
+		var made pyro.Task
+		made, err = s.engine.CreateTask(r.Context(), request)
+		task = &made
+	}
 	if err != nil {
 		return err
 	}
 	s.endAfter(task.TaskID, seconds)
-	reply(w, http.StatusCreated, s.view(task))
+	reply(w, http.StatusCreated, s.view(*task))
 	return nil
 }
 
@@ -146,8 +162,11 @@ func (s *Server) detail(t pyro.Task) detail {
 		CPUCount:  t.VCPUCount,
 		MemoryMB:  t.MemMiB,
 		DiskMB:    pyro.DefaultDiskMiB,
-		State:     "running",
+		State:     stateRunning,
 		Metadata:  map[string]string{},
+	}
+	if t.State == statePaused {
+		d.State = statePaused
 	}
 	for k, v := range t.Metadata {
 		if !strings.HasPrefix(k, "e2b.") {
@@ -287,7 +306,7 @@ func (s *Server) extend(ctx context.Context, t pyro.Task, seconds int) error {
 	return nil
 }
 
-// connect gives a sandbox that is there already, and starts it if its guest has ended.
+// connect gives a sandbox that is there already, and has it go on if it is paused, or its guest has ended.
 func (s *Server) connect(w http.ResponseWriter, r *http.Request) error {
 	var l lease
 	t, err := s.find(r.Context(), r.PathValue("id"))
@@ -297,10 +316,15 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &l); err != nil {
 		return err
 	}
-	if _, err := s.engine.StartTask(r.Context(), pyro.TaskRequest{TaskID: t.TaskID}); err != nil {
+	if _, err := s.engine.ResumeTask(r.Context(), pyro.TaskRequest{TaskID: t.TaskID}); err != nil {
 		return err
 	}
-	if seconds, ok := l.seconds(); ok && time.Now().Add(time.Duration(seconds)*time.Second).After(s.end(t)) {
+	seconds, ok := l.seconds()
+	if !ok && t.State == statePaused {
+		seconds, ok = defaultTimeout, true
+	}
+	later := time.Now().Add(time.Duration(seconds) * time.Second).After(s.end(t))
+	if ok && (later || t.State == statePaused) {
 		if err := s.extend(r.Context(), t, seconds); err != nil {
 			return err
 		}

@@ -120,6 +120,11 @@ func (s *Server) Handler() http.Handler {
 		"POST /v2/sandboxes/{id}/connect": s.connect,
 		"POST /sandboxes/{id}/resume":     s.connect,
 		"GET /sandboxes/{id}/metrics":     s.metrics,
+		"POST /sandboxes/{id}/pause":      s.pause,
+		"POST /sandboxes/{id}/fork":       s.fork,
+		"POST /sandboxes/{id}/snapshots":  s.snapshot,
+		"GET /snapshots":                  s.listSnapshots,
+		"DELETE /templates/{id}":          s.deleteTemplate,
 		"GET /templates":                  s.templates,
 		"GET /v2/templates":               s.templates,
 	} {

@@ -221,6 +221,12 @@ func (g *Guest) Attach(ctx context.Context, id string, stdout, stderr io.Writer)
 	return result, g.Lost(err)
 }
 
+// AttachTo becomes the caller of a command that lost its own, from the place in its output that is named, and
+// returns when it has ended.
+func (g *Guest) AttachTo(ctx context.Context, a link.Attach, std link.Streams) (link.ExecResult, error) {
+	return g.client.AttachTo(ctx, a, std, nil)
+}
+
 // DiskError is what the host said when it failed the guest's disk, empty if it has not.
 func (g *Guest) DiskError() string {
 	if why := g.diskError.Load(); why != nil {

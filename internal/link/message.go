@@ -63,7 +63,7 @@ const (
 	OpList     Op = "list"     // ListFiles -> JSON of []FileInfo as data, Listed
 	OpFetch    Op = "fetch"    // Fetch -> data of package archive, Fetched
 	OpReplace  Op = "replace"  // JSON of Replace as data -> Empty: all of it or nothing
-	OpExport   Op = "export"   // Empty -> tar data, Empty: what differs from the base image, OCI whiteouts
+	OpExport   Op = "export"   // Export -> tar data, Empty: what differs from the base image, OCI whiteouts
 	OpSave     Op = "save"     // Save -> tar data, Empty: what differs, as it is, of a disk that is memory
 	OpSync     Op = "sync"     // Empty -> Empty: all file systems written out
 	OpHold     Op = "hold"     // Empty -> Empty: commands stand still until OpRelease
@@ -252,6 +252,11 @@ type Fetched struct {
 	Bytes     int64    `json:"bytes"`
 	LeftOut   []string `json:"left_out,omitempty"` // the first few, each with its reason
 	LeftCount int64    `json:"left_count,omitempty"`
+}
+
+// Export asks for what differs from the base image.
+type Export struct {
+	Workspace bool `json:"workspace"` // and for the workspace, which no image has
 }
 
 // Replace asks for files to be written and removed, all or none.

@@ -35,6 +35,7 @@ type Job struct {
 	Notice    string          `json:"notice,omitempty"`
 	Cause     string          `json:"cause,omitempty"`
 	Restarts  int             `json:"restarts,omitempty"` // of a service
+	Seen      [2]int64        `json:"seen"`               // bytes of its stdout and stderr that were kept
 	Spec      json.RawMessage `json:"spec"`               // what was asked for, to start it again
 }
 

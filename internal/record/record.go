@@ -103,6 +103,8 @@ type VM struct {
 	Resumed bool `json:"resumed,omitempty"`
 	// Commands that ran in what the VM was forked from, and go on in it
 	Running []Entry `json:"running,omitempty"`
+	// Background commands likewise
+	Jobs []Job `json:"jobs,omitempty"`
 	// Creation is finished; an incomplete VM goes with its creator
 	Complete   bool   `json:"complete"`
 	Boot       Boot   `json:"boot"`

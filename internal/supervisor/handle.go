@@ -137,7 +137,7 @@ func (s *supervisor) resume(c *session) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.loadJobs(); err != nil {
+	if err := s.loadJobs(vm.State == record.StatePaused); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

@@ -18,7 +18,7 @@ import (
 type job struct {
 	s       *supervisor
 	spec    link.JobStart
-	serial  int // makes its ids in the guest its own
+	waits   bool // it ran in a guest that may go on with it; guarded by the jobs' mu
 	entry   *run
 	out     *record.Output
 	done    chan struct{} // closed when it has ended for good
@@ -124,24 +124,29 @@ func (j *job) run(g *running) {
 // once runs the command, and tells how it ended.
 func (j *job) once(ctx context.Context, g *running) (link.ExecResult, error) {
 	e := j.spec.Exec
-	std := link.Streams{Stdout: j.sink(record.StreamStdout), Stderr: j.sink(record.StreamStderr)}
-	var keys *io.PipeReader
 	j.mu.Lock()
-	e.ID = fmt.Sprintf("%d.%d", j.serial, j.rec.Restarts)
-	j.guest, j.inGuest = g, e.ID
-	if e.Stdin {
-		keys, j.keys = io.Pipe()
-		std.Stdin = keys
-	}
+	e.ID = inGuestID(j.rec)
+	j.rec.Seen = [2]int64{}
+	j.mu.Unlock()
+	return j.converse(ctx, g, e.ID, func(std link.Streams) (link.ExecResult, error) {
+		return g.Exec(ctx, e, std)
+	})
+}
+
+// converse is the caller of the command, which talk starts or finds, until it has ended.
+func (j *job) converse(
+	ctx context.Context, g *running, id string, talk func(link.Streams) (link.ExecResult, error),
+) (link.ExecResult, error) {
+	std, release := j.streams()
+	j.mu.Lock()
+	j.guest, j.inGuest = g, id
 	j.mu.Unlock()
 	began := time.Now()
-	answer, err := g.Exec(ctx, e, std)
+	answer, err := talk(std)
 	j.mu.Lock()
 	j.inGuest = ""
-	if keys != nil {
-		keys.Close() // Who is about to write is told.
-	}
 	j.mu.Unlock()
+	release()
 	if err != nil && context.Cause(ctx) != nil {
 		took := time.Since(began).Milliseconds()
 		return link.ExecResult{ExitCode: record.InterruptedExit, DurationMS: took}, nil
@@ -168,6 +173,9 @@ type sink struct {
 // Write never fails: a command does not end because the host's disk is full.
 func (k *sink) Write(p []byte) (int, error) {
 	j := k.job
+	j.mu.Lock()
+	j.rec.Seen[k.stream-record.StreamStdout] += int64(len(p))
+	j.mu.Unlock()
 	if err := j.out.Append(k.stream, p); err != nil && !k.failed {
 		k.failed = true
 		j.update(func(rec *record.Job) {
@@ -192,6 +200,17 @@ func (k *sink) Write(p []byte) (int, error) {
 
 // finish writes a job's end down.
 func (j *job) finish(g *running, result link.ExecResult, failure error) {
+	if failure != nil && j.s.isPausing() {
+		j.suspend()
+		return
+	}
+	if failure == nil && !j.stopped && j.s.isStopping() {
+		failure = &link.Error{
+			Code:    link.CodeGuestLost,
+			Cause:   link.CauseStopped,
+			Message: "the guest was stopped while the command ran",
+		}
+	}
 	if failure == nil {
 		failure = g.Sync()
 	}
@@ -240,7 +259,27 @@ func (j *job) signal(ctx context.Context, n syscall.Signal) error {
 	if err != nil {
 		return err
 	}
-	return g.Lost(g.Signal(ctx, link.Signal{ID: id, Number: int(n)}))
+	return j.reach(ctx, func() error { return g.Lost(g.Signal(ctx, link.Signal{ID: id, Number: int(n)})) })
+}
+
+// reach does something to the command in the guest, which may have been asked to start it a moment ago and
+// not have heard of it yet.
+func (j *job) reach(ctx context.Context, do func() error) error {
+	const patience, pace = 5 * time.Second, 5 * time.Millisecond
+	for until := time.Now().Add(patience); ; {
+		err := do()
+		var far *link.Error
+		if !errors.As(err, &far) || far.Code != link.CodeNotFound || time.Now().After(until) {
+			return err
+		}
+		select {
+		case <-time.After(pace):
+		case <-j.done:
+			return err
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 func (j *job) resize(ctx context.Context, size link.Size) error {
@@ -248,7 +287,7 @@ func (j *job) resize(ctx context.Context, size link.Size) error {
 	if err != nil {
 		return err
 	}
-	return g.Lost(g.Resize(ctx, link.Resize{ID: id, Size: size}))
+	return j.reach(ctx, func() error { return g.Lost(g.Resize(ctx, link.Resize{ID: id, Size: size})) })
 }
 
 // input passes input on, and waits until the command's side has taken it.

@@ -24,9 +24,8 @@ const (
 
 // jobs are a VM's background commands. The zero value has none.
 type jobs struct {
-	mu    sync.Mutex
-	all   []*job // in the order in which they were started
-	count int    // that were ever started by this supervisor
+	mu  sync.Mutex
+	all []*job // in the order in which they were started
 }
 
 // handleJob answers the operations on background commands.
@@ -97,13 +96,11 @@ func (s *supervisor) addJob(p link.JobStart, g *running) (*job, error) {
 	if err := s.makeRoom(p.Name); err != nil {
 		return nil, err
 	}
-	s.jobs.count++
 	j.entry = s.begin(p.Exec, g)
 	j.rec.Sequence, j.rec.ID = j.entry.entry.Sequence, p.Name
 	if p.Name == "" {
 		j.rec.ID = "cmd-" + strconv.Itoa(j.rec.Sequence)
 	}
-	j.serial = s.jobs.count
 	if err := j.open(); err != nil {
 		return nil, err
 	}
@@ -140,8 +137,9 @@ func (s *supervisor) makeRoom(name string) error {
 	return nil
 }
 
-// loadJobs takes over the background commands of a supervisor that is gone. Their guest is gone with it.
-func (s *supervisor) loadJobs() error {
+// loadJobs takes over the background commands of a supervisor that is gone. Their guest is gone with it,
+// unless it is paused.
+func (s *supervisor) loadJobs(paused bool) error {
 	found, err := record.Jobs(s.dir)
 	if err != nil {
 		return err
@@ -157,7 +155,9 @@ func (s *supervisor) loadJobs() error {
 		}
 		close(j.done)
 		close(j.settled)
-		if !rec.Ended() {
+		if !rec.Ended() && paused {
+			j.waits = true
+		} else if !rec.Ended() {
 			j.rec.Interrupt(string(link.CauseGuestEnded), "its guest ended while it ran")
 			if err := record.SaveJob(s.dir, j.rec); err != nil {
 				return err

@@ -25,8 +25,10 @@ func (s *supervisor) takeSnapshot(ctx context.Context, req link.Request) (any, e
 	// Nobody stops it meanwhile.
 	s.boot.Lock()
 	defer s.boot.Unlock()
+	jobs := s.runningJobs()
 	s.mu.Lock()
 	like := s.vm.Like()
+	like.Jobs = jobs
 	like.CommandCount = s.sequence
 	for r := range s.runs {
 		like.Running = append(like.Running, r.entry)
@@ -96,6 +98,7 @@ func (s *supervisor) pause(ctx context.Context) (any, error) {
 	err := g.Pause(ctx)
 	if err == nil {
 		<-g.noted
+		s.jobsOver()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,6 +115,13 @@ func (s *supervisor) pause(ctx context.Context) (any, error) {
 	return s.vm, nil
 }
 
+// isPausing tells whether the guest ends because it is paused.
+func (s *supervisor) isPausing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pausing
+}
+
 // adopt takes over the commands that run in a guest which goes on with the memory of before, or of another.
 func (s *supervisor) adopt(ctx context.Context, g *running) {
 	list, err := g.Commands(ctx)
@@ -119,6 +129,7 @@ func (s *supervisor) adopt(ctx context.Context, g *running) {
 		s.log.Warn("the commands that go on cannot be listed", "error", err)
 		return
 	}
+	s.adoptJobs(g, list)
 	known := s.knownEntries()
 	for _, c := range list {
 		entry, ok := known[c.ID]

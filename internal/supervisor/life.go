@@ -59,6 +59,7 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 		s.conns.Go(func() { s.adopt(context.WithoutCancel(ctx), g) })
 	} else if vm.From != "" || vm.State == record.StatePaused {
 		s.log.Info("the guest was booted: the memory that was kept is of no use here")
+		go s.loseJobs()
 	}
 	s.vm.State, s.vm.ExecutionMode, s.vm.Accelerator = record.StateStarted, facts.Mode, facts.Accelerator
 	s.vm.Warm, s.vm.Confinement, s.vm.VMMConfinement = facts.Warm, facts.Confinement, facts.VMMConfinement
@@ -100,10 +101,25 @@ func (s *supervisor) stop() error {
 		s.vm.State = record.StateStopped
 		return s.save()
 	}
+	s.setStopping(true)
+	defer s.setStopping(false)
 	g.Shutdown()
 	g.Kill()
 	<-g.noted
 	return nil
+}
+
+func (s *supervisor) setStopping(stopping bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = stopping
+}
+
+// isStopping tells whether the guest is asked to end, which ends its commands first.
+func (s *supervisor) isStopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
 }
 
 // spec is the guest that a record asks for.

@@ -63,6 +63,7 @@ type supervisor struct {
 	vm       record.VM
 	running  *running
 	runs     map[*run]struct{} // the commands that run
+	stopping bool              // the guest is asked to end
 	pausing  bool              // the guest ends because it is paused
 	sequence int
 	busy     int // things under way that keep the VM from expiring

@@ -197,3 +197,23 @@ def test_asyncio() -> None:
 def test_javascript(tmp_path: Path) -> None:
     folder = os.environ["PYRO_TEST_E2B_NODE"]
     subprocess.run(["node", str(Path(__file__).with_name("sdk.mjs"))], cwd=folder, check=True, timeout=120)
+
+
+def test_snapshots(sandbox: Sandbox) -> None:
+    sandbox.commands.run("echo before >/tmp/s; (exec -a marker sleep 600) >/dev/null 2>&1 &")
+    sandbox.pause()
+    assert sandbox.get_info().state.value == "paused"
+    sandbox.connect()
+    assert sandbox.commands.run("cat /tmp/s; pgrep -fc marker").stdout == "before\n1\n"
+    fork, = sandbox.fork(count=1)
+    assert isinstance(fork, Sandbox)
+    fork.commands.run("echo fork >/tmp/s")
+    assert sandbox.commands.run("cat /tmp/s").stdout == "before\n"
+    fork.kill()
+    taken = sandbox.create_snapshot()
+    sandbox.commands.run("echo after >/tmp/s")
+    again = Sandbox.create(taken.snapshot_id, timeout=120)
+    assert again.commands.run("cat /tmp/s").stdout == "before\n"
+    again.kill()
+    assert taken.snapshot_id in [s.snapshot_id for s in sandbox.list_snapshots().next_items()]
+    assert Sandbox.delete_snapshot(taken.snapshot_id)

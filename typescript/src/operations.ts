@@ -789,6 +789,14 @@ export interface DownloadRequest {
   host_path: string;
 }
 
+/** ExportTaskRequest asks for all that a task changed over its environment, its workspace included. */
+export interface ExportTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** A .tar, or a directory, on the host. */
+  host_path: string;
+}
+
 /** PatchTaskResult says which files were changed. */
 export interface PatchTaskResult {
   task_id: string;
@@ -1105,6 +1113,11 @@ export abstract class Operations {
   /** Copy a file or a directory of a task to the host. */
   async download(params: DownloadRequest, options: CallOptions & ProgressOptions = {}): Promise<CopyResult> {
     return (await this.call("download", params, options)) as CopyResult;
+  }
+
+  /** Copy all that a task changed over its environment to the host. */
+  async exportTask(params: ExportTaskRequest, options: CallOptions = {}): Promise<CopyResult> {
+    return (await this.call("export_task", params, options)) as CopyResult;
   }
 
   /** Apply a unified diff to files of a task, all of it or nothing. */

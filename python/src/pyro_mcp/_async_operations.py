@@ -801,6 +801,19 @@ class AsyncOperations(AsyncCalls):
             host_path=_path(host_path),
         ))
 
+    async def export_task(
+        self,
+        task_id: str,
+        *,
+        host_path: str | os.PathLike[str],
+    ) -> CopyResult:
+        """Copy all that a task changed over its environment to the host."""
+        return cast(CopyResult, await self._call(
+            "export_task",
+            task_id=task_id,
+            host_path=_path(host_path),
+        ))
+
     async def patch_task(
         self,
         task_id: str,
