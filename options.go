@@ -16,6 +16,7 @@ const (
 	DefaultVCPUCount      = 1
 	DefaultMemMiB         = 1024
 	DefaultTimeoutSeconds = 30
+	DefaultGraceSeconds   = 5
 	DefaultTTLSeconds     = 600
 	DefaultMaxActiveVMs   = 4
 	DefaultDiskMiB        = 8192

@@ -3,8 +3,6 @@ package pyro
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"slices"
 
 	"github.com/pyro-mcp/pyro/internal/instances"
@@ -88,41 +86,3 @@ func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record
 }
 
 func commandText(c CommandLine) string { return link.Exec{Command: c.Command, Argv: c.Argv}.Line() }
-
-// exec runs one command over a session.
-func (p *Pyro) exec(ctx context.Context, s *instances.Session, c CommandLine, last bool) (Output, link.ExecResult, error) {
-	limit, err := c.timeout()
-	if err != nil {
-		return Output{}, link.ExecResult{}, err
-	}
-	var stdout, stderr record.Capture
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	streams := c.Streams.link(ctx)
-	streams.Stdout, streams.Stderr = tee(c.Streams.Stdout, &stdout), tee(c.Streams.Stderr, &stderr)
-	result, err := s.Client.Exec(ctx, link.Exec{
-		Command:   c.Command,
-		Argv:      c.Argv,
-		TimeoutMS: limit,
-		Terminal:  c.Terminal.link(),
-		Stdin:     c.Streams.Stdin != nil,
-		Last:      last,
-	}, streams)
-	if ctx.Err() != nil {
-		return Output{}, result, context.Cause(ctx)
-	}
-	if err != nil {
-		return Output{}, result, fromLink(fmt.Sprintf("cannot run the command in %q", s.ID), err)
-	}
-	return Output{ExitCode: result.ExitCode, Stdout: stdout.String(), Stderr: stderr.String(),
-		StdoutTruncated: stdout.Truncated(), StderrTruncated: stderr.Truncated(), TimedOut: result.TimedOut,
-		DurationMS: result.DurationMS, ExecutionMode: result.Mode, Notice: result.Notice,
-		Cause: string(result.Cause)}, result, nil
-}
-
-func tee(w io.Writer, capture *record.Capture) io.Writer {
-	if w == nil {
-		return capture
-	}
-	return io.MultiWriter(w, capture)
-}

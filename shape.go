@@ -139,7 +139,21 @@ func (p *Pyro) checkRun(r RunInVMRequest) error {
 	if r.Entrypoint == nil && p.store.Offers(r.Environment) {
 		return noCommand(r.Environment)
 	}
-	_, err := r.timeout()
+	return r.checkSettings()
+}
+
+// checkSettings refuses what no command can be run with.
+func (c CommandLine) checkSettings() error {
+	if err := c.CommandSettings.check(); err != nil {
+		return err
+	}
+	if err := checkVariables("secrets", c.Secrets); err != nil {
+		return err
+	}
+	if _, err := c.grace(); err != nil {
+		return err
+	}
+	_, err := c.timeout()
 	return err
 }
 
@@ -179,8 +193,7 @@ func (c CommandLine) check() error {
 	if len(c.Argv) > 0 && c.Argv[0] == "" {
 		return invalid("the program's name is empty")
 	}
-	_, err := c.timeout()
-	return err
+	return c.checkSettings()
 }
 
 // make describes a shape and makes a VM of it, while nobody prunes what it is made from.

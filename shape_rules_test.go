@@ -221,7 +221,7 @@ func unusedNames(s source) map[string]string {
 	for name, at := range declared {
 		_, method, isMethod := strings.Cut(name, ".")
 		if used[name] || isMethod && (methods[method] || isStandardMethod(method) ||
-			method == "MarshalJSON") {
+			method == "MarshalJSON" || method == "UnmarshalJSON") {
 			continue
 		}
 		faults[name] = fmt.Sprintf("%s: nobody uses %s but perhaps tests", s.fset.Position(at), name)

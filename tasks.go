@@ -15,7 +15,14 @@ func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error
 	if err := r.seeding().check(); err != nil {
 		return Task{}, err
 	}
-	s, _, err := p.make(ctx, record.KindTask, r.Shape, r.Publish)
+	if err := r.CommandSettings.check(); err != nil {
+		return Task{}, err
+	}
+	vm, err := p.describe(ctx, record.KindTask, r.Shape, r.Publish)
+	if err != nil {
+		return Task{}, err
+	}
+	s, err := p.createHeld(ctx, r.CommandSettings.over(vm))
 	if err != nil {
 		return Task{}, err
 	}
@@ -126,6 +133,9 @@ func viewTask(v record.VM) Task {
 		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
 		Accelerator: v.Accelerator, Isolation: isolation(v), Confinement: v.Confinement,
 		Warm: v.Warm, VMMConfinement: v.VMMConfinement, Warnings: v.Warnings, ForkedFrom: v.From}
+	for _, c := range v.Current {
+		t.Running = append(t.Running, RunningCommand(c))
+	}
 	if v.LastCommand != nil {
 		t.LastCommand = (*LastCommand)(v.LastCommand)
 	}

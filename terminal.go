@@ -16,7 +16,12 @@ func (t *Terminal) link() *link.Terminal {
 
 // link gives a command's streams as the link has them. Its work ends with ctx.
 func (s Streams) link(ctx context.Context) link.Streams {
-	out := link.Streams{Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr}
+	out := link.Streams{
+		Stdin:  s.Stdin,
+		Lazy:   s.LazyStdin,
+		Stdout: s.Stdout,
+		Stderr: s.Stderr,
+	}
 	if s.Sizes == nil {
 		return out
 	}

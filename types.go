@@ -41,6 +41,8 @@ type Shape struct {
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	// LazyStdin leaves Stdin unread until the command reads its own.
+	LazyStdin bool
 	// Sizes are those of the command's terminal as they change, if it has one; they are passed on until Stdin has ended.
 	Sizes <-chan TerminalSize
 }
@@ -61,16 +63,34 @@ type Terminal struct {
 	Locale string `json:"locale,omitempty" jsonschema:"the LANG variable, if the guest has that locale"`
 }
 
+// CommandSettings say as whom, where and with what variables commands run.
+type CommandSettings struct {
+	// Env are variables, over the environment's own.
+	Env map[string]string `json:"env,omitempty" jsonschema:"environment variables of the command, by name"`
+	// WorkDir is the working directory in the guest; a relative one is below the default, which is /workspace unless
+	// the environment has another.
+	WorkDir string `json:"workdir,omitempty" jsonschema:"working directory in the guest; relative to /workspace"`
+	// User is who runs the command: a name or a number, either with :GROUP; empty is the environment's own, else root.
+	User string `json:"user,omitempty" jsonschema:"who runs the command in the guest: a name or a number, with :GROUP if need be"`
+}
+
 // CommandLine is one command: exactly one of its two forms.
 type CommandLine struct {
-	// Command is a shell command line, run by /bin/sh -lc in the guest.
-	Command string `json:"command,omitempty" jsonschema:"a shell command line, run by /bin/sh -lc in the guest"`
+	// Command is a shell's command line, run by bash -lc in the guest if the environment has bash, else by sh -lc.
+	Command string `json:"command,omitempty" jsonschema:"a command line for a shell: bash if the environment has it, else sh"`
 	// Argv is an argument vector, run as it is. The command line's faces use it.
 	Argv []string `json:"argv,omitempty" jsonschema:"an argument vector, run as it is, in place of command"`
+	CommandSettings
+	// Secrets are variables whose values are never written down, and are masked in what is kept of the output if
+	// they have 4 bytes or more.
+	Secrets map[string]string `json:"secrets,omitempty" jsonschema:"environment variables whose values are never written down, and masked in the output"`
 	// Terminal gives the command a terminal; nil is none.
 	Terminal *Terminal `json:"-"`
-	// TimeoutSeconds bounds the command; nil is 30, or no limit for one with a terminal, and 0 is no limit.
+	// TimeoutSeconds bounds the command; nil is 30, or no limit for a command with a terminal. 0 is no limit.
 	TimeoutSeconds *int `json:"timeout_seconds,omitempty" jsonschema:"seconds after which the command and all that it started is ended; 0 is no limit"`
+	// GraceSeconds is how long after a polite signal the command is killed, when its time is over (SIGTERM) or its
+	// caller gives up (SIGTERM, or SIGINT if that is why); nil is 5, 0 kills at once.
+	GraceSeconds *int `json:"grace_seconds,omitempty" jsonschema:"seconds between SIGTERM, at the timeout, and SIGKILL"`
 	// Streams pass input and output while the command runs.
 	Streams Streams `json:"-"`
 }
@@ -86,6 +106,11 @@ type Output struct {
 	TimedOut        bool   `json:"timed_out,omitempty"`
 	DurationMS      int64  `json:"duration_ms"`
 	ExecutionMode   string `json:"execution_mode"`
+	// StdoutBase64 and StderrBase64 are the same bytes of a stream that is not UTF-8, which a JSON text cannot hold.
+	StdoutBase64 []byte `json:"stdout_base64,omitempty"`
+	StderrBase64 []byte `json:"stderr_base64,omitempty"`
+	// Shell is what ran a command line: bash or sh; empty for an argument vector.
+	Shell string `json:"shell,omitempty"`
 	// Notice is pyro's own word on how the command ended (a timeout, guest memory or disk exhausted), or "".
 	Notice string `json:"notice,omitempty"`
 	// Cause is what Notice is about, for programs: timeout, guest_memory, guest_disk, host_disk, and for a
@@ -199,6 +224,8 @@ type DeleteResult struct {
 // CreateTaskRequest asks for a started task.
 type CreateTaskRequest struct {
 	Shape
+	// CommandSettings are those of the task's commands, unless a command has its own.
+	CommandSettings
 	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets.
 	SourcePath string `json:"source_path,omitempty" jsonschema:"a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets"`
 	// Strict refuses a directory of which something cannot come along; otherwise that is left out and told of.
@@ -239,6 +266,7 @@ type Task struct {
 	AllowHostCompat bool              `json:"allow_host_compat"`
 	ExecutionMode   string            `json:"execution_mode"`
 	CommandCount    int               `json:"command_count"`
+	Running         []RunningCommand  `json:"running,omitempty"`
 	LastCommand     *LastCommand      `json:"last_command"`
 	WorkspaceSeed   WorkspaceSeed     `json:"workspace_seed"`
 	LastError       *string           `json:"last_error"`
@@ -254,6 +282,13 @@ type Task struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// ForkedFrom is the id of the snapshot that the task was forked from, which may be gone.
 	ForkedFrom string `json:"forked_from,omitempty"`
+}
+
+// RunningCommand is a command of a task that has not ended.
+type RunningCommand struct {
+	Sequence  int       `json:"sequence"`
+	Command   string    `json:"command"`
+	StartedAt time.Time `json:"started_at"`
 }
 
 // LastCommand is the newest command of a task.

@@ -24,6 +24,12 @@ const resultLimit = 4*streamLimit + 16<<10
 
 // cutOutput cuts both streams to a size: their beginning and end stay.
 func cutOutput(o *pyro.Output, limit int, rest string) {
+	if len(o.StdoutBase64) > limit {
+		o.StdoutBase64 = nil
+	}
+	if len(o.StderrBase64) > limit {
+		o.StderrBase64 = nil
+	}
 	var cut bool
 	if o.Stdout, cut = cutMiddle(o.Stdout, limit, rest); cut {
 		o.StdoutTruncated = true

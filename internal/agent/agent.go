@@ -27,6 +27,7 @@ type Agent struct {
 	hold     func(bool) error      // has all commands stand still, or go on
 	powerOff func()
 	commands link.Commands
+	shell    func() string // that runs command lines
 
 	mu         sync.Mutex
 	identified bool     // the guest is a machine of its own

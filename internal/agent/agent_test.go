@@ -29,6 +29,7 @@ type tree struct{}
 
 func (tree) join(*syscall.SysProcAttr) {}
 func (tree) started(int)               {}
+func (tree) members() ([]int, error)   { return process.Descendants(os.Getpid()), nil }
 func (tree) ranOut() bool              { return false }
 func (tree) close()                    {}
 func (tree) kill() error {
@@ -157,6 +158,7 @@ func bare(t *testing.T) *guest {
 		t.Fatal(err)
 	}
 	a.group = func() (group, error) { return tree{}, nil }
+	a.shell = func() string { return "/bin/sh" } // Bash would read the profile of whoever tests.
 	var served sync.WaitGroup
 	served.Go(func() { a.Serve(port) })
 	t.Cleanup(func() {
@@ -186,7 +188,7 @@ func run(t *testing.T, c *guest, e link.Exec, stdin io.Reader) (r link.ExecResul
 	if failure != nil {
 		t.Fatal(failure)
 	}
-	r.DurationMS = 0
+	r.DurationMS, r.Shell = 0, ""
 	return r, out.String(), err.String()
 }
 

@@ -15,6 +15,7 @@ import (
 	"unsafe"
 
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/process"
 	"golang.org/x/sys/unix"
 )
 
@@ -93,6 +94,7 @@ func newAgent(g *realMachine, upper *os.Root, made bool, memory int64) (*Agent, 
 		return nil, nil, err
 	}
 	a := &Agent{
+		shell:   process.Shell,
 		upper:   upper,
 		null:    null,
 		machine: g,

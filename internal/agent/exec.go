@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -24,33 +25,39 @@ func (a *Agent) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (any
 	if err != nil {
 		return nil, err
 	}
-	argv := process.Argv(e.Argv, a.keepPath(e.Command))
+	if e.User != "" {
+		if who, err = lookUp(e.User); err != nil {
+			return nil, &link.Error{Code: link.CodeInvalid, Message: err.Error()}
+		}
+	}
+	argv, shell := process.Argv(e.Argv, keepPath(e.Command, process.Environment(a.env, e.Env)), a.shell())
 	if len(argv) == 0 {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: "no command is given"}
 	}
-	vars := [][]string{a.env, e.Env}
+	vars := [][]string{a.env, e.Env, e.Secrets}
 	if t := e.Terminal; t != nil {
-		vars = [][]string{a.env, process.TerminalEnv(t.Type, t.Locale), e.Env}
+		vars = [][]string{a.env, process.TerminalEnv(t.Type, t.Locale), e.Env, e.Secrets}
 	}
 	c := &command{
 		agent: a,
 		exec:  e,
 		who:   who,
+		shell: shell,
 		run:   process.Command{Argv: argv, Env: who.environ(vars...), Dir: e.WorkDir},
 	}
-	if c.run.Dir == "" {
-		c.run.Dir = a.workDir
+	if !filepath.IsAbs(c.run.Dir) {
+		c.run.Dir = filepath.Join(a.workDir, c.run.Dir)
 	}
 	return a.commands.Exec(ctx, e, stream, c.do)
 }
 
 // keepPath puts the PATH that the environment's image asks for before a command line: the profile that a login shell
 // reads first would set it to the system's own.
-func (a *Agent) keepPath(line string) string {
+func keepPath(line string, env []string) string {
 	if line == "" {
 		return ""
 	}
-	for _, v := range a.env {
+	for _, v := range env {
 		if path, ok := strings.CutPrefix(v, "PATH="); ok {
 			return "export PATH='" + strings.ReplaceAll(path, "'", `'\''`) + "'; " + line
 		}
@@ -63,6 +70,7 @@ type command struct {
 	agent  *Agent
 	exec   link.Exec
 	who    account
+	shell  string // that runs it, if it is a command line
 	run    process.Command
 	known  *link.Command
 	group  group
@@ -91,7 +99,7 @@ func (c *command) do(ctx context.Context, known *link.Command) (link.ExecResult,
 		handle.Resize = func(s link.Size) error { return c.terminal.Resize(s.Rows, s.Cols) }
 		defer c.terminal.Close()
 	case c.input != nil:
-		handle.Input = c.input
+		handle.Input, handle.Reads = c.input, c.awaitReader
 		defer c.input.Close()
 	}
 	known.Started(handle)
@@ -101,12 +109,12 @@ func (c *command) do(ctx context.Context, known *link.Command) (link.ExecResult,
 		defer timer.Stop()
 		limit = timer.C
 	}
-	var result link.ExecResult
+	result := link.ExecResult{Shell: c.shell}
 	select {
 	case status := <-c.child.ended:
 		result.ExitCode = process.ExitCode(status)
 	case <-limit:
-		c.kill()
+		c.terminate()
 		result.ExitCode, result.TimedOut = process.ExitTimeout, true
 	case <-ctx.Done():
 		c.kill()
@@ -119,6 +127,17 @@ func (c *command) do(ctx context.Context, known *link.Command) (link.ExecResult,
 		result.OOM, result.DiskFull = c.group.ranOut(), diskFull(c.who)
 	}
 	return result, nil
+}
+
+// terminate ends the command at its limit: politely first, if there is time for that.
+func (c *command) terminate() {
+	if c.exec.GraceMS > 0 && c.signal(syscall.SIGTERM) == nil {
+		select {
+		case <-c.child.ended:
+		case <-time.After(time.Duration(c.exec.GraceMS) * time.Millisecond):
+		}
+	}
+	c.kill()
 }
 
 // kill ends the command with all that it started, and waits for it.
@@ -186,7 +205,30 @@ func (c *command) start() error {
 		ends, files = append(ends, childEnd), append(files, childEnd.Fd())
 		c.output = append(c.output, output)
 	}
+	if line := len(c.run.Argv) - 1; c.shell != "" && len(c.run.Argv[line]) > process.LongestLine {
+		script, err := scriptOf(c.run.Argv[line])
+		if err != nil {
+			return err
+		}
+		ends, files = append(ends, script), append(files, script.Fd())
+		c.run.Argv = []string{c.run.Argv[0], "-l", "/proc/self/fd/3"}
+	}
 	return c.fork(path, &syscall.ProcAttr{Dir: c.run.Dir, Env: c.run.Env, Files: files, Sys: sys})
+}
+
+// scriptOf makes a file, which is nowhere on the disk, of a command line that is too long for an argument. It is the
+// shell's file 3, which what it starts does not inherit.
+func scriptOf(line string) (*os.File, error) {
+	fd, err := unix.MemfdCreate("command", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "command")
+	if _, err := f.WriteString("exec 3<&-; " + line + "\n"); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // fork starts the process in the command's group.

@@ -32,6 +32,11 @@ type group interface {
 	close()
 }
 
+// populated is a group that knows its processes. Of another one's commands it is not known whether they read.
+type populated interface {
+	members() ([]int, error)
+}
+
 // cgroups makes groups that are cgroups.
 type cgroups struct {
 	dir string
@@ -133,6 +138,20 @@ func (g *cgroup) started(int) {}
 
 func (g *cgroup) kill() error {
 	return os.WriteFile(g.dir.Name()+"/cgroup.kill", []byte("1"), 0o644)
+}
+
+func (g *cgroup) members() ([]int, error) {
+	text, err := os.ReadFile(g.dir.Name() + "/cgroup.procs")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for line := range strings.FieldsSeq(string(text)) {
+		if pid, err := strconv.Atoi(line); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
 }
 
 func (g *cgroup) ranOut() bool {

@@ -22,6 +22,7 @@ func Inside(upper *os.Root, powerOff func()) (*Agent, error) {
 	}
 	var all families
 	return &Agent{
+		shell:    process.Shell,
 		upper:    upper,
 		null:     null,
 		machine:  standIn{},
@@ -104,6 +105,10 @@ type family struct {
 func (g *family) join(*syscall.SysProcAttr) {}
 func (g *family) started(pid int)           { g.pid = pid }
 func (g *family) ranOut() bool              { return false }
+
+func (g *family) members() ([]int, error) {
+	return append(process.Descendants(g.pid), g.pid), nil
+}
 
 func (g *family) kill() error {
 	if g.pid > 0 {

@@ -102,6 +102,9 @@ type interrupted struct{ signal syscall.Signal }
 
 func (i interrupted) Error() string { return "stopped by " + i.signal.String() }
 
+// Signal is what a command in a guest is sent for it.
+func (i interrupted) Signal() syscall.Signal { return i.signal }
+
 // withSignals ends the context at the first SIGINT or SIGTERM. The second one ends the program at once: what
 // runs in a VM then ends with its supervisor, which sees us gone.
 func withSignals(parent context.Context) (context.Context, func()) {

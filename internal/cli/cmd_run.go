@@ -12,17 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func newRun(a *app) *cobra.Command {
-	var shape shapeFlags
-	var timeout *duration
-	var entrypoint string
-	var tty terminalFlags
-	var seed seedFlags
-	var outputs []string
-	cmd := &cobra.Command{
-		Use:   "run ENVIRONMENT [-- COMMAND [ARGUMENT...]]",
-		Short: "Run one command in a fresh VM, which is gone afterwards",
-		Long: `Runs one command in a fresh VM, which is gone afterwards. The words after -- reach the guest as
+const runLong = `Runs one command in a fresh VM, which is gone afterwards. The words after -- reach the guest as
 they are; use sh -c for a shell's command line. Input, output and the exit status are the
 command's own.
 
@@ -30,19 +20,37 @@ An environment may be any container image: HOST/NAME[:TAG][@DIGEST], oci:DIR, oc
 docker-archive:FILE. Its variables, user, working directory and entry point count as with docker
 run, and its own command runs where none is given.
 
-` + exitCodes,
-		Example: `  pyro run debian:12 -- git --version
+` + exitCodes
+
+const runExample = `  pyro run debian:12 -- git --version
   pyro run debian:12 --network --timeout-seconds 120 -- sh -c 'curl -s https://example.org | wc -c'
   pyro run debian:12 --json -- python3 -c 'print(6 * 7)'
   pyro run docker.io/library/python:3.12-slim -- python -c 'print(1)'
   tar c . | pyro run debian:12 -- tar t
   pyro run debian:12-build --source-path . --output report.xml=out/ -- make test
-  pyro run -it debian:12 -- bash`,
+  pyro run -it debian:12 -- bash`
+
+func newRun(a *app) *cobra.Command {
+	var shape shapeFlags
+	var timeout *duration
+	var entrypoint string
+	var tty terminalFlags
+	var settings settingsFlags
+	var seed seedFlags
+	var outputs []string
+	cmd := &cobra.Command{
+		Use:               "run ENVIRONMENT [-- COMMAND [ARGUMENT...]]",
+		Short:             "Run one command in a fresh VM, which is gone afterwards",
+		Long:              runLong,
+		Example:           runExample,
 		Args:              nameAndMaybeCommand("ENVIRONMENT"),
 		ValidArgsFunction: a.completeEnvironment(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			line, restore := a.commandLine(cmd.Context(), args[1:], timeout, &tty)
 			defer restore()
+			if err := settings.apply(&line); err != nil {
+				return err
+			}
 			source, err := seed.path()
 			if err != nil {
 				return err
@@ -89,6 +97,8 @@ run, and its own command runs where none is given.
 			"(repeatable)")
 	timeout = timeoutFlag(cmd)
 	tty.add(cmd)
+	settings.addCommand(cmd)
+	runsCommand(cmd)
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -98,7 +108,8 @@ run, and its own command runs where none is given.
 func (a *app) commandLine(
 	ctx context.Context, argv []string, timeout *duration, tty *terminalFlags,
 ) (line pyro.CommandLine, restore func()) {
-	line = pyro.CommandLine{Argv: argv, Streams: pyro.Streams{Stdin: a.stdin}}
+	line = pyro.CommandLine{Argv: argv, Streams: pyro.Streams{Stdin: a.input(),
+		LazyStdin: !tty.terminal && !tty.input}}
 	if seconds := timeout.value; !tty.terminal || tty.timed() {
 		line.TimeoutSeconds = &seconds
 	}

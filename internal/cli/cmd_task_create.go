@@ -11,6 +11,7 @@ import (
 
 func newTaskCreate(a *app) *cobra.Command {
 	var shape shapeFlags
+	var settings settingsFlags
 	var seed seedFlags
 	var publish []string
 	cmd := &cobra.Command{
@@ -22,17 +23,23 @@ func newTaskCreate(a *app) *cobra.Command {
 		Args:              exactly("ENVIRONMENT"),
 		ValidArgsFunction: a.completeEnvironment(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			own, err := settings.settings()
+			if err != nil {
+				return err
+			}
 			source, err := seed.path()
 			if err != nil {
 				return err
 			}
 			request := pyro.CreateTaskRequest{
-				Shape:          shape.shape(args[0]),
-				Publish:        publish,
-				SourcePath:     source,
-				Strict:         seed.strict,
-				Exclude:        seed.exclude,
-				IncludeIgnored: seed.includeIgnored,
+				Shape:   shape.shape(args[0]),
+				Publish: publish,
+
+				CommandSettings: own,
+				SourcePath:      source,
+				Strict:          seed.strict,
+				Exclude:         seed.exclude,
+				IncludeIgnored:  seed.includeIgnored,
 			}
 			task, err := with(a, func(p *pyro.Pyro) (pyro.Task, error) {
 				return withEnvironment(a, func(show func(pyro.PullProgress)) (pyro.Task, error) {
@@ -58,6 +65,7 @@ func newTaskCreate(a *app) *cobra.Command {
 		},
 	}
 	shape.add(cmd)
+	settings.add(cmd)
 	seed.add(cmd)
 	cmd.Flags().StringArrayVar(&publish, "publish", nil,
 		"open a port of the guest's on the host, as `[IP:]PORT:GUEST_PORT`, at 127.0.0.1 unless an IP is "+

@@ -11,6 +11,7 @@ import (
 func newTaskExec(a *app) *cobra.Command {
 	var timeout *duration
 	var tty terminalFlags
+	var settings settingsFlags
 	var detach bool
 	var name string
 	cmd := &cobra.Command{
@@ -37,6 +38,9 @@ command's own.
 			}
 			line, restore := a.commandLine(cmd.Context(), args[1:], timeout, &tty)
 			defer restore()
+			if err := settings.apply(&line); err != nil {
+				return err
+			}
 			result, err := with(a, func(p *pyro.Pyro) (pyro.ExecTaskResult, error) {
 				request := pyro.ExecTaskRequest{TaskID: args[0], CommandLine: line}
 				result, err := p.ExecTask(cmd.Context(), request)
@@ -48,6 +52,8 @@ command's own.
 	}
 	timeout = timeoutFlag(cmd)
 	tty.add(cmd)
+	settings.addCommand(cmd)
+	runsCommand(cmd)
 	cmd.Flags().BoolVarP(&detach, "detach", "d", false,
 		"leave the command running and print its id; there is then no time limit unless one is set")
 	cmd.Flags().StringVar(&name, "name", "", "with --detach: the `NAME` that the command is to be called by")

@@ -42,6 +42,7 @@ is the shell's own.`,
 			return a.ended(result, result.Output, err)
 		},
 	}
+	runsCommand(cmd)
 	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "leave the shell running and print its id")
 	cmd.Flags().StringVar(&name, "name", "", "with --detach: the `NAME` that the shell is to be called by")
 	a.jsonFlag(cmd)

@@ -10,11 +10,27 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Exit statuses of pyro itself. A command that ran in a guest gives its own instead.
+// Exit statuses of pyro itself. A command that ran in a guest gives its own instead, so that of commands
+// that run one there, pyro's failures have a status that is seldom a command's own, as with container
+// tools.
 const (
-	exitFailure = 1
-	exitUsage   = 2
+	exitFailure    = 1
+	exitUsage      = 2
+	exitRunFailure = 125
 )
+
+// runs marks the commands whose exit status is that of a command in a guest.
+const runs = "runs a command"
+
+func runsCommand(cmd *cobra.Command) { cmd.Annotations = map[string]string{runs: ""} }
+
+// failureStatus is the exit status of pyro's own failures in a command.
+func failureStatus(called *cobra.Command) int {
+	if _, ok := called.Annotations[runs]; ok {
+		return exitRunFailure
+	}
+	return exitFailure
+}
 
 // exitStatus ends the program with a status and without a word: the command's own, or a failed check's.
 type exitStatus int
@@ -60,7 +76,7 @@ func describe(ctx context.Context, called *cobra.Command, err error) failure {
 		Kind:    pyro.ErrorKind(err),
 		Message: oneLine(err.Error()),
 		Hint:    oneLine(pyro.ErrorRemedy(err, wording())),
-		code:    exitFailure,
+		code:    failureStatus(called),
 	}
 }
 

@@ -13,6 +13,7 @@ const exitCodes = `Exit status:
   1    pyro failed
   2    pyro was called in a wrong way
   124  the command ran into its timeout
+  125  pyro failed, for run and task exec
   130  interrupted (143: terminated)`
 
 // newRoot builds the tree of commands.

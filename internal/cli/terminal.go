@@ -27,7 +27,10 @@ type terminalFlags struct {
 
 func (f *terminalFlags) add(cmd *cobra.Command) {
 	f.timed = func() bool { return cmd.Flags().Changed("timeout-seconds") }
-	cmd.Flags().BoolVarP(&f.input, "interactive", "i", false, "pass input on, as is always done; for -it")
+	cmd.Flags().BoolVarP(&f.input, "interactive", "i", false,
+		"pass input on at once, rather than once the command reads it")
+	cmd.Flags().BoolVar(&f.input, "stdin", false, "the same as --interactive")
+	_ = cmd.Flags().MarkHidden("stdin")
 	cmd.Flags().BoolVarP(&f.terminal, "tty", "t", false,
 		"give the command a terminal; there is then no time limit unless one is set")
 }

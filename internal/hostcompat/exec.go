@@ -17,7 +17,7 @@ import (
 
 // exec runs one command, by the rules of a guest.
 func (m *machine) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (any, error) {
-	argv := process.Argv(e.Argv, e.Command)
+	argv, shell := process.Argv(e.Argv, e.Command, process.Shell())
 	if len(argv) == 0 {
 		return nil, invalid("no command is given")
 	}
@@ -30,7 +30,7 @@ func (m *machine) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (a
 	if e.WorkDir != "" {
 		dir = m.place(e.WorkDir)
 	}
-	vars := e.Env
+	vars := slices.Concat(e.Env, e.Secrets)
 	if t := e.Terminal; t != nil {
 		vars = slices.Concat(process.TerminalEnv(t.Type, t.Locale), vars)
 	}
@@ -38,6 +38,7 @@ func (m *machine) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (a
 	r := &run{
 		machine: m,
 		exec:    e,
+		shell:   shell,
 		order:   order{Layers: m.settings.Layers, Places: m.own, Command: command},
 	}
 	return m.commands.Exec(ctx, e, stream, r.do)
@@ -47,6 +48,7 @@ func (m *machine) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (a
 type run struct {
 	machine *machine
 	exec    link.Exec
+	shell   string // that runs it, if it is a command line
 	order   order
 	known   *link.Command
 	command *command
@@ -81,13 +83,13 @@ func (r *run) do(ctx context.Context, known *link.Command) (link.ExecResult, err
 	}
 	ended := make(chan end, 1)
 	go func() { ended <- r.command.wait() }()
-	var result link.ExecResult
+	result := link.ExecResult{Shell: r.shell}
 	var last end
 	select {
 	case last = <-ended:
 		result.ExitCode = last.code
 	case <-limit:
-		r.machine.keepers.end(r.command)
+		r.terminate(ended)
 		result.ExitCode, result.TimedOut = process.ExitTimeout, true
 	case <-ctx.Done():
 		r.machine.keepers.end(r.command)
@@ -104,6 +106,17 @@ func (r *run) do(ctx context.Context, known *link.Command) (link.ExecResult, err
 	}
 	result.DiskFull = r.machine.diskFull()
 	return result, nil
+}
+
+// terminate ends the command at its limit: politely first, if there is time for that.
+func (r *run) terminate(ended <-chan end) {
+	if r.exec.GraceMS > 0 && r.signal(syscall.SIGTERM) == nil {
+		select {
+		case <-ended:
+		case <-time.After(time.Duration(r.exec.GraceMS) * time.Millisecond):
+		}
+	}
+	r.machine.keepers.end(r.command)
 }
 
 // signal sends a signal to the command's process group. A kill reaches everything that it has started.

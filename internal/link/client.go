@@ -39,6 +39,7 @@ func (c *Client) Call(ctx context.Context, op Op, params, result any) error {
 // terminal as they change; they are sent as long as Stdin has not ended.
 type Streams struct {
 	Stdin          io.Reader
+	Lazy           bool // Stdin is read only once the command reads its own
 	Stdout, Stderr io.Writer
 	Sizes          <-chan Size
 }
@@ -50,7 +51,17 @@ func (c *Client) Exec(ctx context.Context, e Exec, std Streams) (ExecResult, err
 	var result ExecResult
 	e.Stdin = std.Stdin != nil
 	in := source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}
-	return result, c.converse(ctx, OpExec, e, &result, in, outputs(std.Stdout, std.Stderr))
+	out := outputs(std.Stdout, std.Stderr)
+	if e.Stdin && std.Lazy {
+		e.LazyStdin = true
+		wanted := make(chan struct{})
+		in.r = &lazyReader{r: std.Stdin, wanted: wanted}
+		out[KindNote] = &wants{wanted: wanted}
+		over, cancel := context.WithCancel(ctx)
+		defer cancel()
+		in.r.(*lazyReader).over = over.Done()
+	}
+	return result, c.converse(ctx, OpExec, e, &result, in, out)
 }
 
 // AttachTo makes the caller of a command that is known by its id: see [Attach]. at is told first where the
@@ -142,17 +153,6 @@ func (c *Client) Post(ctx context.Context, op Op, params any) error {
 		return err
 	}
 	return s.CloseSend()
-}
-
-func outputs(stdout, stderr io.Writer) map[uint8]io.Writer {
-	m := map[uint8]io.Writer{}
-	if stdout != nil {
-		m[KindStdout] = stdout
-	}
-	if stderr != nil {
-		m[KindStderr] = stderr
-	}
-	return m
 }
 
 // source is where an operation's input comes from, nowhere by default.

@@ -7,15 +7,19 @@ import "strings"
 // A command that has an ID lives on, detached, if the connection is lost or replaced, and can be attached to.
 // It is killed if its caller closes the stream. One without an ID ends with its caller in either case.
 type Exec struct {
-	ID        string    `json:"id,omitempty"`       // chosen by the host; see [ValidCommandID]
-	Command   string    `json:"command,omitempty"`  // a shell command line, run by /bin/sh -lc
-	Argv      []string  `json:"argv,omitempty"`     //
-	Env       []string  `json:"env,omitempty"`      // over the variables of the set-up
-	WorkDir   string    `json:"work_dir,omitempty"` // empty is the one of the set-up
-	TimeoutMS int64     `json:"timeout_ms"`         // 0 is none
-	Stdin     bool      `json:"stdin"`              // stdin messages follow, and resize messages, up to the stream's end
-	Terminal  *Terminal `json:"terminal,omitempty"` // it gets one: its stderr comes as stdout
-	Last      bool      `json:"last,omitempty"`     // for the supervisor: the VM goes when this connection does
+	ID        string    `json:"id,omitempty"`         // chosen by the host; see [ValidCommandID]
+	Command   string    `json:"command,omitempty"`    // a shell command line, run by /bin/sh -lc
+	Argv      []string  `json:"argv,omitempty"`       //
+	Env       []string  `json:"env,omitempty"`        // over the variables of the set-up
+	WorkDir   string    `json:"work_dir,omitempty"`   // relative to the one of the set-up, which empty is
+	User      string    `json:"user,omitempty"`       // as in the set-up; empty is the one of the set-up
+	Secrets   []string  `json:"secrets,omitempty"`    // NAME=VALUE, over Env; never written down, and masked in what is
+	GraceMS   int64     `json:"grace_ms,omitempty"`   // between SIGTERM at the limit and SIGKILL
+	TimeoutMS int64     `json:"timeout_ms"`           // 0 is none
+	Stdin     bool      `json:"stdin"`                // stdin messages follow, and resize messages, up to the stream's end
+	LazyStdin bool      `json:"lazy_stdin,omitempty"` // they follow once a Wanted has been sent
+	Terminal  *Terminal `json:"terminal,omitempty"`   // it gets one: its stderr comes as stdout
+	Last      bool      `json:"last,omitempty"`       // for the supervisor: the VM goes when this connection does
 }
 
 // Terminal is what a command's terminal is to be.
@@ -70,6 +74,8 @@ type ExecResult struct {
 	OOM        bool  `json:"oom,omitempty"`       // the kernel killed something of the command for memory
 	DiskFull   bool  `json:"disk_full,omitempty"` // the guest's disk has no room left
 	DurationMS int64 `json:"duration_ms"`
+	// Shell is what ran a command line: bash or sh; empty for an argument vector.
+	Shell string `json:"shell,omitempty"`
 
 	// What follows is the supervisor's to set.
 	Sequence int    `json:"sequence,omitempty"`
@@ -94,6 +100,11 @@ type Attached struct {
 	Stdout int64 `json:"stdout"` // where the output that follows begins
 	Stderr int64 `json:"stderr"`
 	Stdin  int64 `json:"stdin"` // bytes of input that were taken so far
+}
+
+// Wanted is a message of [KindNote]: a command that was given a lazy standard input reads it.
+type Wanted struct {
+	Stdin bool `json:"wants_stdin"`
 }
 
 // CommandList answers OpCommands.

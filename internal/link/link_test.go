@@ -51,7 +51,7 @@ func guest(ctx context.Context, req Request, s *wire.Stream) (any, error) {
 	case OpSync:
 		return nil, errors.New("disk on fire\x1b[2J")
 	case OpStatus:
-		return strings.Repeat("x", 2<<20), nil
+		return strings.Repeat("x", 5<<20), nil
 	case OpExport:
 		s.Send(KindData, make([]byte, 300<<10))
 		return Empty{}, nil

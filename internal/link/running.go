@@ -19,6 +19,9 @@ type Process struct {
 	Signal   func(syscall.Signal) error
 	Resize   func(Size) error // nil if it has no terminal
 	EndInput func() error     // nil is to close Input
+
+	// Reads returns when the command waits for its input, or over is closed; nil is at once.
+	Reads func(over <-chan struct{})
 }
 
 // Command is one command while it runs, and after that while its result is kept.
@@ -80,6 +83,9 @@ func (c *Command) serve(ctx context.Context, s *wire.Stream, input bool) (any, e
 	if input {
 		feeding.Go(func() { c.feed(s) })
 	}
+	if c.exec.LazyStdin && input {
+		go c.tellReads(s)
+	}
 	select {
 	case <-c.done:
 	case <-ctx.Done():
@@ -94,6 +100,19 @@ func (c *Command) serve(ctx context.Context, s *wire.Stream, input bool) (any, e
 	s.CloseRecv()
 	feeding.Wait()
 	return c.result, c.err
+}
+
+// tellReads tells a caller when the command reads its input.
+func (c *Command) tellReads(s *wire.Stream) {
+	c.mu.Lock()
+	process := c.await()
+	c.mu.Unlock()
+	if process.Reads != nil {
+		process.Reads(c.done)
+	}
+	if note, err := json.Marshal(Wanted{Stdin: true}); err == nil {
+		_ = s.Send(KindNote, note) // A caller that has gone needs no input.
+	}
 }
 
 // survives tells whether the command goes on without a caller that has gone: if it was its connection that

@@ -20,12 +20,26 @@ const (
 	ExitNotFound   = 127
 )
 
-// Argv is the argument vector that a request stands for: its own, or a shell for its command line.
-func Argv(argv []string, commandLine string) []string {
-	if commandLine != "" {
-		return []string{"/bin/sh", "-lc", commandLine}
+// LongestLine is how long a command line may be to be an argument: the kernel takes no longer one than 128
+// KiB.
+const LongestLine = 128<<10 - 1
+
+// Argv is the argument vector that a request stands for: its own, or a shell for its command line, and that
+// shell's name.
+func Argv(argv []string, commandLine, shellPath string) (full []string, shell string) {
+	if commandLine == "" {
+		return argv, ""
 	}
-	return argv
+	return []string{shellPath, "-lc", commandLine}, filepath.Base(shellPath)
+}
+
+// Shell is the shell that runs command lines: bash if there is one, which most people and models write,
+// else sh.
+func Shell() string {
+	if info, err := os.Stat("/bin/bash"); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+		return "/bin/bash"
+	}
+	return "/bin/sh"
 }
 
 // Command is what is to be run.

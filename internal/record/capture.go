@@ -1,6 +1,9 @@
 package record
 
-import "fmt"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
 // Capture keeps the beginning and the end of a stream within OutputLimit bytes. The zero value is ready. It
 // is not safe for concurrent use.
@@ -42,4 +45,12 @@ func (c *Capture) String() string {
 		return string(c.head) + string(tail)
 	}
 	return fmt.Sprintf("%s\n[pyro: %d bytes left out here]\n%s", c.head, left, tail)
+}
+
+// Unprintable gives the bytes of a stream that is not UTF-8, which JSON's texts cannot hold; nil if it is.
+func Unprintable(stream string) []byte {
+	if utf8.ValidString(stream) {
+		return nil
+	}
+	return []byte(stream)
 }

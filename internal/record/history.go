@@ -42,6 +42,7 @@ type Entry struct {
 	StderrTruncated bool      `json:"stderr_truncated,omitempty"`
 	ExecutionMode   string    `json:"execution_mode"`
 	Notice          string    `json:"notice,omitempty"`
+	Shell           string    `json:"shell,omitempty"`
 	// What the notice is about, as package link names causes
 	Cause string `json:"cause,omitempty"`
 

@@ -93,6 +93,7 @@ type VM struct {
 	Metadata        map[string]string `json:"metadata"`
 	CommandCount    int               `json:"command_count"`
 	LastCommand     *LastCommand      `json:"last_command"`
+	Current         []Current         `json:"current_commands,omitempty"`
 	Seed            *Seed             `json:"workspace_seed,omitempty"`
 	// Which incarnation of its guest the VM is at; each start makes another
 	Generation int64 `json:"generation,omitempty"`
@@ -145,6 +146,13 @@ func (v *VM) Like() VM {
 type LastCommand struct {
 	Command  string `json:"command"`
 	ExitCode int    `json:"exit_code"`
+}
+
+// Current is a command under way.
+type Current struct {
+	Sequence  int       `json:"sequence"`
+	Command   string    `json:"command"`
+	StartedAt time.Time `json:"started_at"`
 }
 
 // Seed says what the workspace was filled with.

@@ -1,10 +1,14 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/guest"
@@ -43,7 +47,8 @@ func (s *supervisor) exec(
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if want.TimeoutMS > 0 {
-		limited, cancel = context.WithTimeout(ctx, time.Duration(want.TimeoutMS)*time.Millisecond+grace)
+		limited, cancel = context.WithTimeout(ctx,
+			time.Duration(want.TimeoutMS+want.GraceMS)*time.Millisecond+grace)
 		defer cancel()
 	}
 	reply, err := g.Forward(limited, req, stream, run.tap)
@@ -61,6 +66,30 @@ func (s *supervisor) exec(
 		return nil, err
 	}
 	return result, failure
+}
+
+// signal passes a signal on to a command, which its caller may call by another id than the guest does.
+func (s *supervisor) signal(ctx context.Context, req link.Request, stream *wire.Stream) (any, error) {
+	p, err := link.Decode[link.Signal](req)
+	if err != nil {
+		return nil, err
+	}
+	g := s.current()
+	if g == nil {
+		return nil, s.notStarted()
+	}
+	s.mu.Lock()
+	for r := range s.runs {
+		if r.want.ID == p.ID && s.vm.Kind == record.KindTask {
+			p.ID = commandID(r.entry.Sequence)
+			break
+		}
+	}
+	s.mu.Unlock()
+	if req.Params, err = json.Marshal(p); err != nil {
+		return nil, err
+	}
+	return g.Pass(ctx, req, stream)
 }
 
 // sync has what a command wrote written to the disk, within the command's time limit. What is not there by
@@ -124,7 +153,8 @@ type run struct {
 	started time.Time
 	out     record.Capture
 	err     record.Capture
-	stuck   bool // the guest did not end the command in time by itself
+	taps    map[uint8]*record.MaskWriter // what is kept, without the secrets
+	stuck   bool                         // the guest did not end the command in time by itself
 }
 
 func (s *supervisor) begin(want link.Exec, g *running) *run {
@@ -137,13 +167,10 @@ func (s *supervisor) begin(want link.Exec, g *running) *run {
 	}
 	r.entry = record.Entry{
 		Running:       true,
-		Command:       want.Line(),
+		Command:       shortened(want.Line()),
 		CWD:           want.WorkDir,
 		StartedAt:     now.UTC().Truncate(time.Millisecond),
 		ExecutionMode: g.Facts().Mode,
-	}
-	if r.entry.CWD == "" {
-		r.entry.CWD = link.Workspace
 	}
 	s.enter(r)
 	return r
@@ -151,18 +178,28 @@ func (s *supervisor) begin(want link.Exec, g *running) *run {
 
 // enter notes that a command runs: a new one, or one that has gone on without us.
 func (s *supervisor) enter(r *run) {
+	r.keep(r.want.Secrets)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.entry.Sequence == 0 {
 		s.sequence++
 		r.entry.Sequence = s.sequence
 	}
+	if !path.IsAbs(r.entry.CWD) {
+		r.entry.CWD = path.Join("/", cmp.Or(s.vm.Boot.WorkDir, link.Workspace), r.entry.CWD)
+	}
 	if s.runs == nil {
 		s.runs = map[*run]struct{}{}
 	}
 	s.runs[r] = struct{}{}
 	if s.keepsHistory() {
-		if err := record.Append(s.dir, r.entry, false); err != nil {
+		s.vm.Current = append(slices.Clone(s.vm.Current), record.Current{
+			Sequence:  r.entry.Sequence,
+			Command:   r.entry.Command,
+			StartedAt: r.entry.StartedAt,
+		})
+		err := errors.Join(record.Append(s.dir, r.entry, false), record.Save(s.dir, s.vm, false))
+		if err != nil {
 			s.log.Error("cannot note a command's start", "error", err)
 		}
 	}
@@ -175,21 +212,51 @@ func (s *supervisor) enter(r *run) {
 // keepsHistory tells whether somebody could ever read it. The caller holds mu.
 func (s *supervisor) keepsHistory() bool { return s.vm.Kind == record.KindTask && !s.removed }
 
+// longestKept bounds what is kept of a command, in bytes: one of a million is as well known by its beginning.
+const longestKept = 16 << 10
+
+func shortened(line string) string {
+	if len(line) <= longestKept {
+		return line
+	}
+	return fmt.Sprintf("%s [pyro: %d bytes left out here]", strings.ToValidUTF8(line[:longestKept], ""),
+		len(line)-longestKept)
+}
+
+// kept is one of a command's output streams, as it is kept and as followers see it.
+type kept struct {
+	run     *run
+	kind    link.EventKind
+	capture *record.Capture
+}
+
+func (k kept) Write(p []byte) (int, error) {
+	k.capture.Write(p)
+	k.run.s.audience.tell(func() link.Event {
+		return link.Event{Kind: k.kind, Sequence: k.run.entry.Sequence, Data: append([]byte(nil), p...)}
+	})
+	return len(p), nil
+}
+
+// keep makes ready to keep the command's output, without the secrets that it was given.
+func (r *run) keep(secrets []string) {
+	var values []string
+	for _, each := range secrets {
+		_, value, _ := strings.Cut(each, "=")
+		values = append(values, value)
+	}
+	mask := record.NewMask(values)
+	r.taps = map[uint8]*record.MaskWriter{
+		link.KindStdout: mask.Writer(kept{r, link.EventStdout, &r.out}),
+		link.KindStderr: mask.Writer(kept{r, link.EventStderr, &r.err}),
+	}
+}
+
 // tap sees each message from the guest on its way to the caller.
 func (r *run) tap(m wire.Message) {
-	kind := link.EventStdout
-	switch m.Kind {
-	case link.KindStdout:
-		r.out.Write(m.Data)
-	case link.KindStderr:
-		r.err.Write(m.Data)
-		kind = link.EventStderr
-	default:
-		return
+	if w := r.taps[m.Kind]; w != nil {
+		_, _ = w.Write(m.Data) // It never fails.
 	}
-	r.s.audience.tell(func() link.Event {
-		return link.Event{Kind: kind, Sequence: r.entry.Sequence, Data: append([]byte(nil), m.Data...)}
-	})
 }
 
 // outcome says how the command ended: by the guest's answer, or by the supervisor's own limit.
@@ -216,6 +283,9 @@ func (r *run) outcome(ctx, limited context.Context, reply link.Reply, err error)
 		}
 		result.ExitCode, result.TimedOut = answer.ExitCode&0xff, answer.TimedOut
 		result.OOM, result.DiskFull = answer.OOM, answer.DiskFull
+		if slices.Contains([]string{"bash", "sh"}, answer.Shell) {
+			result.Shell = answer.Shell
+		}
 	}
 	result.Cause, result.Notice = r.notice(result)
 	return result, nil
@@ -255,6 +325,10 @@ func (s *supervisor) finishRun(r *run, result link.ExecResult, failure error) er
 			e.Cause = string(known.Cause)
 		}
 	}
+	for _, w := range r.taps {
+		_ = w.Flush() // It never fails.
+	}
+	e.Shell = result.Shell
 	e.Stdout, e.StdoutTruncated = r.out.String(), r.out.Truncated()
 	e.Stderr, e.StderrTruncated = r.err.String(), r.err.Truncated()
 	s.mu.Lock()
@@ -262,6 +336,9 @@ func (s *supervisor) finishRun(r *run, result link.ExecResult, failure error) er
 	defer s.audience.tell(func() link.Event { return link.Event{Kind: link.EventEnd, Sequence: e.Sequence} })
 	delete(s.runs, r)
 	s.vm.CommandCount++
+	s.vm.Current = slices.DeleteFunc(slices.Clone(s.vm.Current), func(c record.Current) bool {
+		return c.Sequence == e.Sequence
+	})
 	s.vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
 	if !s.keepsHistory() {
 		return nil

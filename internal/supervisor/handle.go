@@ -54,11 +54,13 @@ func (s *supervisor) handle(
 		}
 		return nil, s.notStarted()
 	case link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace,
-		link.OpExport, link.OpSync, link.OpSignal, link.OpResize, link.OpCommands:
+		link.OpExport, link.OpSync, link.OpResize, link.OpCommands:
 		if g := s.current(); g != nil {
 			return g.Pass(ctx, req, stream)
 		}
 		return nil, s.notStarted()
+	case link.OpSignal:
+		return s.signal(ctx, req, stream)
 	case link.OpFollow:
 		return s.follow(ctx, stream)
 	case link.OpJobStart, link.OpJobList, link.OpJobRead, link.OpJobAttach, link.OpJobWrite, link.OpJobSignal,
@@ -154,7 +156,7 @@ func (s *supervisor) resume(c *session) (any, error) {
 		}
 		vm.LastCommand = &record.LastCommand{Command: e.Command, ExitCode: e.ExitCode}
 	}
-	vm.CommandCount = s.sequence
+	vm.CommandCount, vm.Current = s.sequence, nil
 	s.vm = vm
 	if vm.State == record.StateStarted {
 		s.fail(record.EndedWithout(vm))

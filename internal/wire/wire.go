@@ -44,7 +44,7 @@ type Message struct {
 type Options struct {
 	Window     int // bytes that a stream holds unread, 256 KiB
 	MaxPayload int // bytes in one frame, 64 KiB
-	MaxControl int // bytes in one control message, 1 MiB
+	MaxControl int // bytes in one control message, 4 MiB
 	MaxStreams int // streams at a time, 2048
 }
 
@@ -57,7 +57,7 @@ func (o Options) withDefaults() Options {
 	}
 	set(&o.Window, 256<<10, 16<<10)
 	set(&o.MaxPayload, 64<<10, 64)
-	set(&o.MaxControl, 1<<20, 64)
+	set(&o.MaxControl, 4<<20, 64)
 	set(&o.MaxStreams, 2048, 1)
 	o.MaxPayload = min(o.MaxPayload, o.Window/2, 1<<24-1)
 	return o

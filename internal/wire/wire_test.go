@@ -265,14 +265,14 @@ func TestCloseRecvDoesNotHoldUpThePeer(t *testing.T) {
 func TestLimits(t *testing.T) {
 	ask, answer := pair(t, Options{MaxStreams: 2})
 	host, guest := streams(t, ask, answer)
-	if err := host.Send(Control, make([]byte, 1<<20+1)); !errors.Is(err, ErrTooLarge) {
+	if err := host.Send(Control, make([]byte, 4<<20+1)); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("control of more than 1 MiB: %v", err)
 	}
 	if err := host.Send(16, nil); err == nil {
 		t.Error("kind 16 was sent")
 	}
-	go host.Send(Control, make([]byte, 1<<20))
-	if m, err := guest.Recv(); err != nil || len(m.Data) != 1<<20 {
+	go host.Send(Control, make([]byte, 4<<20))
+	if m, err := guest.Recv(); err != nil || len(m.Data) != 4<<20 {
 		t.Errorf("control of 1 MiB: %d bytes, %v", len(m.Data), err)
 	}
 	if _, err := ask.Open(); err != nil {

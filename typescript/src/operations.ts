@@ -30,6 +30,9 @@ export interface Output {
   timed_out?: boolean | undefined;
   duration_ms: number;
   execution_mode: "guest" | "host_compat";
+  stdout_base64?: string | undefined;
+  stderr_base64?: string | undefined;
+  shell?: string | undefined;
   notice?: string | undefined;
   cause?: string | undefined;
 }
@@ -231,14 +234,28 @@ export interface Shape {
   metadata?: Record<string, string> | undefined;
 }
 
+/** CommandSettings say as whom, where and with what variables commands run. */
+export interface CommandSettings {
+  /** Environment variables of the command, by name. */
+  env?: Record<string, string> | undefined;
+  /** Working directory in the guest; relative to /workspace. */
+  workdir?: string | undefined;
+  /** Who runs the command in the guest: a name or a number, with :GROUP if need be. */
+  user?: string | undefined;
+}
+
 /** CommandLine is one command: exactly one of its two forms. */
-export interface CommandLine {
-  /** A shell command line, run by /bin/sh -lc in the guest. */
+export interface CommandLine extends CommandSettings {
+  /** A command line for a shell: bash if the environment has it, else sh. */
   command?: string | undefined;
   /** An argument vector, run as it is, in place of command. */
   argv?: Array<string> | undefined;
+  /** Environment variables whose values are never written down, and masked in the output. */
+  secrets?: Record<string, string> | undefined;
   /** Seconds after which the command and all that it started is ended; 0 is no limit. */
   timeout_seconds?: number | undefined;
+  /** Seconds between SIGTERM, at the timeout, and SIGKILL. */
+  grace_seconds?: number | undefined;
 }
 
 /** RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point
@@ -357,6 +374,13 @@ export interface NetworkInfo extends NetworkDetails {
   enabled: boolean;
 }
 
+/** RunningCommand is a command of a task that has not ended. */
+export interface RunningCommand {
+  sequence: number;
+  command: string;
+  started_at: string;
+}
+
 /** LastCommand is the newest command of a task. */
 export interface LastCommand {
   command: string;
@@ -378,6 +402,7 @@ export interface Task {
   allow_host_compat: boolean;
   execution_mode: "guest" | "host_compat";
   command_count: number;
+  running?: Array<RunningCommand> | undefined;
   last_command: LastCommand | null;
   workspace_seed: WorkspaceSeed;
   last_error: string | null;
@@ -404,7 +429,7 @@ export interface ReapResult {
 }
 
 /** CreateTaskRequest asks for a started task. */
-export interface CreateTaskRequest extends Shape {
+export interface CreateTaskRequest extends Shape, CommandSettings {
   /** A directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets. */
   source_path?: string | undefined;
   /** Refuse a source of which something cannot come along. */

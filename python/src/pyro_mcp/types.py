@@ -155,6 +155,9 @@ class Output(TypedDict):
     timed_out: NotRequired[bool]
     duration_ms: int
     execution_mode: ExecutionMode
+    stdout_base64: NotRequired[str]
+    stderr_base64: NotRequired[str]
+    shell: NotRequired[str]
     notice: NotRequired[str]
     cause: NotRequired[str]
 
@@ -290,6 +293,14 @@ class NetworkInfo(NetworkDetails):
     enabled: bool
 
 
+class RunningCommand(TypedDict):
+    """A command of a task that has not ended."""
+
+    sequence: int
+    command: str
+    started_at: str
+
+
 class LastCommand(TypedDict):
     """The newest command of a task."""
 
@@ -313,6 +324,7 @@ class Task(TypedDict):
     allow_host_compat: bool
     execution_mode: ExecutionMode
     command_count: int
+    running: NotRequired[list[RunningCommand]]
     last_command: LastCommand | None
     workspace_seed: WorkspaceSeed
     last_error: str | None
