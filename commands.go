@@ -247,8 +247,8 @@ func (p *Pyro) StopCommand(ctx context.Context, r StopCommandRequest) (Command, 
 	if r.GraceSeconds != nil {
 		grace = *r.GraceSeconds
 	}
-	if grace < 0 {
-		return Command{}, invalid("grace_seconds is %d, less than 0", grace)
+	if err := ParameterNamed("grace_seconds").check(grace); err != nil {
+		return Command{}, err
 	}
 	stop := link.JobStop{ID: r.CommandID, GraceMS: int64(grace) * 1000}
 	return p.jobRecord(ctx, r.TaskID, link.OpJobStop, stop)
