@@ -111,6 +111,9 @@ func invalid(format string, args ...any) error {
 
 // fromLink gives an error that crossed a hop its kind back, and what could not be done, unless that is "".
 func fromLink(what string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var far *link.Error
 	if !errors.As(err, &far) {
 		if what == "" {

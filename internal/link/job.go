@@ -36,7 +36,7 @@ const (
 
 // JobStart asks for a background command.
 type JobStart struct {
-	Exec
+	Exec    Exec     `json:"exec"`           // embedded, its own JSON would stand for all
 	Name    string   `json:"name,omitempty"` // its id; empty is one that the supervisor makes up
 	Kind    string   `json:"kind"`
 	Service *Service `json:"service,omitempty"` // of a service

@@ -156,7 +156,7 @@ func (j *job) suspend() {
 // streams gives the streams of a job's command: its output is kept, and what is typed goes to it.
 func (j *job) streams() (std link.Streams, release func()) {
 	std = link.Streams{Stdout: j.sink(record.StreamStdout), Stderr: j.sink(record.StreamStderr)}
-	if !j.spec.Stdin {
+	if !j.spec.Exec.Stdin {
 		return std, func() {}
 	}
 	keys, typed := io.Pipe()

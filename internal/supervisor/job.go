@@ -62,9 +62,9 @@ func newJob(s *supervisor, p link.JobStart) (*job, error) {
 	j.rec = record.Job{
 		Kind:      p.Kind,
 		State:     link.JobRunning,
-		Command:   p.Line(),
-		Terminal:  p.Terminal != nil,
-		Input:     p.Stdin,
+		Command:   p.Exec.Line(),
+		Terminal:  p.Exec.Terminal != nil,
+		Input:     p.Exec.Stdin,
 		StartedAt: time.Now().UTC().Truncate(time.Millisecond),
 		Spec:      spec,
 	}

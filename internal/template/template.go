@@ -65,11 +65,12 @@ type meta struct {
 }
 
 // stamp is what tells that a file is still the one that was written, without reading it: whoever writes to a
-// file changes its times, and nobody can set the time of the last change back. A copy has another stamp.
+// file changes its times, and nobody can set the time of the last change back. A copy has another stamp. The
+// memory's has no such time: each task that is cloned from it links it, which changes that, too.
 type stamp struct {
 	Inode    uint64 `json:"inode"`
 	Modified int64  `json:"modified_ns"`
-	Changed  int64  `json:"changed_ns"`
+	Changed  int64  `json:"changed_ns,omitempty"` // 0 is any
 }
 
 // Store is the templates of one cache directory.
@@ -177,6 +178,9 @@ func stampOf(path string) (stamp, error) {
 // of tells whether a file still has the stamp.
 func (s stamp) of(path string) bool {
 	now, err := stampOf(path)
+	if s.Changed == 0 {
+		now.Changed = 0
+	}
 	return err == nil && now == s
 }
 
@@ -300,6 +304,7 @@ func seal(tmp string, key Key, d Draft) (int64, error) {
 	if m.Memory, err = stampOf(d.Memory); err != nil {
 		return 0, err
 	}
+	m.Memory.Changed = 0
 	if m.Scratch, err = stampOf(d.Scratch); err != nil {
 		return 0, err
 	}

@@ -89,7 +89,6 @@ func TestADamagedTemplateIsThrownAway(t *testing.T) {
 		"memory with holes":     {memoryFile, hollow},
 		"memory missing":        {memoryFile, os.Remove},
 		"memory changed":        {memoryFile, func(path string) error { return overwrite(path, "changed") }},
-		"memory backdated":      {memoryFile, backdate},
 		"memory written anew":   {memoryFile, touch},
 		"disk backdated":        {scratchFile, backdate},
 		"another state":         {stateFile, write("the devices' State")},

@@ -34,8 +34,8 @@ func TestWithoutAUsableQEMU(t *testing.T) {
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		var exit *exec.ExitError
-		if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
-			t.Errorf("%v, want exit status 1", err)
+		if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != 125 {
+			t.Errorf("%v, want exit status 125", err)
 		}
 		if text := stderr.String(); !strings.Contains(text, want) || strings.Count(text, "\n") != 1 {
 			t.Errorf("%q, want one line with %q", text, want)
