@@ -63,6 +63,10 @@ test: setup-test build
 test-go: build
 	go test -timeout 15m ./...
 
+# test-gvisor runs the end-to-end tests with guests in gVisor.
+test-gvisor: build
+	PYRO_ISOLATION=gvisor PYRO_RUNSC=$(CURDIR)/bin/pyro-runsc PYRO_BINARY=$(CURDIR)/bin/pyro go test -count 1 -timeout 15m ./test/e2e
+
 test-python: build
 	cd python && PYTHONPATH=src ../$(PYTHON) -m pytest -q
 
