@@ -116,6 +116,20 @@ func supervise(dir string, log *slog.Logger, guests Guests) error {
 		return fmt.Errorf("cannot use the creator's socket: %w", err)
 	}
 	ctx, end := context.WithCancelCause(context.Background())
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, unix.SIGTERM)
+	go func() {
+		<-terminated
+		end(errTerminated)
+	}()
+	return own(ctx, end, conn, dir, log, guests)
+}
+
+// own owns a VM until ctx ends, which end gives a reason for. conn leads to the VM's creator.
+func own(
+	ctx context.Context, end context.CancelCauseFunc, conn net.Conn, dir string, log *slog.Logger,
+	guests Guests,
+) error {
 	s := &supervisor{
 		root:   record.NewRoot(filepath.Dir(filepath.Dir(dir))),
 		id:     filepath.Base(dir),
@@ -132,12 +146,6 @@ func supervise(dir string, log *slog.Logger, guests Guests) error {
 	defer s.expiry.Stop()
 	s.rest = time.AfterFunc(time.Hour, debug.FreeOSMemory)
 	defer s.rest.Stop()
-	terminated := make(chan os.Signal, 1)
-	signal.Notify(terminated, unix.SIGTERM)
-	go func() {
-		<-terminated
-		end(errTerminated)
-	}()
 	if err := os.Remove(filepath.Join(dir, record.SocketFile)); err != nil &&
 		!errors.Is(err, os.ErrNotExist) {
 		return err
