@@ -29,7 +29,7 @@ $(GUEST):
 bin/pyro-runsc: cmd/pyro-runsc/go.mod cmd/pyro-runsc/go.sum cmd/pyro-runsc/main.go
 	GOARCH=$(GOARCH) go -C cmd/pyro-runsc build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
 
-# setup installs QEMU where it is missing.
+# setup installs QEMU if it is missing.
 setup:
 	./tools/setup
 

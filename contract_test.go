@@ -167,7 +167,7 @@ func TestContractResults(t *testing.T) {
 			if !ok {
 				t.Errorf("%s lacks %s", typ, field)
 			} else if optional {
-				t.Errorf("%s leaves %s out where it is empty", typ, field)
+				t.Errorf("%s leaves %s out if it is empty", typ, field)
 			}
 		}
 	}

@@ -48,7 +48,7 @@ func (e *Error) Unwrap() []error {
 	return out
 }
 
-// ExitError is a command's own failure, where a caller asks for it with [Output.Err].
+// ExitError is a command's own failure, if a caller asks for it with [Output.Err].
 type ExitError struct{ Output Output }
 
 func (e *ExitError) Error() string {
@@ -73,7 +73,7 @@ var kinds = []struct {
 	{ErrEnvironment, "environment", ""},
 }
 
-// ErrorKind names the kind of an error for faces that pass names on; "internal" where it has none.
+// ErrorKind names the kind of an error for faces that pass names on; "internal" if it has none.
 func ErrorKind(err error) string {
 	for _, k := range kinds {
 		if errors.Is(err, k.kind) {

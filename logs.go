@@ -14,7 +14,7 @@ import (
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// LogsTask gives a task's history, and where asked follows what goes on.
+// LogsTask gives a task's history, and if asked follows what goes on.
 func (p *Pyro) LogsTask(ctx context.Context, r LogsTaskRequest) (LogsTaskResult, error) {
 	for name, value := range map[string]int{"sequence": r.Sequence, "offset_bytes": r.OffsetBytes,
 		"max_bytes": r.MaxBytes} {

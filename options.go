@@ -34,7 +34,7 @@ type Options struct {
 	// MaxActiveVMs is how many VMs and tasks may live at once for one StateDir: $PYRO_MAX_ACTIVE_VMS, else
 	// 4.
 	MaxActiveVMs int
-	// Accelerator is auto (KVM where a guest really boots on it, else TCG), kvm or tcg: $PYRO_ACCELERATOR,
+	// Accelerator is auto (KVM if a guest really boots on it, else TCG), kvm or tcg: $PYRO_ACCELERATOR,
 	// else auto.
 	Accelerator string
 	// Isolation is what stands between guests and the host unless a [Shape] says otherwise:

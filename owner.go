@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// trustDirs refuses directories in which somebody else could have put what we would take for ours. The
+// trustDirs refuses directories in which somebody else could have put what pyro would take for its own. The
 // cache may be root's: an administrator pulls, users run.
 func trustDirs(stateDir, cacheDir string) error {
 	if err := trusted("state", stateDir, false); err != nil {

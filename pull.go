@@ -12,7 +12,7 @@ import (
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
-// installed gives the environment of a shape, pulled first where it is not there.
+// installed gives the environment of a shape, pulled first if it is not there.
 func (p *Pyro) installed(ctx context.Context, s Shape) (environment.Manifest, error) {
 	m, err := p.store.Get(s.Environment)
 	if err == nil || !errors.Is(err, environment.ErrNotInstalled) {

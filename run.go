@@ -42,7 +42,7 @@ func (p *Pyro) RunInVM(ctx context.Context, r RunInVMRequest) (RunInVMResult, er
 	return p.runAndRemove(ctx, s, vm, r.CommandLine, with)
 }
 
-// runAndRemove starts a VM where it is not, runs its one command and removes it.
+// runAndRemove starts a VM if it is not, runs its one command and removes it.
 func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record.VM, c CommandLine,
 	with runFiles) (_ RunInVMResult, err error) {
 	defer func() {

@@ -157,7 +157,7 @@ func (c CommandLine) checkSettings() error {
 	return err
 }
 
-// within is the run's command as the environment has it: behind its entry point, or its own where none is
+// within is the run's command as the environment has it: behind its entry point, or its own if none is
 // given.
 func (r RunInVMRequest) within(b record.Boot) (CommandLine, error) {
 	c := r.CommandLine

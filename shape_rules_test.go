@@ -164,7 +164,7 @@ func crowdedLiterals(name string, data []byte) ([]string, error) {
 	return faults, nil
 }
 
-// isStruct is about literals whose keys are all plain names; a map of constants looks the same where its type
+// isStruct is about literals whose keys are all plain names; a map of constants looks the same if its type
 // is not at hand.
 func isStruct(literal *ast.CompositeLit) bool {
 	switch literal.Type.(type) {
@@ -203,7 +203,7 @@ func unusedArrows(s source, rooms []room) []string {
 	return faults
 }
 
-// unusedNames are exported names in internal/ that no code uses but tests. A method counts as used where any
+// unusedNames are exported names in internal/ that no code uses but tests. A method counts as used if any
 // method or field of its name is asked for, or an interface has one: types are not resolved here. What is not
 // exported is staticcheck's.
 func unusedNames(s source) map[string]string {

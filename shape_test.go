@@ -49,7 +49,7 @@ var shape = []room{
 		"internal/network", "internal/patch",
 	}},
 	{path: "internal/doctor", level: 5, may: []string{
-		"internal/vmm", "internal/vmm/qemu", "internal/environment",
+		"internal/vmm", "internal/confine", "internal/environment",
 	}},
 	{path: "mcpserver", level: 5, may: []string{"."}},
 	{path: "internal/rpc", level: 5, may: []string{"."}},

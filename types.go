@@ -23,8 +23,8 @@ type Shape struct {
 	// Network. A name opens TLS, HTTP/1 and SSH; NAME:PORT/tcp opens a port to any protocol, NAME:PORT/udp
 	// to datagrams.
 	Allow []string `json:"allow,omitempty" jsonschema:"allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network"`
-	// AllowHostCompat lets the command run on the host, confined, where no guest can be had.
-	AllowHostCompat bool `json:"allow_host_compat,omitempty" jsonschema:"let the command run on the host, confined, where no guest can be had"`
+	// AllowHostCompat lets the command run on the host, confined, if no guest can be had.
+	AllowHostCompat bool `json:"allow_host_compat,omitempty" jsonschema:"let the command run on the host, confined, if no guest can be had"`
 	// Isolation is what stands between the guest and the host: vm, a virtual machine, or gvisor, a kernel in user
 	// space, which computes at the host's speed if there is no KVM. Empty is [Options].Isolation. There is no fallback.
 	Isolation string `json:"isolation,omitempty" jsonschema:"what stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, much faster if the host has no KVM"`
@@ -32,7 +32,7 @@ type Shape struct {
 	DiskMiB int `json:"disk_mib,omitempty" jsonschema:"size of the writable disk in MiB; it is sparse"`
 	// Metadata is kept with the VM or task and given back by its status.
 	Metadata map[string]string `json:"metadata,omitempty" jsonschema:"kept with the VM and given back by its status"`
-	// Progress, where set, is told of the pull that comes first where the environment is not installed yet.
+	// Progress, if set, is called with the pull that comes first if the environment is not installed yet.
 	Progress func(PullProgress) `json:"-"`
 }
 
@@ -132,7 +132,7 @@ func (o Output) Err() error {
 }
 
 // RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point of an
-// environment that has one, and stands in for the environment's own command, which is run where neither
+// environment that has one, and stands in for the environment's own command, which is run if neither
 // form is given. Command is run by the shell alone.
 type RunInVMRequest struct {
 	Shape
@@ -161,7 +161,7 @@ type RunInVMResult struct {
 	Accelerator string `json:"accelerator"`
 	// Isolation is what stood between the guest and the host: vm, gvisor, or none, if the host stood in.
 	Isolation string `json:"isolation"`
-	// Confinement says what is confined and what is not, where the host stood in for a guest.
+	// Confinement says what is confined and what is not, if the host stood in for a guest.
 	Confinement string `json:"confinement,omitempty"`
 	// Warnings are what the host may not be able to keep of what was asked for, and outputs that are not there.
 	Warnings []string `json:"warnings,omitempty"`
@@ -340,7 +340,7 @@ type LogsTaskRequest struct {
 	// Entries: no more than one is held at a time. An error ends it. Entries have all streams only so far
 	// as 4 MiB hold; ask for one by Sequence.
 	Each func(count int, e LogEntry) error `json:"-"`
-	// Follow, where set, is called with what happens after the entries that are returned: output as
+	// Follow, if set, is called with what happens after the entries that are returned: output as
 	// commands write it, and their ends. LogsTask then returns when the context ends (without an error) or
 	// the task stops.
 	Follow func(LogEvent) `json:"-"`

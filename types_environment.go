@@ -31,11 +31,11 @@ type PullEnvironmentRequest struct {
 	Force bool `json:"force,omitempty" jsonschema:"build anew though the installed one is current"`
 	// InsecureRegistries are added to Options.InsecureRegistries.
 	InsecureRegistries []string `json:"insecure_registries,omitempty" jsonschema:"hosts of registries that may be asked without TLS"`
-	// Progress, where set, is called as the pull goes on, from one goroutine at a time.
+	// Progress, if set, is called as the pull goes on, from one goroutine at a time.
 	Progress func(PullProgress) `json:"-"`
 }
 
-// PullProgress is a moment of a pull. Totals are 0 while unknown. Packages are layers where the environment
+// PullProgress is a moment of a pull. Totals are 0 while unknown. Packages are layers if the environment
 // is an image.
 type PullProgress struct {
 	Phase         string `json:"phase"`
@@ -46,8 +46,8 @@ type PullProgress struct {
 	PackagesTotal int    `json:"packages_total"`
 }
 
-// PullEnvironmentResult is the installed environment. Changed is false where it was already current and
-// sound. PreviousOrigin is the origin of the one that was installed before, if any: where a tag moved, it
+// PullEnvironmentResult is the installed environment. Changed is false if it was already current and
+// sound. PreviousOrigin is the origin of the one that was installed before, if any: if a tag moved, it
 // differs from the new one's.
 type PullEnvironmentResult struct {
 	Changed        bool                `json:"changed"`

@@ -1,7 +1,7 @@
 """Compares two results of make bench:  python3 bench/compare.py OLD.json NEW.json
 
 What got slower or larger by more than the noise of both runs is marked, and makes the exit status 1. Machines differ
-and so does one from hour to hour: where both runs have runsc, times are compared as ratios to it.
+and so does one from hour to hour: if both runs have runsc, times are compared as ratios to it.
 """
 
 from __future__ import annotations

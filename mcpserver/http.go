@@ -155,7 +155,7 @@ func (g *gate) guard(next http.Handler) http.Handler {
 }
 
 // hostAllowed guards against DNS rebinding, in which a web page's own name leads to this server: no name but
-// ours is taken. Addresses cannot be rebound.
+// its own is taken. Addresses cannot be rebound.
 func (g *gate) hostAllowed(host string) bool {
 	name := hostname(host)
 	if name == "localhost" || slices.ContainsFunc(g.options.Hosts, func(h string) bool {

@@ -74,7 +74,7 @@ func TestHTTPGate(t *testing.T) {
 		{"one session too many", func(*http.Request) {}, 503},
 	} {
 		if code, text := post(initialize, c.change); code != c.want {
-			// The SDK words a body beyond the limit as a bad request where it came in chunks.
+			// The SDK words a body beyond the limit as a bad request if it came in chunks.
 			if c.want == 413 && code == 400 && strings.Contains(text, "too large") {
 				continue
 			}

@@ -29,7 +29,7 @@ type lineTransport struct {
 	out io.Writer
 }
 
-// Connect starts to read. The reading goroutine ends with the input, or with the process where that never
+// Connect starts to read. The reading goroutine ends with the input, or with the process if that never
 // ends.
 func (t *lineTransport) Connect(context.Context) (mcp.Connection, error) {
 	c := &lineConn{

@@ -35,7 +35,7 @@ type Agent struct {
 	who        *account // who runs commands, nil until the guest is set up
 	env        []string
 	workDir    string
-	made       string // a working directory that is ours rather than the environment's
+	made       string // a working directory that is owned by the agent rather than the environment
 }
 
 // Main is the guest's first process. It does not return.

@@ -48,8 +48,8 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	words := strings.Fields(string(cmdline))
-	if err := loadModules(slices.Contains(words, link.CmdlineNetwork)); err != nil {
+	args := strings.Fields(string(cmdline))
+	if err := loadModules(slices.Contains(args, link.CmdlineNetwork)); err != nil {
 		return nil, nil, err
 	}
 	upper, err := mountRoot()
@@ -73,7 +73,7 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	}
 	a.powerOff = func() { unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) }
 	raiseLimits()
-	if slices.Contains(words, link.CmdlineWarm) {
+	if slices.Contains(args, link.CmdlineWarm) {
 		if err := errors.Join(a.warm(g), groups.prepare()); err != nil {
 			return nil, nil, err
 		}
@@ -168,7 +168,7 @@ func mountAll(mounts []mount) error {
 }
 
 // loadModules loads the kernel's modules in the order that the host found, and frees the memory that they
-// took. Those of a network device, a fifth of the work, are left out where there is none.
+// took. Those of a network device, a fifth of the work, are left out if there is none.
 func loadModules(network bool) error {
 	order, err := os.ReadFile(filepath.Join(modulesDir, "order"))
 	if err != nil {
@@ -220,7 +220,7 @@ const (
 )
 
 // fileSystem tells what a disk bears, by the superblock that all of them have 1024 bytes from its
-// beginning. It is empty if that is none of ours, or cannot be read.
+// beginning. It is empty if that is none that pyro makes, or cannot be read.
 func fileSystem(device string) string {
 	const at, ext4Magic = 1024, 56
 	f, err := os.Open(device)
@@ -285,7 +285,7 @@ func mountOverlay(options string) (*os.Root, error) {
 }
 
 // mountWorkspace gives the workspace the scratch disk itself: making a file there takes two thirds of the
-// time that it takes in the overlay. Where the image has something in its own, that stays. made tells that
+// time that it takes in the overlay. If the image has something in its own, that stays. made tells that
 // there was none at all.
 func mountWorkspace() (made bool, err error) {
 	const place, dir = newRoot + defaultWorkDir, scratchDir + defaultWorkDir

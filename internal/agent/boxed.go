@@ -16,12 +16,12 @@ import (
 
 // bootBoxed brings up a guest whose kernel is a program of the host's: it has mounted the base image and
 // opened the link, and there are no devices.
-func bootBoxed(words []string) (*Agent, io.ReadWriteCloser, error) {
+func bootBoxed(args []string) (*Agent, io.ReadWriteCloser, error) {
 	port, err := inherited(link.BoxedLink, "link")
 	if err != nil {
 		return nil, nil, err
 	}
-	disk, upper, err := mountBoxedRoot(words)
+	disk, upper, err := mountBoxedRoot(args)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -33,7 +33,7 @@ func bootBoxed(words []string) (*Agent, io.ReadWriteCloser, error) {
 		return nil, nil, err
 	}
 	g := &realMachine{boxed: true}
-	if slices.Contains(words, link.CmdlineNetwork) {
+	if slices.Contains(args, link.CmdlineNetwork) {
 		frames, err := inherited(link.BoxedNetwork, "network")
 		if err != nil {
 			return nil, nil, err
@@ -41,7 +41,7 @@ func bootBoxed(words []string) (*Agent, io.ReadWriteCloser, error) {
 		t := &tap{frames: frames}
 		g.network = t.configure
 	}
-	a, groups, err := newAgent(g, upper, made, int64(number(words, link.CmdlineMemory))<<20)
+	a, groups, err := newAgent(g, upper, made, int64(number(args, link.CmdlineMemory))<<20)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -63,15 +63,15 @@ func inherited(fd int, name string) (*os.File, error) {
 
 // mountBoxedRoot lays memory over the base image, as much as the host says, with what the host has kept of
 // it. It gives the disk that this is, and the part of it in which files stand in their places.
-func mountBoxedRoot(words []string) (disk, upper *os.Root, err error) {
-	options := fmt.Sprintf("mode=0755,size=%dm", number(words, link.CmdlineDiskSize))
+func mountBoxedRoot(args []string) (disk, upper *os.Root, err error) {
+	options := fmt.Sprintf("mode=0755,size=%dm", number(args, link.CmdlineDiskSize))
 	if err := mountAll([]mount{{"tmpfs", scratchDir, "tmpfs", 0, options}}); err != nil {
 		return nil, nil, err
 	}
 	if disk, err = os.OpenRoot(scratchDir); err != nil {
 		return nil, nil, err
 	}
-	if slices.Contains(words, link.CmdlineKept) {
+	if slices.Contains(args, link.CmdlineKept) {
 		// A file that is no pipe: it is read as it is.
 		kept := os.NewFile(link.BoxedKept, "kept")
 		if err := errors.Join(restore(disk, bufio.NewReaderSize(kept, 1<<20)), kept.Close()); err != nil {
@@ -82,10 +82,10 @@ func mountBoxedRoot(words []string) (disk, upper *os.Root, err error) {
 	return disk, upper, err
 }
 
-// number finds a word that has a name and then a number, 0 if there is none.
-func number(words []string, name string) int {
-	for _, word := range words {
-		if text, ok := strings.CutPrefix(word, name); ok {
+// number finds an argument that has a name and then a number, 0 if there is none.
+func number(args []string, name string) int {
+	for _, arg := range args {
+		if text, ok := strings.CutPrefix(arg, name); ok {
 			n, _ := strconv.Atoi(text)
 			return n
 		}

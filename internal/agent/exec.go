@@ -246,7 +246,7 @@ func (c *command) fork(path string, attr *syscall.ProcAttr) (err error) {
 	return err
 }
 
-// cannotRun is how a shell ends where the program is not to be had.
+// cannotRun is how a shell ends if the program is not to be had.
 func (c *command) cannotRun(err error) (link.ExecResult, error) {
 	code, line, ok := c.run.Refused(err)
 	if !ok {

@@ -70,7 +70,7 @@ func (e *exporter) walk(ctx context.Context, dir string) error {
 		if err == nil {
 			err = ctx.Err()
 		}
-		if err != nil || name == dir || e.ours(name) {
+		if err != nil || name == dir || e.owned(name) {
 			return err
 		}
 		added, err := e.add(name)
@@ -96,8 +96,8 @@ func (e *exporter) moved(ctx context.Context, name string) error {
 	return whole.walk(ctx, name)
 }
 
-// ours tells whether the agent itself wrote a file, to name this machine.
-func (e *exporter) ours(name string) bool {
+// owned tells whether the agent itself wrote a file, to name this machine.
+func (e *exporter) owned(name string) bool {
 	switch name {
 	case "etc/hostname", "etc/hosts", "etc/machine-id", "etc/resolv.conf":
 		return true

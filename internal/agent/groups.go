@@ -44,7 +44,7 @@ type cgroups struct {
 	mu    sync.Mutex
 	last  int
 	left  []string        // groups that something lived on in when they were closed
-	spare group           // made ahead, nil where there is none
+	spare group           // made ahead, nil if there is none
 	over  map[string]bool // groups that were ended for their memory by watch
 }
 

@@ -85,7 +85,7 @@ func linkUp(name string) error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
 }
 
-// setMTU leaves the device's own where none is given.
+// setMTU leaves the device's own if none is given.
 func setMTU(fd int, name string, mtu int) error {
 	if mtu == 0 {
 		return nil

@@ -25,7 +25,7 @@ func openRegular(path string) (*os.File, error) {
 	return onlyRegular(f)
 }
 
-// onlyRegular gives the open file, or closes it where it is not regular.
+// onlyRegular gives the open file, or closes it if it is not regular.
 func onlyRegular(f *os.File) (*os.File, error) {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {

@@ -17,7 +17,7 @@ import (
 // refused are archives, and the same as streams, that no side takes, with the entry and words that the error
 // names.
 func refused(t testing.TB) map[string]struct {
-	archive, stream []byte // nil where there is no such thing
+	archive, stream []byte // nil if there is no such thing
 	entry, want     string
 } {
 	items := []item{regular("one", strings.Repeat("1", 700)), regular("two", "2")}

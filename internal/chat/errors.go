@@ -93,7 +93,7 @@ func (c *Client) refused(response *http.Response) error {
 }
 
 // errorText finds the words in an error, in the forms that endpoints use: {"error":{"message":…}},
-// {"error":"…"}, {"message":…}, "…" or plain text. It is "" where there are none.
+// {"error":"…"}, {"message":…}, "…" or plain text. It is "" if there are none.
 func errorText(raw []byte) string {
 	var outer struct {
 		Error json.RawMessage `json:"error"`

@@ -29,6 +29,7 @@ could not work.`,
 				return doctor.Run(cmd.Context(), doctor.Options{
 					CacheDir:    p.Options().CacheDir,
 					StateDir:    p.Options().StateDir,
+					Drivers:     drivers(),
 					Accelerator: p.Options().Accelerator,
 					Verify:      verify,
 					Confinement: confinement(cmd.Context()),

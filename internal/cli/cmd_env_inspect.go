@@ -33,11 +33,11 @@ func newEnvInspect(a *app) *cobra.Command {
 	return cmd
 }
 
-// words shows an argument vector so that the words can be told apart.
-func words(all []string) string {
+// quoteAll shows an argument vector so that its arguments can be kept apart.
+func quoteAll(all []string) string {
 	quoted := make([]string, len(all))
-	for i, word := range all {
-		quoted[i] = strconv.Quote(word)
+	for i, arg := range all {
+		quoted[i] = strconv.Quote(arg)
 	}
 	return strings.Join(quoted, " ")
 }
@@ -61,9 +61,9 @@ func writeManifest(w io.Writer, e pyro.EnvironmentManifest) {
 		[]string{"on disk", size(e.DiskBytes)},
 	)
 	if c := e.Config; c != nil {
-		table(w, []string{"entry point", words(c.Entrypoint)}, []string{"command", words(c.Cmd)},
+		table(w, []string{"entry point", quoteAll(c.Entrypoint)}, []string{"command", quoteAll(c.Cmd)},
 			[]string{"user", c.User},
-			[]string{"directory", c.WorkDir}, []string{"variables", words(c.Env)})
+			[]string{"directory", c.WorkDir}, []string{"variables", quoteAll(c.Env)})
 		fmt.Fprintf(w, "\n%d layers:\n", len(e.Layers))
 		rows := [][]string{{"SIZE", "TYPE", "SHA-256"}}
 		for _, l := range e.Layers {

@@ -59,7 +59,7 @@ func newMCPConfig(a *app) *cobra.Command {
 	}
 }
 
-// fill puts the path of this program into a snippet: in quotes where a shell would take a space for its end.
+// fill puts the path of this program into a snippet: in quotes if a shell would take a space for its end.
 func fill(snippet string) string {
 	path := executable()
 	quoted := path

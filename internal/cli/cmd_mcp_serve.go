@@ -35,7 +35,7 @@ func newMCPServe(a *app) *cobra.Command {
 		Use:   "serve",
 		Short: "Serve MCP over stdio, or over HTTP",
 		Long: `Serves the tools over stdio, or with --http over streamable HTTP at ` + mcpserver.Path + `.
-Over HTTP each request needs the bearer token, which is printed on stderr where none is given, and
+Over HTTP each request needs the bearer token, which is printed on stderr if none is given, and
 the address must be a loopback one unless --http-allow-remote is given. VMs that a session made end
 with it; tasks live on.
 
@@ -115,7 +115,7 @@ func (f *serveFlags) allowing(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.allow.Registries, "allow-registry", nil,
 		"let images be pulled from the registry `HOST`, with your credentials for it (repeatable)")
 	flags.BoolVar(&f.allow.HostCompat, "allow-host-compat", false,
-		"let commands run on the host, confined, where no guest can be had")
+		"let commands run on the host, confined, if no guest can be had")
 }
 
 // policy is what the flags allow.

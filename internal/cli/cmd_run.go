@@ -18,7 +18,7 @@ command's own.
 
 An environment may be any container image: HOST/NAME[:TAG][@DIGEST], oci:DIR, oci-archive:FILE or
 docker-archive:FILE. Its variables, user, working directory and entry point count as with docker
-run, and its own command runs where none is given.
+run, and its own command runs if none is given.
 
 ` + exitCodes
 
@@ -158,7 +158,7 @@ func (a *app) warn(warnings []string) {
 	}
 }
 
-// ended passes on how a command ended: its exit status becomes ours.
+// ended passes on how a command ended: its exit status becomes pyro's.
 func (a *app) ended(result any, output pyro.Output, err error) error {
 	if err != nil {
 		return err

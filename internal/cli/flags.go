@@ -41,7 +41,7 @@ func (s *shapeFlags) add(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("isolation",
 		cobra.FixedCompletions(pyro.IsolationChoices(), cobra.ShellCompDirectiveNoFileComp))
 	flags.BoolVar(&s.hostCompat, "allow-host-compat", false,
-		"where no guest can be had, run on the host, confined")
+		"if no guest can be had, run on the host, confined")
 }
 
 func (s *shapeFlags) shape(environment string) pyro.Shape {
@@ -139,7 +139,7 @@ func oneOrTwo(name string) cobra.PositionalArgs {
 	}
 }
 
-// nameAndMaybeCommand is nameAndCommand where the name alone may do.
+// nameAndMaybeCommand is nameAndCommand if the name alone may do.
 func nameAndMaybeCommand(name string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if cmd.ArgsLenAtDash() < 0 && len(args) == 1 {
@@ -165,7 +165,7 @@ func namesAndCommand(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// nameAndCommand wants NAME -- CMD..., so that no word of the command is ever taken for one of ours.
+// nameAndCommand wants NAME -- CMD..., so that no argument of the command is ever taken for a flag of pyro's.
 func nameAndCommand(name string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		dash := cmd.ArgsLenAtDash()

@@ -1,6 +1,6 @@
 package cli
 
-// nearest gives the known name that a mistyped one is closest to, or "" where none is close.
+// nearest gives the known name that a mistyped one is closest to, or "" if none is close.
 func nearest(name string, known []string) string {
 	best, bestDistance := "", max(2, len(name)/3)+1
 	for _, candidate := range known {

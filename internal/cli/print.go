@@ -30,7 +30,7 @@ func (a *app) printJSON(v any) error {
 	return encoder.Encode(sorted)
 }
 
-// print writes a result: as JSON where asked, else as text.
+// print writes a result: as JSON if asked, else as text.
 func (a *app) print(v any, text func(w io.Writer)) error {
 	if a.json {
 		return a.printJSON(v)

@@ -20,7 +20,7 @@ type progress struct {
 	shown   bool
 }
 
-// progress gives what shows a pull, or nil where nothing is to be shown.
+// progress gives what shows a pull, or nil if nothing is to be shown.
 func (a *app) progress() *progress {
 	if a.quiet {
 		return nil
@@ -88,7 +88,7 @@ func progressLine(m pyro.PullProgress) string {
 	return b.String()
 }
 
-// withEnvironment does an operation that pulls its environment first where that is missing: the pull is
+// withEnvironment does an operation that pulls its environment first if that is missing: the pull is
 // shown.
 func withEnvironment[T any](a *app, do func(func(pyro.PullProgress)) (T, error)) (T, error) {
 	shown := a.progress()

@@ -40,7 +40,7 @@ func (f foreground) Read(p []byte) (int, error) {
 	return f.file.Read(p)
 }
 
-// mayRead tells whether a read is answered: the file is no terminal of ours, or we are in front of it.
+// mayRead tells whether a read is answered: the file is not the controlling terminal, or pyro is in front.
 func (f foreground) mayRead() bool {
 	group, err := unix.IoctlGetInt(int(f.file.Fd()), unix.TIOCGPGRP)
 	return err != nil || group == unix.Getpgrp()

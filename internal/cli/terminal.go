@@ -58,8 +58,8 @@ func terminalOf(stream any) *os.File {
 	return nil
 }
 
-// enterTerminal gives a command a terminal like ours, and makes ours pass every key on. restore makes it what
-// it was.
+// enterTerminal gives a command a terminal like the user's, and makes the user's pass every key on.
+// restore makes it what it was.
 func (a *app) enterTerminal(ctx context.Context, line *pyro.CommandLine) (restore func()) {
 	line.Terminal = &pyro.Terminal{
 		Type:   os.Getenv("TERM"),

@@ -46,7 +46,7 @@ type Calls struct {
 	Families []uint32 // the kinds of socket that may be opened
 }
 
-// newNamespaces are the flags of clone that would make a namespace; clone3 keeps its flags where a filter
+// newNamespaces are the flags of clone that would make a namespace; clone3 keeps its flags if a filter
 // cannot see them and is therefore absent altogether, which the C libraries take as an old kernel.
 const newNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
 	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP

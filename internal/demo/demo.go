@@ -30,7 +30,7 @@ type show struct {
 	dir string // that the task is seeded from
 }
 
-// Run goes through a VM's life and a task's, a line for each step. It fails where a step does, and leaves
+// Run goes through a VM's life and a task's, a line for each step. It fails if a step does, and leaves
 // nothing behind either way.
 func Run(ctx context.Context, p *pyro.Pyro, o Options) (err error) {
 	if o.Environment == "" {

@@ -228,7 +228,7 @@ func (t *talk) call(ctx context.Context, c chat.Call) error {
 	return nil
 }
 
-// judge looks at an answer without a call: it is the end where it holds what the command printed; else the
+// judge looks at an answer without a call: it is the end if it holds what the command printed; else the
 // model is told what is missing.
 func (t *talk) judge(text string) {
 	found := t.tools.found

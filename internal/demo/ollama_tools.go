@@ -92,7 +92,7 @@ type called struct {
 	ran     bool
 }
 
-// decode reads a call's arguments, which are nil where they are no JSON object, and gives a key that is the
+// decode reads a call's arguments, which are nil if they are no JSON object, and gives a key that is the
 // same for the same call.
 func decode(c chat.Call) (map[string]any, string) {
 	arguments := map[string]any{}
@@ -195,7 +195,7 @@ func gitVersion(stdout string) string {
 	return found[1]
 }
 
-// install pulls the environment where it is missing, with progress that a tool's call cannot show.
+// install pulls the environment if it is missing, with progress that a tool's call cannot show.
 func (t *tools) install(ctx context.Context) error {
 	if t.ready {
 		return nil

@@ -13,15 +13,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pyro-mcp/pyro/internal/confine"
 	"github.com/pyro-mcp/pyro/internal/environment"
 	"github.com/pyro-mcp/pyro/internal/vmm"
-	"github.com/pyro-mcp/pyro/internal/vmm/qemu"
 	"golang.org/x/sys/unix"
 )
 
 // Options says what to look at, and how to try.
 type Options struct {
 	CacheDir, StateDir string
+	// Drivers is the table of VMMs, of which the default one is looked at.
+	Drivers vmm.Drivers
 	// Accelerator is the one that VMs of this user ask for.
 	Accelerator string
 	// Try runs a command in a guest made from an installed environment, and tells the accelerator.
@@ -34,6 +36,18 @@ type Options struct {
 	Verify bool
 	// Confinement lists what host_compat gives on this host.
 	Confinement []Finding
+}
+
+// VMM is what is asked of the default driver. Each driver that is to be the default one has these methods.
+type VMM interface {
+	// Version is the VMM's version, and the path of its executable. It fails if none can be used.
+	Version(ctx context.Context) (version, path string, err error)
+	// Confinement tries what the VMM can be confined by.
+	Confinement(ctx context.Context) (confine.Report, error)
+	// Reconsider forgets that KVM was of no use, so that the next guest tries it again.
+	Reconsider(ctx context.Context) error
+	// Accelerator is [vmm.Driver]'s.
+	Accelerator(ctx context.Context, want vmm.Accelerator, boot vmm.Boot) (vmm.Choice, error)
 }
 
 // Report is what was found. It has the contract's fields.
@@ -59,7 +73,7 @@ type Platform struct {
 	VMM          string `json:"vmm"`
 }
 
-// Capabilities is what was proven: "yes", "no", or "unknown" where it could not be tried.
+// Capabilities is what was proven: "yes", "no", or "unknown" if it could not be tried.
 type Capabilities struct {
 	VMBoot    string `json:"vm_boot"`
 	GuestExec string `json:"guest_exec"`
@@ -108,7 +122,7 @@ type Issue struct {
 // lowSpace is how much room an environment and a few VMs want, in bytes.
 const lowSpace = 2 << 30
 
-// Run looks at the host. It fails only where it cannot look.
+// Run looks at the host. It fails only if it cannot look.
 func Run(ctx context.Context, o Options) (Report, error) {
 	r := Report{Issues: []Issue{}, Platform: platform()}
 	r.Capabilities = Capabilities{
@@ -125,11 +139,11 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		r.verify(ctx, o)
 	}
 	r.tryGVisor(ctx, o)
-	driver, err := qemu.New(qemu.Options{CacheDir: o.CacheDir})
+	driver, err := openVMM(o)
 	if err != nil {
 		return r, err
 	}
-	if r.monitor(ctx, driver) {
+	if r.findVMM(ctx, driver) {
 		r.confinement(ctx, driver)
 		if err := driver.Reconsider(ctx); err != nil {
 			r.addError("KVM cannot be tried again", err)
@@ -145,12 +159,25 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	return r, nil
 }
 
+// openVMM opens the default driver.
+func openVMM(o Options) (VMM, error) {
+	driver, err := o.Drivers.Driver("", o.CacheDir)
+	if err != nil {
+		return nil, err
+	}
+	known, ok := driver.(VMM)
+	if !ok {
+		return nil, fmt.Errorf("cannot look at the vmm %q: it does not say enough of itself", driver.Name())
+	}
+	return known, nil
+}
+
 func (r *Report) add(fatal bool, problem, remedy string) {
 	r.Issues = append(r.Issues, Issue{Problem: problem, Remedy: remedy, Fatal: fatal})
 }
 
-// monitor finds the VMM, without which nothing else can be tried.
-func (r *Report) monitor(ctx context.Context, driver *qemu.Driver) bool {
+// findVMM finds the VMM, without which nothing else can be tried.
+func (r *Report) findVMM(ctx context.Context, driver VMM) bool {
 	version, path, err := driver.Version(ctx)
 	if err != nil {
 		r.addError("no virtual machine can be had", err)
@@ -164,7 +191,7 @@ func (r *Report) monitor(ctx context.Context, driver *qemu.Driver) bool {
 }
 
 // confinement tells what the VMM is confined by, by trying it.
-func (r *Report) confinement(ctx context.Context, driver *qemu.Driver) {
+func (r *Report) confinement(ctx context.Context, driver VMM) {
 	lines, err := driver.Confinement(ctx)
 	if err != nil {
 		r.addError("the VMM cannot be confined", err)
@@ -229,7 +256,7 @@ func (r *Report) faster() string {
 }
 
 // verdict tells what is known of KVM, as the trial has just found it.
-func (r *Report) verdict(ctx context.Context, o Options, driver vmm.Driver) {
+func (r *Report) verdict(ctx context.Context, o Options, driver VMM) {
 	// TCG needs no trial, so that this only asks for what is remembered.
 	choice, err := driver.Accelerator(ctx, vmm.TCG, nil)
 	if err != nil {

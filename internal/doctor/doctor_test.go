@@ -38,6 +38,12 @@ func (source) Resolve(_ context.Context, w *environment.Workshop) (environment.P
 	return environment.Plan{InputsSHA256: "small", Build: build}, nil
 }
 
+// drivers is the table with QEMU alone.
+func drivers() vmm.Drivers {
+	open := func(cacheDir string) (vmm.Driver, error) { return qemu.New(qemu.Options{CacheDir: cacheDir}) }
+	return vmm.Drivers{Default: "qemu", Open: map[string]func(string) (vmm.Driver, error){"qemu": open}}
+}
+
 // host is a host with a QEMU of a version, or none, and with the environment or without.
 func host(t *testing.T, version string, installed bool) Options {
 	t.Helper()
@@ -52,6 +58,7 @@ func host(t *testing.T, version string, installed bool) Options {
 	o := Options{
 		CacheDir:    filepath.Join(t.TempDir(), "cache"),
 		StateDir:    filepath.Join(t.TempDir(), "not", "there"),
+		Drivers:     drivers(),
 		Accelerator: "auto",
 		Confinement: []Finding{{Name: "landlock", OK: true}},
 		Try: func(context.Context, string) (string, error) {

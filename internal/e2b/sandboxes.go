@@ -180,7 +180,7 @@ func (s *Server) detail(t pyro.Task) detail {
 func (s *Server) find(ctx context.Context, id string) (pyro.Task, error) {
 	t, err := s.engine.StatusTask(ctx, pyro.TaskRequest{TaskID: id})
 	if err == nil {
-		if _, ours := t.Metadata[keyTemplate]; ours {
+		if _, owned := t.Metadata[keyTemplate]; owned {
 			return t, nil
 		}
 		err = &statusError{http.StatusNotFound, "there is no sandbox " + strconv.Quote(id)}
@@ -209,7 +209,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	found := []detail{}
 	for _, t := range all.Tasks {
-		if _, ours := t.Metadata[keyTemplate]; ours && matches(t.Metadata, wanted) {
+		if _, owned := t.Metadata[keyTemplate]; owned && matches(t.Metadata, wanted) {
 			found = append(found, s.detail(t))
 		}
 	}

@@ -13,10 +13,10 @@ import (
 
 // Server is who is asked for files. The zero value is a mirror of a signed archive.
 type Server struct {
-	Name string // what errors call it, "mirror" where it is empty
-	// What errors call the thing that tells its files' digests, "signed index" where it is empty
+	Name string // what errors call it, "mirror" if it is empty
+	// What errors call the thing that tells its files' digests, "signed index" if it is empty
 	Index string
-	// The store's own where it is nil; its errors with a method Final are not worth another attempt
+	// The store's own if it is nil; its errors with a method Final are not worth another attempt
 	Client *http.Client
 }
 

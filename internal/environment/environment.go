@@ -16,7 +16,7 @@ type Package struct {
 // Layer is one layer of the image that an environment was made of.
 type Layer struct {
 	MediaType string `json:"media_type"`
-	SHA256    string `json:"sha256"` // of the layer as it is stored, or of its tar where only that is known
+	SHA256    string `json:"sha256"` // of the layer as it is stored, or of its tar if only that is known
 	Size      int64  `json:"size"`
 }
 

@@ -13,7 +13,7 @@ import (
 
 // Blob is a download whose content is known beforehand.
 type Blob struct {
-	URLs   []string // tried in turn where one is refused for good
+	URLs   []string // tried in turn if one is refused for good
 	SHA256 string
 	Size   int64
 	Place  string // in the store, like packages/DIGEST.deb

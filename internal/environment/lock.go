@@ -35,7 +35,7 @@ func takeLock(ctx context.Context, path string, how int) (*lock, error) {
 	}
 }
 
-// tryLock is takeLock without waiting; the error is EWOULDBLOCK where that would be needed.
+// tryLock is takeLock without waiting; the error is EWOULDBLOCK if that would be needed.
 func tryLock(path string, how int) (*lock, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil && !notOurs(err) {
 		return nil, err

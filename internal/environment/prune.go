@@ -14,7 +14,7 @@ import (
 )
 
 // Prune removes what nothing uses: images of no environment and no VM, downloads and kernels of no
-// environment, what dead pulls left. It does not wait: where Hold or Pull is at work it fails with ErrBusy.
+// environment, what dead pulls left. It does not wait: if Hold or Pull is at work it fails with ErrBusy.
 func (s *Store) Prune(ctx context.Context, r PruneRequest) (PruneResult, error) {
 	if _, err := os.Stat(s.dir); errors.Is(err, fs.ErrNotExist) {
 		return PruneResult{}, nil

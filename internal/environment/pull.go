@@ -35,7 +35,7 @@ func (s *Store) Pull(ctx context.Context, r PullRequest) (result PullResult, err
 		if r.Progress != nil {
 			r.Progress(Progress{Phase: PhaseResolve, Message: "waiting for another pull of " + r.Name})
 		}
-		r.Force = false // the other's work is as fresh as ours would be
+		r.Force = false // the other's work is as fresh as a new pull would be
 		l, err = takeLock(ctx, s.path("locks", fileName(r.Name)), unix.LOCK_EX)
 	}
 	if err != nil {

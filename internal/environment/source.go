@@ -56,7 +56,7 @@ type PullRequest struct {
 	Name       string
 	Mirror     string         // base address of the source's archive; empty is the source's own choice
 	Force      bool           // build again even if the inputs are the same
-	Configure  Configurer     // needed where packages bring scripts
+	Configure  Configurer     // needed if packages bring scripts
 	Progress   func(Progress) // called from any goroutine, one call at a time; may be nil
 	Registries Registries     // for images
 }

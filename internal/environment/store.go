@@ -268,7 +268,7 @@ func (s *Store) source(name string) (Source, string) {
 	return nil, name
 }
 
-// unknownError is ErrUnknown where we can tell what may have been meant.
+// unknownError is ErrUnknown if we can tell what may have been meant.
 type unknownError struct {
 	error
 	hint string

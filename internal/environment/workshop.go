@@ -104,7 +104,7 @@ func (w *Workshop) Update(change func(p *Progress)) {
 	w.report(before.Message != w.now.Message || w.now.Packages == w.now.TotalPackages)
 }
 
-// reportEvery is how often progress is told where nothing but figures changes.
+// reportEvery is how often progress is reported if nothing but figures changes.
 const reportEvery = 100 * time.Millisecond
 
 func (w *Workshop) report(always bool) {

@@ -240,16 +240,16 @@ func (l Launcher) goOnFrom(
 	return g, nil
 }
 
-// KeepSnapshot has the VM in a directory go on from a snapshot when it is started next. An empty word is
+// KeepSnapshot has the VM in a directory go on from a snapshot when it is started next. An empty reference is
 // the newest one of source. It gives the snapshot's id.
-func KeepSnapshot(stateDir, word, source, vmDir string) (string, error) {
+func KeepSnapshot(stateDir, reference, source, vmDir string) (string, error) {
 	store := template.OpenSnapshots(stateDir)
 	var snap template.Snapshot
 	var err error
-	if word == "" {
+	if reference == "" {
 		snap, err = store.Newest(source)
 	} else {
-		snap, err = store.Get(word)
+		snap, err = store.Get(reference)
 	}
 	if err == nil {
 		err = snap.Keep(vmDir)

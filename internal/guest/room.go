@@ -43,11 +43,11 @@ func roomFor(mib, promised int) error {
 // roomFor says why a guest cannot have so much. Guests use what they are promised only by and by, so that
 // what is free at this moment says little.
 func (m hostMemory) roomFor(mib, promised int64) error {
-	refuse := func(have int64, words string, values ...any) error {
+	refuse := func(have int64, format string, values ...any) error {
 		return &link.Error{
 			Code:    link.CodeUnavailable,
 			Cause:   link.CauseHostMemory,
-			Message: fmt.Sprintf(words, values...),
+			Message: fmt.Sprintf(format, values...),
 			Facts:   link.Facts{HaveMiB: max(have, 0), WantMiB: mib},
 		}
 	}

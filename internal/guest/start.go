@@ -136,7 +136,7 @@ type plan struct {
 	scratch     string          // path of the disk
 	disk        string          // path that the VMM opens it by: another until the guest goes on; empty is scratch
 	kept        string          // path of what is kept of a disk that is memory
-	cmdline     string          // ours of the kernel command line
+	cmdline     string          // pyro's own arguments of the kernel command line
 	memory      *vmm.Memory     // nil if it is nobody else's business
 	base        string          // path of the memory that a snapshot would rest on; empty is none
 	incoming    *os.File        // a template's state, or a snapshot's

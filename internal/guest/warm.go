@@ -26,7 +26,7 @@ func (p plan) key() template.Key {
 		Kernel:  p.Kernel.Path,
 		Initrd:  p.initrd,
 		VMM:     p.fingerprint,
-		Words:   p.cmdline,
+		Cmdline: p.cmdline,
 		VCPUs:   p.VCPUs,
 		MemMiB:  p.MemMiB,
 		DiskMiB: p.DiskMiB,

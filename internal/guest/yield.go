@@ -8,7 +8,7 @@ import (
 )
 
 // yield gives this process, and the VMM that it starts, only the processor time and the disk that nobody else
-// wants. Where the kernel refuses it nothing is lost but the others' time.
+// wants. If the kernel refuses it nothing is lost but the others' time.
 func yield() {
 	const (
 		idle         = 5 // SCHED_IDLE

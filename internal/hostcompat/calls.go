@@ -8,7 +8,7 @@ import (
 	"github.com/pyro-mcp/pyro/internal/confine"
 )
 
-// calls says what no command may call. Where the host refuses a namespace that would make a call harmless,
+// calls says what no command may call. If the host refuses a namespace that would make a call harmless,
 // that call is refused as well.
 func calls(l confine.Namespaces) confine.Calls {
 	c := confine.Calls{Families: families(l)}

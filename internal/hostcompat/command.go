@@ -42,8 +42,8 @@ func (k *keepers) start(o order, stdin, stdout, stderr *os.File) (*command, kept
 	if err != nil {
 		return nil, kept{}, fmt.Errorf("cannot make a socket pair: %w", err)
 	}
-	theirs := os.NewFile(uintptr(pair[1]), "control")
-	defer theirs.Close()
+	child := os.NewFile(uintptr(pair[1]), "control")
+	defer child.Close()
 	c := &command{control: os.NewFile(uintptr(pair[0]), "control"), gone: make(chan struct{})}
 	c.events = json.NewDecoder(c.control)
 	cmd := &exec.Cmd{
@@ -54,7 +54,7 @@ func (k *keepers) start(o order, stdin, stdout, stderr *os.File) (*command, kept
 		Stdin:       stdin,
 		Stdout:      stdout,
 		Stderr:      stderr,
-		ExtraFiles:  []*os.File{theirs},
+		ExtraFiles:  []*os.File{child},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM},
 	}
 	if err := k.spawn(cmd, c); err != nil {
@@ -128,8 +128,8 @@ func (c *command) signal(group int, s syscall.Signal) error {
 // end is how a command ended.
 type end struct {
 	code    int
-	line    string // for its stderr, where it could not be run
-	failure string // of ours
+	line    string // for its stderr, if it could not be run
+	failure string // of pyro, not of the command
 }
 
 // wait returns when the command has ended. What it left running goes on.
@@ -153,7 +153,7 @@ func (c *command) wait() end {
 }
 
 // end kills all that the command started. What forks too fast for that is ended at one stroke: by the kernel
-// together with all other commands where this process is pid 1, else by the keeper as well as it can.
+// together with all other commands if this process is pid 1, else by the keeper as well as it can.
 func (k *keepers) end(c *command) {
 	if !process.EndTree(c.pid, endWithin) {
 		if os.Getpid() == 1 {

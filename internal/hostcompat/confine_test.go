@@ -82,7 +82,7 @@ func TestConfined(t *testing.T) {
 	if content, err := os.ReadFile(existing); err != nil || string(content) != "whole\n" {
 		t.Errorf("the file outside is %q, %v", content, err)
 	}
-	// The same attempts are good ones where nothing confines them.
+	// The same attempts are good ones if nothing confines them.
 	for _, line := range []string{"cat " + secret, "echo >> " + existing,
 		"grep -al 'sleep.71[.]5' /proc/[0-9]*/cmdline 2>/dev/null | grep .",
 		"bash -c 'echo > /dev/tcp/127.0.0.1/" + port + "'"} {

@@ -35,7 +35,7 @@ type sending struct {
 // kept is what a keeper has confined itself by.
 type kept struct {
 	Landlock    int    // version, 0 is none
-	LandlockErr string // why not, where the kernel has it
+	LandlockErr string // why not, if the kernel has it
 	CallsErr    string // why system calls are not filtered, empty if they are
 }
 
@@ -46,7 +46,7 @@ type event struct {
 	Kept    *kept               `json:",omitempty"`
 	Refused string              `json:",omitempty"` // the line for the command's stderr
 	Code    int                 `json:",omitempty"` // the exit status to Refused
-	Failed  string              `json:",omitempty"` // why, where the command is not to blame
+	Failed  string              `json:",omitempty"` // why, if the command is not to blame
 	Exited  *syscall.WaitStatus `json:",omitempty"`
 }
 
@@ -156,8 +156,8 @@ func (l *leader) obey(orders *json.Decoder) {
 	}
 }
 
-// endBelow ends all that the command started, where no pid namespace does that. What forks too fast to be
-// found is ended at one stroke where Landlock keeps signals inside, as shows in that the shim cannot be
+// endBelow ends all that the command started, if no pid namespace does that. What forks too fast to be
+// found is ended at one stroke if Landlock keeps signals inside, as shows in that the shim cannot be
 // reached.
 func endBelow(by kept) {
 	shim := os.Getppid()

@@ -11,7 +11,7 @@ import (
 )
 
 // restrictFiles lets this process, and all that it starts, read programs and write the VM's own directories
-// only. In a view of its own it is a second wall behind the first. Where the kernel lacks Landlock it does
+// only. In a view of its own it is a second wall behind the first. If the kernel lacks Landlock it does
 // nothing.
 func restrictFiles(l confine.Namespaces, own places) error {
 	writable := landlock.RWDirs(own.Workspace, own.Home, own.Temp, "/dev/shm",

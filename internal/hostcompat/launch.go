@@ -138,7 +138,7 @@ func firstWord(ctx context.Context, status *os.File) (kept, error) {
 }
 
 // detached makes mounts of the VM's directories that have no place yet, so that the shim can put them into
-// its view though its user cannot reach their path. It gives none where the kernel cannot.
+// its view though its user cannot reach their path. It gives none if the kernel cannot.
 func detached(dir string) []*os.File {
 	var mounts []*os.File
 	for _, d := range ownDirs {

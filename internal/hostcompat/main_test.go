@@ -29,8 +29,8 @@ const (
 	envDir  = "HOSTCOMPAT_TEST_DIR"
 
 	roleInner  = "inner"  // runs the tests again, as somebody else
-	roleBare   = "bare"   // the same, where the kernel grants no namespaces
-	roleFenced = "fenced" // the same as root, where the kernel grants no user namespace
+	roleBare   = "bare"   // the same, if the kernel grants no namespaces
+	roleFenced = "fenced" // the same as root, if the kernel grants no user namespace
 	roleParent = "parent" // holds a guest until it is killed
 )
 

@@ -47,7 +47,7 @@ type settings struct {
 	Dir      string
 	Hostname string
 	MountFDs int // how many detached mounts of ownDirs were passed, all or none
-	DropTo   int // host uid and gid to become, where no user namespace does it; 0 is none
+	DropTo   int // host uid and gid to become, if no user namespace does it; 0 is none
 }
 
 // places are where commands find their own directories.
@@ -151,7 +151,7 @@ func become(s settings) error {
 	return dropPrivileges(s)
 }
 
-// obey takes all signals, and acts on the one that tells of the parent's death where that does not kill.
+// obey takes all signals, and acts on the one that tells of the parent's death if that does not kill.
 func obey(signals <-chan os.Signal, l confine.Namespaces) {
 	for each := range signals {
 		if each == syscall.SIGTERM && !l.Has(confine.PID) {

@@ -93,7 +93,7 @@ func (v *view) etc(s settings) {
 	}
 }
 
-// own mounts the VM's directories: by the file descriptor of a detached mount where root has made one,
+// own mounts the VM's directories: by the file descriptor of a detached mount if root has made one,
 // because the user that this is by now may not reach the path.
 func (v *view) own(s settings) {
 	for i, d := range ownDirs {

@@ -28,7 +28,7 @@ type ApplyOptions struct {
 	Devices bool
 	Limits  Limits
 	// MaxContent bounds the sum of the logical sizes of the files that this layer has, which its own length
-	// does not where files are sparse. Zero is no bound beside the limits.
+	// does not if files are sparse. Zero is no bound beside the limits.
 	MaxContent int64
 }
 

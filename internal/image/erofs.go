@@ -32,7 +32,7 @@ type Stats struct {
 // The on-disk format, as far as it is used here: https://docs.kernel.org/filesystems/erofs.html and the
 // kernel's fs/erofs/erofs_fs.h. Blocks have 4 KiB, which is all that kernel 6.1 reads on amd64; inodes are
 // the extended ones of 64 bytes, since only they hold a time each and 32-bit owners; content is
-// uncompressed and contiguous, its last part beside the inode where that fits.
+// uncompressed and contiguous, its last part beside the inode if that fits.
 const (
 	blockSize = 4096
 

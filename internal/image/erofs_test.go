@@ -233,7 +233,7 @@ func compareFile(t *testing.T, tree *Tree, path string, e Entry, at string) {
 	}
 }
 
-// TestEROFSByKernel lets the running kernel read the image, where that is allowed.
+// TestEROFSByKernel lets the running kernel read the image, if that is allowed.
 func TestEROFSByKernel(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount")

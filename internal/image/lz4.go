@@ -84,7 +84,7 @@ func unpackLZ4(dst, src []byte) ([]byte, error) {
 	return nil, errLZ4
 }
 
-// lz4Length reads on where a length does not fit the four bits of its token. It stays below the length of a
+// lz4Length reads on if a length does not fit the four bits of its token. It stays below the length of a
 // block.
 func lz4Length(n int, src []byte) (length int, rest []byte, ok bool) {
 	if n < 15 {

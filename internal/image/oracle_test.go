@@ -189,7 +189,7 @@ func listAll(t testing.TB, tree *Tree) []string {
 }
 
 // drawLayer makes a layer. Where whiteouts stand among the entries must not matter, except where an entry
-// depends on what is deleted: where there are links they come first.
+// depends on what is deleted: if there are links they come first.
 func drawLayer(t *rapid.T, number int, links bool) (items []item) {
 	name := rapid.StringMatching(`[abc](/[abc]){0,3}`)
 	var whiteouts []item

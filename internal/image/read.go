@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// errImage is that an image is none of ours, or is damaged.
+// errImage is that an image was not made by pyro, or is damaged.
 var errImage = errors.New("it is no EROFS image of the kind that is written here")
 
 // ReadEROFS gives the tree of an image that [Tree.WriteEROFS] wrote. Where contents lie is all that is kept

@@ -28,7 +28,7 @@ var (
 const ScratchSize = 128 << 20
 
 // WriteScratch makes an empty, journaled ext4 in a new sparse file of the given size (at least ScratchSize)
-// at path: of 8 GiB where that has room, else of ScratchSize. The guest grows the file system to the size of
+// at path: of 8 GiB if that has room, else of ScratchSize. The guest grows the file system to the size of
 // its disk with EXT4_IOC_RESIZE_FS, which takes it 75 ms under emulation: the 8 GiB spare it the default
 // size.
 func WriteScratch(path string, size int64) (err error) {
@@ -40,7 +40,7 @@ func WriteScratch(path string, size int64) (err error) {
 	if size < ScratchSize {
 		return fmt.Errorf("%d bytes are less than the %d that it needs", size, int64(ScratchSize))
 	}
-	// Whole or not at all, also where its maker is killed: half a disk would be taken for one that was used.
+	// Whole or not at all, also if its maker is killed: half a disk would be taken for one that was used.
 	if _, err := os.Lstat(path); err == nil {
 		return fs.ErrExist
 	}

@@ -244,7 +244,7 @@ func walk(dir *node, prefix string, f func(string, Entry) error) error {
 }
 
 // find returns the node at path, following every link as if the root were that of the process. With missing
-// directories made, as above an entry, it fails only where something else than a directory is in the way.
+// directories made, as above an entry, it fails only if something else than a directory is in the way.
 func (t *Tree) find(path string, make bool) (*node, error) {
 	return t.findFrom(t.root, path, make)
 }

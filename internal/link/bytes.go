@@ -13,7 +13,7 @@ const plainCommand = 512 << 10
 // execFields is an Exec without its methods.
 type execFields Exec
 
-// execBytes is an Exec as it crosses a hop: words that are not UTF-8 are bytes, which JSON's texts cannot
+// execBytes is an Exec as it crosses a hop: arguments that are not UTF-8 are bytes, which JSON's texts cannot
 // hold.
 type execBytes struct {
 	execFields
@@ -47,21 +47,21 @@ func (e *Exec) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// packed gives words as bytes if one of them is not UTF-8.
-func packed(words []string) ([]string, [][]byte) {
-	if !slices.ContainsFunc(words, func(w string) bool { return !utf8.ValidString(w) }) {
-		return words, nil
+// packed gives texts as bytes if one of them is not UTF-8.
+func packed(texts []string) ([]string, [][]byte) {
+	if !slices.ContainsFunc(texts, func(w string) bool { return !utf8.ValidString(w) }) {
+		return texts, nil
 	}
-	bytes := make([][]byte, len(words))
-	for i, w := range words {
+	bytes := make([][]byte, len(texts))
+	for i, w := range texts {
 		bytes[i] = []byte(w)
 	}
 	return nil, bytes
 }
 
-func unpacked(words []string, bytes [][]byte) []string {
+func unpacked(texts []string, bytes [][]byte) []string {
 	for _, b := range bytes {
-		words = append(words, string(b))
+		texts = append(texts, string(b))
 	}
-	return words
+	return texts
 }

@@ -118,7 +118,7 @@ func (f notes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Import sends what package archive packed to be unpacked. Where the other side refuses it, Import stops
+// Import sends what package archive packed to be unpacked. If the other side refuses it, Import stops
 // reading and returns the refusal. An error of r is returned as it is, and the other side sees the tree cut
 // off. Import returns when nobody reads r any more, or ctx has ended.
 func (c *Client) Import(ctx context.Context, i Import, r io.Reader) (ImportResult, error) {
@@ -182,7 +182,7 @@ func (c *Client) converse(ctx context.Context, op Op, params, result any, in sou
 			err := pump(s, in.kind, in.r)
 			sent <- err
 			if _, failed := err.(*sourceError); failed {
-				s.Close() // but not where the peer has: its reply may not have been read yet
+				s.Close() // but not if the peer has: its reply may not have been read yet
 			}
 		}()
 	}
@@ -327,7 +327,7 @@ type sourceError struct{ err error }
 
 func (e *sourceError) Error() string { return e.err.Error() }
 
-// pump sends all of r. Where it fails the stream is to be closed, so that the other side does not take the
+// pump sends all of r. If it fails the stream is to be closed, so that the other side does not take the
 // part for the whole.
 func pump(s *wire.Stream, kind uint8, r io.Reader) error {
 	buf := make([]byte, 64<<10)

@@ -71,7 +71,7 @@ func (d *dialled) Read(p []byte) (int, error) {
 			return 0, lost(err)
 		case m.Kind == KindData:
 			d.rest = m.Data
-		default: // a note, or the reply where both directions have ended
+		default: // a note, or the reply if both directions have ended
 			d.over = true
 		}
 	}

@@ -96,7 +96,7 @@ func TestDial(t *testing.T) {
 	var refused *Error
 	_, err = client.Dial(t.Context(), Dial{Port: 9})
 	if !errors.As(err, &refused) || refused.Code != CodeState {
-		t.Errorf("where nobody listens: %v", err)
+		t.Errorf("if nobody listens: %v", err)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()

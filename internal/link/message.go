@@ -17,7 +17,7 @@ const (
 	CmdlineWarm    = "pyro.warm=1"    // it is to run its cold code once before it is frozen
 )
 
-// Boxed is the agent's first argument in a guest whose kernel is a program of the host's. Words as on a
+// Boxed is the agent's first argument in a guest whose kernel is a program of the host's. Arguments as on a
 // kernel command line follow. The agent then finds the link to its host and, if it has a network, that
 // network's frames open.
 const (

@@ -37,7 +37,7 @@ func Decode[T any](req Request) (T, error) {
 }
 
 // Serve answers requests until the connection ends, which is the caller's to close, and returns when all
-// handlers have. It returns nil where this side has closed the connection, or a new one has taken its place.
+// handlers have. It returns nil if this side has closed the connection, or a new one has taken its place.
 func Serve(ctx context.Context, c *wire.Conn, h Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -119,7 +119,7 @@ func sendReply(s *wire.Stream, r Reply) error {
 
 // Forward passes a request, and the messages that follow it on from, to the next hop, and what it answers
 // back. tap, if not nil, sees each message from the next hop before it is passed on. The final reply is
-// returned, not passed on; an error means that there is none: [ErrAskerGone] where from ended first, which
+// returned, not passed on; an error means that there is none: [ErrAskerGone] if from ended first, which
 // may be known before ctx ends, else what became of the next hop.
 func Forward(
 	ctx context.Context, from *wire.Stream, req Request, to *Client, tap func(wire.Message),
@@ -164,7 +164,7 @@ func Forward(
 // ErrAskerGone says that whoever asked does not listen any more.
 var ErrAskerGone = errors.New("the caller went away")
 
-// passInput passes messages on. Where they stop without their end, so does the next hop's stream, and broken
+// passInput passes messages on. If they stop without their end, so does the next hop's stream, and broken
 // is set before that.
 func passInput(from, to *wire.Stream, broken *atomic.Bool) {
 	for {

@@ -209,7 +209,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// TestEcho pings the gateway and, where this host has echo sockets for us, an address that is this host.
+// TestEcho pings the gateway and, if this host has echo sockets for us, an address that is this host.
 func TestEcho(t *testing.T) {
 	w := newWorld(t)
 	w.ports[0] = netip.MustParseAddrPort("127.0.0.1:0")

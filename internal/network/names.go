@@ -74,7 +74,7 @@ func parseQuestion(message []byte) (q question, code dnsmessage.RCode, ok bool) 
 }
 
 // answerQuestion makes the answer to a query, nil if there is to be none. In a datagram the answer is cut off
-// where it is too long, so that the guest asks again by TCP.
+// if it is too long, so that the guest asks again by TCP.
 func (n *Network) answerQuestion(ctx context.Context, message []byte, datagram bool) []byte {
 	q, code, ok := parseQuestion(message)
 	if !ok {

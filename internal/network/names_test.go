@@ -318,7 +318,7 @@ func TestHostsFile(t *testing.T) {
 	}
 }
 
-// TestServers asks real name servers, by UDP and, where the answer is cut off, by TCP. The first of them is
+// TestServers asks real name servers, by UDP and, if the answer is cut off, by TCP. The first of them is
 // silent.
 func TestServers(t *testing.T) {
 	query, err := packQuery(7, "example.org", dnsmessage.TypeTXT)

@@ -9,7 +9,7 @@
 // What is not here: IPv6 (such frames are dropped), DHCP (the address is configured by the agent), and any
 // ARP but the answer for the gateway. Connecting to the gateway's address means this host's loopback, where
 // an address rule opens it; its port 53 is the name server. So is port 53 of every other address that no
-// address rule opens: questions to a foreign resolver are answered by ours, under the policy.
+// address rule opens: questions to a foreign resolver are answered by pyro's, under the policy.
 package network
 
 import (

@@ -90,7 +90,7 @@ func (n *Network) sendUnreachable(
 }
 
 // echo answers an echo request to the gateway, and passes one to an allowed address on through an
-// unprivileged echo socket, where the host gives us one. Else there is no answer. The packet has been
+// unprivileged echo socket, if the host gives one. Else there is no answer. The packet has been
 // checked.
 func (n *Network) echo(ip header.IPv4) {
 	request := header.ICMPv4(ip[header.IPv4MinimumSize:ip.TotalLength()])

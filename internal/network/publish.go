@@ -59,7 +59,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
-// bind listens on all published ports or on none, and tells the ports that were free where 0 was asked for.
+// bind listens on all published ports or on none, and tells the ports that were free if 0 was asked for.
 func bind(ctx context.Context, wanted []Published) ([]net.Listener, []Published, error) {
 	var listeners []net.Listener
 	published := make([]Published, 0, len(wanted))

@@ -19,7 +19,7 @@ import (
 
 // session is one connection: an endpoint of the stack towards the guest, a socket towards the host. Data is
 // moved only when the other side takes it, so that what waits is in the two bounded buffers of the endpoint
-// and in the socket's, and an idle session holds no buffer of ours.
+// and in the socket's, and an idle session holds no other buffer.
 type session struct {
 	network *Network
 	queue   waiter.Queue

@@ -157,7 +157,7 @@ func TestPublish(t *testing.T) {
 		t.Errorf("got %q", body)
 	}
 	if err := readHost(address(1)); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("where nobody listens in the guest: %v", err)
+		t.Errorf("if nobody listens in the guest: %v", err)
 	}
 
 	cfg.Publish = []string{strings.TrimPrefix(address(0), "127.0.0.1:") + ":1"}
@@ -243,7 +243,7 @@ func TestPublishInside(t *testing.T) {
 	conn.Close()
 	closed := fmt.Sprint("127.0.0.1:", n.Info().Published[2].HostPort)
 	if err := readHost(closed); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("where nobody listens: %v", err)
+		t.Errorf("if nobody listens: %v", err)
 	}
 	r, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d", n.Info().Published[3].HostPort))
 	if err != nil {

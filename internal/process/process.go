@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// Exit statuses that are ours rather than the command's.
+// Exit statuses that are pyro's rather than the command's.
 const (
 	ExitTimeout    = 124
 	ExitNotRunning = 126 // it is there but cannot be run
@@ -82,8 +82,8 @@ func (c Command) Find() (string, error) {
 	return "", found
 }
 
-// Refused tells how a shell would end where starting the command failed with err: the exit status, and a line
-// for the command's stderr. It is not ok where the failure is not the command's.
+// Refused tells how a shell would end if starting the command failed with err: the exit status, and a line
+// for the command's stderr. It is not ok if the failure is not the command's.
 func (c Command) Refused(err error) (code int, line string, ok bool) {
 	code, what, why := ExitNotRunning, c.Argv[0], "permission denied"
 	switch {

@@ -37,7 +37,7 @@ func (c *Capture) Write(p []byte) (int, error) {
 // Truncated tells whether something was left out.
 func (c *Capture) Truncated() bool { return c.total > OutputLimit }
 
-// String gives what was kept, with a mark where something is left out.
+// String gives what was kept, with a mark if something is left out.
 func (c *Capture) String() string {
 	tail := c.tail[max(0, len(c.tail)-half):]
 	left := c.total - int64(len(c.head)+len(tail))

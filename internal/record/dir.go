@@ -102,7 +102,7 @@ func (r Root) Create(
 }
 
 // Revive locks the directory of a VM whose supervisor is gone, under the same limit. It gives [ErrLocked]
-// where the supervisor lives after all.
+// if the supervisor lives after all.
 func (r Root) Revive(id string, limit int, counted func(id string) bool) (*os.File, error) {
 	gate, err := r.enter()
 	if err != nil {

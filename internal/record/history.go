@@ -64,7 +64,7 @@ func (e Entry) Interrupt() Entry {
 }
 
 // Append adds an entry to a VM's history with one write, its streams before it in the file of outputs,
-// and waits for the disk where durable is set.
+// and waits for the disk if durable is set.
 func Append(dir string, e Entry, durable bool) (err error) {
 	if len(e.Command) > maxCommand {
 		e.Command = strings.ToValidUTF8(e.Command[:maxCommand], "") + " …"
@@ -106,7 +106,7 @@ func Append(dir string, e Entry, durable bool) (err error) {
 	return nil
 }
 
-// History reads a VM's history in order of sequence, without the streams (see [Entry.Load]). Where alive
+// History reads a VM's history in order of sequence, without the streams (see [Entry.Load]). If alive
 // is false, commands that never ended are given as interrupted. Lines that are damaged are left out.
 func History(dir string, alive bool) ([]Entry, error) {
 	f, err := os.Open(filepath.Join(dir, HistoryFile))

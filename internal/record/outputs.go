@@ -50,7 +50,7 @@ func keepOutputs(dir, stdout, stderr string, durable bool) (out, err *Span, fail
 		}
 	}
 	if floor := err.At + err.Length - OutputsLimit; floor > 0 {
-		// Where the file system has no holes the room is not given back, which is no reason to lose what
+		// If the file system has no holes the room is not given back, which is no reason to lose what
 		// is new.
 		_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, floor)
 	}

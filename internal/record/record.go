@@ -31,7 +31,7 @@ const (
 	SocketFile  = "socket"
 )
 
-// maxRecord bounds a record as it is read: a longer file is not one of ours.
+// maxRecord bounds a record as it is read: a longer file is no record of pyro's.
 const maxRecord = 1 << 20
 
 // Kind says what a VM is for.
@@ -84,7 +84,7 @@ type VM struct {
 	// What is to stand between the guest and the host; empty, in older records, is a virtual machine
 	Isolation string `json:"isolation,omitempty"`
 	Warm      bool   `json:"warm"` // the guest was started from a template
-	// Of the host, where it stands in for a guest
+	// Of the host, if it stands in for a guest
 	Confinement     string            `json:"confinement,omitempty"`
 	Warnings        []string          `json:"warnings,omitempty"`        // what the host may not be able to keep
 	VMMConfinement  string            `json:"vmm_confinement,omitempty"` // what the VMM is confined by
@@ -219,7 +219,7 @@ func Load(dir string) (VM, error) {
 	return v, nil
 }
 
-// Save writes a VM's record: whole or not at all, also across a crash of the host where durable is set.
+// Save writes a VM's record: whole or not at all, also across a crash of the host if durable is set.
 func Save(dir string, v VM, durable bool) error {
 	v.Format = Format
 	data, err := json.MarshalIndent(v, "", "  ")

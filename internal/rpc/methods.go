@@ -79,25 +79,25 @@ func split(raw json.RawMessage, names []string) (json.RawMessage, wire, error) {
 	if len(names) == 0 || len(raw) == 0 || string(raw) == "null" {
 		return raw, w, nil
 	}
-	var all, ours map[string]json.RawMessage
+	var all, own map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &all); err != nil {
 		return raw, w, err
 	}
-	ours = map[string]json.RawMessage{}
+	own = map[string]json.RawMessage{}
 	for _, name := range names {
 		if value, ok := all[name]; ok {
-			ours[name] = value
+			own[name] = value
 			delete(all, name)
 		}
 	}
-	if len(ours) == 0 {
+	if len(own) == 0 {
 		return raw, w, nil
 	}
 	rest, err := json.Marshal(all)
 	if err != nil {
 		return raw, w, err
 	}
-	said, err := json.Marshal(ours)
+	said, err := json.Marshal(own)
 	if err == nil {
 		err = json.Unmarshal(said, &w)
 	}

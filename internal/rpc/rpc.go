@@ -31,7 +31,7 @@ const (
 	beginning  = 4 << 10  // of a message beyond the limit
 )
 
-// The codes of JSON-RPC, and ours for a failure of pyro, whose data holds kind and hint.
+// The codes of JSON-RPC, and pyro's own for a failure of pyro, whose data holds kind and hint.
 const (
 	codeParse     = -32700
 	codeRequest   = -32600

@@ -21,7 +21,7 @@ type follower struct {
 	lost   bool
 }
 
-// tell passes an event on to all followers. It makes the event only where somebody listens.
+// tell passes an event on to all followers. It makes the event only if somebody listens.
 func (a *audience) tell(event func() link.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

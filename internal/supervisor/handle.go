@@ -169,7 +169,7 @@ func (s *supervisor) resume(c *session) (any, error) {
 		return nil, err
 	}
 	go s.reopenForwards(vm.Forwards)
-	// Only now is it ours: until here the end of the caller, or an error, leaves it as it was found.
+	// Only now is it owned: until here the end of the caller, or an error, leaves it as it was found.
 	s.orphaned = false
 	close(s.owned)
 	c.bound.Store(false)

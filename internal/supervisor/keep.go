@@ -65,10 +65,10 @@ func (s *supervisor) rollback(ctx context.Context, req link.Request) (any, error
 }
 
 // rollbackTo ends the guest, whose next start is from the snapshot.
-func (s *supervisor) rollbackTo(word string) (string, error) {
+func (s *supervisor) rollbackTo(snapshot string) (string, error) {
 	s.boot.Lock()
 	defer s.boot.Unlock()
-	id, err := guest.KeepSnapshot(s.root.StateDir(), word, s.id, s.dir)
+	id, err := guest.KeepSnapshot(s.root.StateDir(), snapshot, s.id, s.dir)
 	if err != nil {
 		return "", err
 	}

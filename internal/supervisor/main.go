@@ -68,7 +68,7 @@ type supervisor struct {
 	sequence int
 	busy     int // things under way that keep the VM from expiring
 	removed  bool
-	orphaned bool // its supervisor died, and it is not taken over yet: it is not ours to remove unasked
+	orphaned bool // its supervisor died, and it is not taken over yet: it may not be removed unasked
 
 	audience audience
 	jobs     jobs

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CloneDisk copies a sparse file: by reflink where the file system can, else only where there is data. The
-// copy is there whole or not at all, also where its maker is killed.
+// CloneDisk copies a sparse file: by reflink if the file system can, else only where there is data. The
+// copy is there whole or not at all, also if its maker is killed.
 func CloneDisk(from, to string) (err error) {
 	part := to + ".part"
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {

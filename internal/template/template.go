@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Format is part of each key: it is raised where a template made before would be wrong now.
+// Format is part of each key: it is raised if a template made before would be wrong now.
 const Format = 2
 
 // Key is all that a template depends on. Anything that differs makes another template.
@@ -29,7 +29,7 @@ type Key struct {
 	Kernel  string `json:"kernel"` // path, content-addressed
 	Initrd  string `json:"initrd"` // path, content-addressed: modules and agent
 	VMM     string `json:"vmm"`    // the driver's fingerprint: version, machine, CPU model, accelerator
-	Words   string `json:"words"`  // for the guest's kernel and agent
+	Cmdline string `json:"words"`  // of the guest's kernel and agent; the JSON name stays, since it is hashed
 	VCPUs   int    `json:"vcpus"`
 	MemMiB  int    `json:"mem_mib"`
 	DiskMiB int    `json:"disk_mib"`
@@ -91,7 +91,7 @@ type Template struct {
 // Close lets go of the template. What was opened or mapped from it may be used on.
 func (t *Template) Close() error { return errors.Join(t.State.Close(), t.lock.Close()) }
 
-// Find gives the template of a key, or nil where there is none. A damaged one is removed.
+// Find gives the template of a key, or nil if there is none. A damaged one is removed.
 func (s *Store) Find(key Key) *Template {
 	dir := filepath.Join(s.dir, key.Name())
 	lock, err := os.Open(filepath.Join(dir, lockFile))

@@ -28,6 +28,6 @@ type Verdict struct {
 	Usable     bool `json:"usable"`     // a guest booted on it
 	// Tried is that a boot was tried, now or as remembered, so that Usable is more than a guess.
 	Tried bool `json:"tried"`
-	// Reason says in one sentence why KVM is not usable, and is empty where it is.
+	// Reason says in one sentence why KVM is not usable, and is empty if it is.
 	Reason string `json:"reason,omitempty"`
 }

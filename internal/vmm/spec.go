@@ -12,11 +12,11 @@ type Spec struct {
 	// [Abilities].Boxed.
 	Dir string
 
-	// Kernel is the path of the guest's kernel: a bzImage, or an ELF vmlinux where the driver can.
+	// Kernel is the path of the guest's kernel: a bzImage, or an ELF vmlinux if the driver can.
 	Kernel string
 	// Initrd is the path of its initramfs.
 	Initrd string
-	// Cmdline has words for the kernel beside those that the driver needs (console, reboot, panic).
+	// Cmdline has arguments for the kernel beside those that the driver needs (console, reboot, panic).
 	Cmdline string
 
 	VCPUs  int // 0 is 1; at most [Abilities].VCPUs

@@ -26,14 +26,14 @@ type Driver interface {
 
 	// Accelerator chooses how guests run on this host. For [Auto] it is [KVM] only if boot, which the
 	// caller passes and which boots a real guest with the accelerator that it is given, has once succeeded
-	// on it; the verdict is remembered for this boot of the host. For [KVM] it fails with the reason where
+	// on it; the verdict is remembered for this boot of the host. For [KVM] it fails with the reason if
 	// KVM is no use.
 	Accelerator(ctx context.Context, want Accelerator, boot Boot) (Choice, error)
 
 	// Start starts a machine and returns once the VMM runs with everything in spec in its hands: the
 	// guest boots, or with spec.Incoming goes on, by itself. The context bounds the start, not the
 	// machine's life. The files in spec stay the caller's, who may close them once Start has returned.
-	// Where Start fails nothing is left running.
+	// If Start fails nothing is left running.
 	//
 	// The machine does not outlive this process, however it ends.
 	Start(ctx context.Context, spec Spec) (Machine, error)
@@ -67,7 +67,7 @@ type Machine interface {
 	// Done is closed when the VMM has ended, has been reaped, and has left nothing behind.
 	Done() <-chan struct{}
 
-	// Err says why the machine ended, once Done is closed: nil where the guest ended it by itself (be it in
+	// Err says why the machine ended, once Done is closed: nil if the guest ended it by itself (be it in
 	// a panic: that is on the console), [ErrKilled] after Kill, else what went wrong in one sentence.
 	// Before that it is nil.
 	Err() error

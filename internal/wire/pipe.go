@@ -129,7 +129,7 @@ func (l *Listener) readLoop() {
 	}
 }
 
-// consume hands bytes to the connection, or a new one where they hold a greeting. The bytes of a greeting
+// consume hands bytes to the connection, or a new one if they hold a greeting. The bytes of a greeting
 // which came in an earlier chunk have gone to the old connection, which can do no harm: see the package's
 // comment.
 func (l *Listener) consume(b []byte) {

@@ -268,7 +268,7 @@ func (s *Stream) CloseRecv() {
 	s.readable.Broadcast()
 }
 
-// Close ends the stream. Where one of the directions has not ended yet the peer gets [ErrReset], after the
+// Close ends the stream. If one of the directions has not ended yet the peer gets [ErrReset], after the
 // messages that were sent before.
 func (s *Stream) Close() error {
 	s.c.mu.Lock()

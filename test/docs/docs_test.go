@@ -24,7 +24,7 @@ type block struct {
 	line   int
 	kind   string
 	text   string
-	notRun string // the reason, where there is one
+	notRun string // the reason, if there is one
 }
 
 var notRun = regexp.MustCompile(`^<!-- not run: (.+) -->$`)

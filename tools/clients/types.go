@@ -14,7 +14,7 @@ import (
 	"github.com/pyro-mcp/pyro"
 )
 
-// pythonNames are the names of results that Python has its own way; the others keep theirs.
+// pythonNames are the names of results that Python has its own way; the others keep their names.
 var pythonNames = map[string]string{
 	"RunInVMResult":           "RunResult",
 	"ExecTaskResult":          "TaskCommand",

@@ -24,7 +24,7 @@ func main() {
 	}
 }
 
-// write makes one page for each command, dated by SOURCE_DATE_EPOCH where that is set.
+// write makes one page for each command, dated by SOURCE_DATE_EPOCH if that is set.
 func write(version, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("cannot make the directory of the man pages: %w", err)

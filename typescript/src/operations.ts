@@ -8,7 +8,7 @@ import type { CallOptions, FollowOptions, ProgressOptions, StreamOptions } from 
 /** The parameters that are paths on this host. */
 export const hostPaths = ["source_path", "host_path"];
 
-/** PullProgress is a moment of a pull. Totals are 0 while unknown. Packages are layers where the
+/** PullProgress is a moment of a pull. Totals are 0 while unknown. Packages are layers if the
  * environment is an image. */
 export interface PullProgress {
   phase: string;
@@ -115,9 +115,9 @@ export interface EnvironmentManifest {
   config?: EnvironmentConfig | undefined;
 }
 
-/** PullEnvironmentResult is the installed environment. Changed is false where it was already current
- * and sound. PreviousOrigin is the origin of the one that was installed before, if any: where a tag
- * moved, it differs from the new one's. */
+/** PullEnvironmentResult is the installed environment. Changed is false if it was already current and
+ * sound. PreviousOrigin is the origin of the one that was installed before, if any: if a tag moved, it
+ * differs from the new one's. */
 export interface PullEnvironmentResult {
   changed: boolean;
   repaired?: boolean | undefined;
@@ -223,7 +223,7 @@ export interface Shape {
   network?: boolean | undefined;
   /** Allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network. */
   allow?: Array<string> | undefined;
-  /** Let the command run on the host, confined, where no guest can be had. */
+  /** Let the command run on the host, confined, if no guest can be had. */
   allow_host_compat?: boolean | undefined;
   /** What stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, much
    * faster if the host has no KVM. */
@@ -259,7 +259,7 @@ export interface CommandLine extends CommandSettings {
 }
 
 /** RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point
- * of an environment that has one, and stands in for the environment's own command, which is run where
+ * of an environment that has one, and stands in for the environment's own command, which is run if
  * neither form is given. Command is run by the shell alone. */
 export interface RunInVMRequest extends Shape, CommandLine {
   /** A directory or tar archive on the host whose content /workspace gets. */

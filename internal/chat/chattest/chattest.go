@@ -19,7 +19,7 @@ const Missing = "no-such"
 type Turn struct {
 	Text  string
 	Calls []chat.Call
-	// Status, where it is not 0, is answered with Body in place of a turn.
+	// Status, if it is not 0, is answered with Body in place of a turn.
 	Status int
 	Body   string
 }

@@ -22,7 +22,7 @@ type unpacked struct {
 	list    []string          // of paths, as dpkg keeps it
 }
 
-// instance is what dpkg calls the package in the names of its files: with the architecture where several can
+// instance is what dpkg calls the package in the names of its files: with the architecture if several can
 // be installed beside each other.
 func (u *unpacked) instance() string {
 	if u.control.get("Multi-Arch") == "same" {

@@ -26,7 +26,7 @@ func configureFor(packages []*unpacked, upgrades []string) string {
 		"'\n" + configureScript
 }
 
-// onlyUpgrades tells whether a script has nothing to do where the package was never installed before: its
+// onlyUpgrades tells whether a script has nothing to do if the package was never installed before: its
 // only commands are dpkg-maintscript-helper's, which move what older versions left.
 func onlyUpgrades(script []byte) bool {
 	for line := range strings.Lines(string(script)) {

@@ -31,7 +31,7 @@ func (b bare) Resolve(_ context.Context, w *environment.Workshop) (environment.P
 		}}, nil
 }
 
-// The kernel is fetched and verified once, and again only where that is asked for.
+// The kernel is fetched and verified once, and again only if that is asked for.
 func TestSharedKernel(t *testing.T) {
 	m := newArchive(t)
 	s, err := New(Options{

@@ -9,7 +9,7 @@ import (
 
 // solver looks for a set of packages that has what was asked for and all that those depend on, with at most
 // one version of a name and no two in conflict. Recommendations are not followed. It takes the first
-// alternative that leads to an end, the highest version first, and goes back where there is none.
+// alternative that leads to an end, the highest version first, and goes back if there is none.
 type solver struct {
 	*universe
 	chosen  map[string]*binary

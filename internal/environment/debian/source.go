@@ -17,7 +17,7 @@ import (
 	"github.com/pyro-mcp/pyro/internal/environment"
 )
 
-// MirrorVariable is the environment variable that names the mirror where the request does not.
+// MirrorVariable is the environment variable that names the mirror if the request does not.
 const MirrorVariable = "PYRO_DEBIAN_MIRROR"
 
 // kernelSuite is where the kernel of images from elsewhere comes from.
@@ -116,7 +116,7 @@ func (s *Source) Resolve(ctx context.Context, w *environment.Workshop) (environm
 }
 
 // Kernel returns the kernel that images from elsewhere boot with: the one of the environments that are there,
-// so that it is fetched and kept once. Where there is none, or the pull is forced, the archive is asked.
+// so that it is fetched and kept once. If there is none, or the pull is forced, the archive is asked.
 func (s *Source) Kernel(ctx context.Context, w *environment.Workshop) (environment.Kernel, error) {
 	if k, ok := w.SharedKernel(ctx); ok && !w.Request.Force {
 		return k, nil

@@ -15,7 +15,7 @@ import (
 const maxRunConfig = 128 << 10
 
 // runConfig is how commands run in the image: with its variables, in its directory, as its user, and what
-// runs where no command is given.
+// runs if no command is given.
 func runConfig(config *v1.ConfigFile) (environment.Config, error) {
 	c := config.Config
 	sum := 0

@@ -88,7 +88,7 @@ func askKeychain(
 		err    error
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, credentialsLimit,
-		fmt.Errorf("nothing came in %v: a file of theirs is a pipe, or a helper waits for something",
+		fmt.Errorf("nothing came in %v: one of its files is a pipe, or a helper waits for something",
 			credentialsLimit))
 	defer cancel()
 	found := make(chan answer, 1)

@@ -46,7 +46,7 @@ func (s *Source) Offers() []environment.Offer { return nil }
 // Match tells whether the name is one of an image: with a registry's host, or with the scheme of a local one.
 func (s *Source) Match(name string) (string, bool) { return match(name) }
 
-// Suggest tells what a name without a registry stands for where docker run is given it.
+// Suggest tells what a name without a registry stands for if docker run is given it.
 func (s *Source) Suggest(name string) (string, bool) { return suggest(name) }
 
 // origin is where an image's parts are.

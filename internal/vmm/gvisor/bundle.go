@@ -71,7 +71,7 @@ func capabilities() map[string][]string {
 	return map[string][]string{"bounding": all, "effective": all, "permitted": all}
 }
 
-// bundle is the configuration of a guest, and words what its agent is told.
+// bundle is the configuration of a guest. Its first process, the agent, gets spec.Cmdline as arguments.
 func bundle(spec vmm.Spec) (config, error) {
 	if spec.Initrd == "" || len(spec.Disks) == 0 || spec.Disks[0].Path == "" || spec.Dir == "" {
 		return config{}, errors.New("a guest needs an image to start on, one to run in and a directory")

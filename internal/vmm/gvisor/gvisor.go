@@ -1,6 +1,6 @@
 // Package gvisor runs guests in gVisor: a kernel that is a program of the host's, confined, which the
 // guest's system calls end in. There is no virtual machine, so that a guest computes at nearly the speed of
-// its host where there is no KVM.
+// its host if there is no KVM.
 //
 // Each guest is one runsc with its children. They get their images and sockets open or by path, no network
 // and no directory of the host's.

@@ -14,16 +14,16 @@ const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecont
 // firstFile is the number that the first of a command's files has in the child.
 const firstFile = 3
 
-// command is a QEMU command line, and the files that its words name by their numbers.
+// command is a QEMU command line, and the files that its arguments name by their numbers.
 type command struct {
-	words    []string
+	args     []string
 	files    []*os.File
 	incoming string   // where to load a state from, once the capabilities are set
 	reads    []string // what is named by its path, to be read
 	lent     bool     // the file of the guest's memory is lent, see package confine
 }
 
-func (c *command) add(words ...string) { c.words = append(c.words, words...) }
+func (c *command) add(args ...string) { c.args = append(c.args, args...) }
 
 // file passes on an open file and returns its number in the child.
 func (c *command) file(f *os.File) int {
@@ -31,7 +31,7 @@ func (c *command) file(f *os.File) int {
 	return firstFile + len(c.files) - 1
 }
 
-// ends are those of the two socketpairs that join a machine to us: QMP connection and link.
+// ends are those of the two socketpairs that join a machine to this process: QMP connection and link.
 type ends struct{ qmp, link *os.File }
 
 func (e ends) close() {
@@ -43,8 +43,8 @@ func (e ends) close() {
 }
 
 // build makes QEMU's command line from a spec that has been checked and whose disks are open. It touches
-// nothing: the same spec gives the same words.
-func build(p platform, can abilities, cpu string, spec vmm.Spec, child ends, kernelWords string) command {
+// nothing: the same spec gives the same arguments.
+func build(p platform, can abilities, cpu string, spec vmm.Spec, child ends, kernelCmdline string) command {
 	var c command
 	// The description of the state is for debuggers alone, and QEMU 10.0 ends while it writes it.
 	machine := p.machine[spec.Accelerator] + ",dump-guest-core=off,suppress-vmdesc=on"
@@ -59,7 +59,7 @@ func build(p platform, can abilities, cpu string, spec vmm.Spec, child ends, ker
 	c.add("-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", c.file(child.qmp)), "-mon",
 		"chardev=qmp,mode=control")
 	if spec.Incoming == nil { // a state has the kernel in its memory
-		c.add("-kernel", spec.Kernel, "-initrd", spec.Initrd, "-append", kernelWords)
+		c.add("-kernel", spec.Kernel, "-initrd", spec.Initrd, "-append", kernelCmdline)
 		c.reads = append(c.reads, spec.Kernel, spec.Initrd)
 	}
 	c.memory(spec.Memory, spec.MemMiB, can.ReadOnlyMemory)
@@ -125,7 +125,7 @@ func (c *command) console(out *os.File) {
 }
 
 // disk gives the guest an open disk. Errors are reported to the guest; QEMU's default is to stop the
-// guest where the host is full, which looks like a hang. No locks: the VM's directory has one.
+// guest if the host is full, which looks like a hang. No locks: the VM's directory has one.
 func (c *command) disk(d vmm.Disk) {
 	n := c.file(d.File)
 	noFlush, access := "on", "read-only=off,discard=unmap"

@@ -57,8 +57,8 @@ func TestBuild(t *testing.T) {
 			p := platforms()[c.arch]
 			got := build(p, c.can, p.cpu[c.spec.Accelerator][0], c.spec, ends{file, file},
 				"words for the kernel")
-			golden(t, name, strings.Join(got.words, "\n")+"\n")
-			if want := strings.Count(strings.Join(got.words, " "), "fd="); len(got.files) < want-3 {
+			golden(t, name, strings.Join(got.args, "\n")+"\n")
+			if want := strings.Count(strings.Join(got.args, " "), "fd="); len(got.files) < want-3 {
 				t.Errorf("%d files for %d numbers", len(got.files), want)
 			}
 		})

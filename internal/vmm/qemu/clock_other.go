@@ -2,5 +2,5 @@
 
 package qemu
 
-// clockWords tell a guest under TCG how fast its processor's clock goes. Other processors say so themselves.
-func clockWords() string { return "" }
+// clockCmdline tells a guest under TCG how fast its processor's clock goes. Others say so themselves.
+func clockCmdline() string { return "" }

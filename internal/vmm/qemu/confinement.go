@@ -79,7 +79,7 @@ func (d *Driver) confined(ctx context.Context, binary string, c command, spec vm
 		o.Device = d.options.KVMDevice
 		o.Group = groupOf(o.Device, g.User)
 	}
-	c.words = append([]string{real}, c.words...)
+	c.args = append([]string{real}, c.args...)
 	p, said, listener, err := startShim(ctx, g, o, c, spec.Console, spec.Log)
 	if err != nil {
 		lent.Close()
@@ -151,11 +151,11 @@ func startShim(ctx context.Context, g granted, o order, c command, console, log 
 	defer child.Close()
 	parent := os.NewFile(uintptr(fds[0]), "control")
 	defer parent.Close()
-	told, err := json.Marshal(o)
+	encoded, err := json.Marshal(o)
 	if err != nil {
 		return nil, said, nil, err
 	}
-	cmd := exec.Command("/proc/self/exe", append([]string{Subcommand, string(told)}, c.words...)...)
+	cmd := exec.Command("/proc/self/exe", append([]string{Subcommand, string(encoded)}, c.args...)...)
 	cmd.Args[0] = "pyro"
 	cmd.ExtraFiles = append(c.files[:len(c.files):len(c.files)], child)
 	cmd.SysProcAttr = attributes(g)

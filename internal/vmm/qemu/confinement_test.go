@@ -18,8 +18,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/confine"
 )
 
-// attackWord makes the test program what a guest would make of a QEMU that it has taken over.
-const attackWord = "attack"
+// attackMode makes the test program what a guest would make of a QEMU that it has taken over.
+const attackMode = "attack"
 
 // target is what there is to attack.
 type target struct {
@@ -165,11 +165,11 @@ func TestConfinement(t *testing.T) {
 		0o755) != nil {
 		t.Fatal(err)
 	}
-	told, err := json.Marshal(at)
+	encoded, err := json.Marshal(at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	free, err := exec.Command(self, attackWord, string(told)).Output()
+	free, err := exec.Command(self, attackMode, string(encoded)).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,8 +188,8 @@ func TestConfinement(t *testing.T) {
 		FileBytes: 1 << 20,
 		Borrow:    g.Borrow,
 	}
-	words := command{words: []string{self, attackWord, string(told)}}
-	p, said, listener, err := startShim(t.Context(), g, o, words, console, nil)
+	program := command{args: []string{self, attackMode, string(encoded)}}
+	p, said, listener, err := startShim(t.Context(), g, o, program, console, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
-// lastWords is how long a QEMU may take to end that has closed its control connection.
-const lastWords = 2 * time.Second
+// endTimeout is how long a QEMU may take to end that has closed its control connection.
+const endTimeout = 2 * time.Second
 
 // maxEvents bounds the events that nobody has fetched.
 const maxEvents = 64
@@ -76,7 +76,7 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 		noHugePages()
 	}
 	c := build(d.platform, known.release.Abilities, d.cpu(spec.Accelerator, known), spec, child,
-		d.kernelWords(spec))
+		d.kernelCmdline(spec))
 	p, err := d.confined(ctx, known.release.QEMU.Path, c, spec)
 	if err != nil {
 		parent.close()
@@ -86,16 +86,16 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 	return newMachine(ctx, p, parent, spec, c.incoming)
 }
 
-// kernelWords is the guest's command line. One that resumes has had its own.
-func (d *Driver) kernelWords(spec vmm.Spec) string {
-	words := d.platform.kernelWords(spec.Accelerator)
+// kernelCmdline is the guest's kernel command line. One that resumes has had its own.
+func (d *Driver) kernelCmdline(spec vmm.Spec) string {
+	cmdline := d.platform.kernelCmdline(spec.Accelerator)
 	if spec.Accelerator == vmm.TCG && spec.Incoming == nil {
-		words += " " + clockWords()
+		cmdline += " " + clockCmdline()
 	}
 	if spec.Cmdline != "" {
-		words += " " + spec.Cmdline
+		cmdline += " " + spec.Cmdline
 	}
-	return words
+	return cmdline
 }
 
 // newMachine takes over a process that has just started, and returns when it runs.
@@ -123,12 +123,12 @@ func newMachine(
 	return m, nil
 }
 
-// giveUp ends a machine that did not get ready, and says why: in QEMU's words if it ended by itself.
+// giveUp ends a machine that did not get ready, and says why: as QEMU says it if it ended by itself.
 func (m *machine) giveUp(err error) error {
 	if errors.Is(err, errQMPClosed) {
 		select {
 		case <-m.done:
-		case <-time.After(lastWords):
+		case <-time.After(endTimeout):
 		}
 	}
 	m.Kill()

@@ -7,16 +7,16 @@ type platform struct {
 	binary  string                       // the name to look for on PATH
 	machine map[vmm.Accelerator]string   // -machine, without its memory
 	cpu     map[vmm.Accelerator][]string // -cpu; for KVM each is tried until one boots
-	words   string                       // for the kernel: its console, and how it ends
-	tcg     string                       // for the kernel under TCG
+	cmdline string                       // for the kernel: its console, and how it ends
+	tcg     string                       // what is added to it under TCG
 }
 
-// kernelWords is what each kernel of this platform is told.
-func (p platform) kernelWords(a vmm.Accelerator) string {
+// kernelCmdline is the command line of each kernel of this platform.
+func (p platform) kernelCmdline(a vmm.Accelerator) string {
 	if a == vmm.TCG {
-		return p.words + " " + p.tcg
+		return p.cmdline + " " + p.tcg
 	}
-	return p.words
+	return p.cmdline
 }
 
 // quick spares each kernel some time.
@@ -54,7 +54,7 @@ func platforms() map[string]platform {
 				},
 				vmm.TCG: {"max,-erms,-fsrm,-la57,-smap"},
 			},
-			words: "console=ttyS0 quiet reboot=t panic=-1 pci=off " + quick,
+			cmdline: "console=ttyS0 quiet reboot=t panic=-1 pci=off " + quick,
 			tcg: "mitigations=off norandmaps init_on_alloc=0 hardened_usercopy=off noreplace-smp " +
 				"tsc=reliable",
 		},
@@ -68,8 +68,8 @@ func platforms() map[string]platform {
 				vmm.KVM: {"host,pmu=off"},
 				vmm.TCG: {"max,pauth-impdef=on"},
 			},
-			words: "console=ttyAMA0 quiet panic=-1 " + quick,
-			tcg:   "mitigations=off norandmaps init_on_alloc=0 hardened_usercopy=off",
+			cmdline: "console=ttyAMA0 quiet panic=-1 " + quick,
+			tcg:     "mitigations=off norandmaps init_on_alloc=0 hardened_usercopy=off",
 		},
 	}
 }

@@ -43,7 +43,7 @@ func noHugePages() { _ = unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0) }
 func start(cmd *exec.Cmd, console, log *os.File) (*process, error) {
 	p := &process{tail: &tail{}, done: make(chan struct{})}
 	if log != nil {
-		fd, err := unix.FcntlInt(log.Fd(), unix.F_DUPFD_CLOEXEC, 0) // the caller may close theirs
+		fd, err := unix.FcntlInt(log.Fd(), unix.F_DUPFD_CLOEXEC, 0) // the caller may close its own
 		if err != nil {
 			return nil, err
 		}
@@ -84,7 +84,7 @@ func (p *process) run(started chan<- error) {
 
 // kill ends the process and waits until it is reaped.
 func (p *process) kill() {
-	p.cmd.Process.Kill() // fails only where it has ended
+	p.cmd.Process.Kill() // fails only if it has ended
 	<-p.done
 }
 
@@ -135,7 +135,7 @@ func after(line string) string {
 	return ": " + sentence(line)
 }
 
-// sentence words somebody else's message as ours are.
+// sentence puts a message of another program into the form of pyro's own.
 func sentence(s string) string {
 	s = strings.TrimRight(strings.TrimSpace(s), ".")
 	if len(s) > 1 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'a' && s[1] <= 'z' {

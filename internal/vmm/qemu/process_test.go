@@ -15,7 +15,7 @@ import (
 
 // startProcess starts a program as if it were QEMU, by itself, unconfined.
 func startProcess(binary string, c command, console, log *os.File) (*process, error) {
-	cmd := exec.Command(binary, c.words...)
+	cmd := exec.Command(binary, c.args...)
 	cmd.ExtraFiles = c.files
 	// After the child has asked for the signal, the runtime lets it see whether its parent is still there.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
@@ -25,7 +25,7 @@ func startProcess(binary string, c command, console, log *os.File) (*process, er
 // run starts a shell script as if it were QEMU, and returns how it failed.
 func run(t *testing.T, script string, log *os.File) error {
 	t.Helper()
-	p, err := startProcess("/bin/sh", command{words: []string{"-c", script}}, nil, log)
+	p, err := startProcess("/bin/sh", command{args: []string{"-c", script}}, nil, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestFailure(t *testing.T) {
 // TestDying kills a process that takes its time to end: there is memory to give back first.
 func TestDying(t *testing.T) {
 	for range 5 {
-		p, err := startProcess("/bin/sh", command{words: []string{"-c",
+		p, err := startProcess("/bin/sh", command{args: []string{"-c",
 			"x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo ready >&2; sleep 100"}}, nil, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -99,8 +99,8 @@ func (d *Driver) Fingerprint(ctx context.Context, accelerator vmm.Accelerator) (
 		Disks:       []vmm.Disk{{ReadOnly: true}, {}},
 	}
 	c := build(d.platform, k.release.Abilities, d.cpu(accelerator, k), full, ends{},
-		d.platform.kernelWords(accelerator))
-	digest := sha256.Sum256([]byte(strings.Join(c.words, "\x00")))
+		d.platform.kernelCmdline(accelerator))
+	digest := sha256.Sum256([]byte(strings.Join(c.args, "\x00")))
 	print := fmt.Sprintf("qemu %s %d %d %x", k.release.Version, k.release.QEMU.Size, k.release.QEMU.ModTime,
 		digest[:8])
 	if accelerator == vmm.KVM {

@@ -29,7 +29,7 @@ const (
 	sooner     = 500  // added to QEMU's badness, in thousandths of the memory, when the host runs out of it
 )
 
-// order is what the shim is told, as JSON in an argument.
+// order is what the shim is to do, as JSON in an argument.
 type order struct {
 	Namespaces confine.Namespaces `json:"namespaces"`
 	Hostname   string             `json:"hostname"`

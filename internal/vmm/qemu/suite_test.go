@@ -15,7 +15,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == Subcommand {
 		os.Exit(Main(os.Args[2:]))
 	}
-	if len(os.Args) > 1 && os.Args[1] == attackWord {
+	if len(os.Args) > 1 && os.Args[1] == attackMode {
 		os.Exit(attack(os.Args[2:]))
 	}
 	os.Exit(m.Run())

@@ -22,8 +22,8 @@ func (m *machine) Translated(ctx context.Context) (int, error) {
 func parseTranslated(text string) (int, error) {
 	for line := range strings.Lines(text) {
 		if rest, ok := strings.CutPrefix(line, "TB count"); ok {
-			if words := strings.Fields(rest); len(words) > 0 {
-				return strconv.Atoi(words[0])
+			if fields := strings.Fields(rest); len(fields) > 0 {
+				return strconv.Atoi(fields[0])
 			}
 		}
 	}

@@ -129,6 +129,6 @@ func number(parts []string, i int) int {
 	if i >= len(parts) {
 		return 0
 	}
-	n, _ := strconv.Atoi(parts[i]) // 0 where it fails
+	n, _ := strconv.Atoi(parts[i]) // 0 if it fails
 	return n
 }

@@ -39,7 +39,7 @@ func modules() []string {
 	}
 }
 
-// NewGuest finds a kernel and builds the initramfs for it. Where there is no kernel and none can be had the
+// NewGuest finds a kernel and builds the initramfs for it. If there is no kernel and none can be had the
 // test fails.
 func NewGuest(t testing.TB) Guest {
 	t.Helper()

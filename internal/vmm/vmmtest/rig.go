@@ -70,7 +70,7 @@ func (r *rig) spec(t testing.TB) (vmm.Spec, *guest) {
 	}, g
 }
 
-// boot starts a machine by a boot, with shared memory where the path is given.
+// boot starts a machine by a boot, with shared memory if the path is given.
 func (r *rig) boot(t testing.TB, memory string) *guest {
 	t.Helper()
 	spec, g := r.spec(t)

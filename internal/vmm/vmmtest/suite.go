@@ -45,7 +45,7 @@ func Run(t *testing.T, config Config) {
 	}
 	name := t.Name()
 	before := descriptors(t)
-	// The first boots; the others clone what it leaves, where the driver can.
+	// The first boots; the others clone what it leaves, if the driver can.
 	t.Run("Boot", r.checkBoot)
 	t.Run("Clone", r.checkClone)
 	t.Run("Snapshot", r.checkSnapshot)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class PyroError(Exception):
-    """A failure: one sentence, its kind, and where there is one a hint on what to do."""
+    """A failure: one sentence, its kind, and if there is one a hint on what to do."""
 
     kind = "internal"
 

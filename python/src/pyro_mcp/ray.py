@@ -114,7 +114,7 @@ def _result(ref: Any, w: Work) -> Result:
         result = ray.get(ref)
         assert isinstance(result, Result)
         return result
-    except ray.exceptions.RayTaskError as e:  # a fault of the job's function, or of ours: not of the node
+    except ray.exceptions.RayTaskError as e:  # a fault of the job's function, or of pyro: not of the node
         return Result(w.key, w.index, w.job, failure="exception", message=str(e.cause or e).splitlines()[-1])
     except ray.exceptions.RayError as e:
         return Result(w.key, w.index, w.job, failure="guest_lost", message=f"its worker is lost: {str(e).splitlines()[0]}")

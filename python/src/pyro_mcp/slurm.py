@@ -1,7 +1,7 @@
 """Jobs under Slurm, each in a microVM of its own: the same as pyro_mcp.ray.map, over arrays of batch jobs.
 
-Slurm places the jobs and knows their limits; submitit writes the batch scripts. Nobody needs to be root, and no daemon
-of ours runs. Install with the extra: pip install 'pyro-mcp[slurm]'.
+Slurm places the jobs and knows their limits; submitit writes the batch scripts. Nobody needs to be root, and pyro
+needs no daemon. Install with the extra: pip install 'pyro-mcp[slurm]'.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ State = Literal["created", "started", "stopped", "paused"]
 
 
 class PullProgress(TypedDict):
-    """A moment of a pull. Totals are 0 while unknown. Packages are layers where the environment is an image."""
+    """A moment of a pull. Totals are 0 while unknown. Packages are layers if the environment is an image."""
 
     phase: str
     detail: NotRequired[str]
@@ -117,8 +117,8 @@ class EnvironmentManifest(TypedDict):
 
 
 class PullResult(TypedDict):
-    """The installed environment. Changed is false where it was already current and sound. PreviousOrigin is the
-    origin of the one that was installed before, if any: where a tag moved, it differs from the new one's."""
+    """The installed environment. Changed is false if it was already current and sound. PreviousOrigin is the
+    origin of the one that was installed before, if any: if a tag moved, it differs from the new one's."""
 
     changed: bool
     repaired: NotRequired[bool]
