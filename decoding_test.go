@@ -11,7 +11,7 @@ func TestMisreadHasNoWordsOfGo(t *testing.T) {
 		decode[o.Name] = o
 	}
 	for params, want := range map[string]string{
-		`{"task_id": 3}`:           "task_id is 3, not a text",
+		`{"task_id": 3}`:           "task_id is a number, not a text",
 		`{"command": ["x"]}`:       "command is a list, not a text",
 		`{"nonsense": 1}`:          `there is no parameter "nonsense"`,
 		`{"timeout_seconds": "x"}`: "timeout_seconds is a text, not a whole number that is not too large",
