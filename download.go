@@ -114,3 +114,17 @@ func hostGoal(name, base string) (dir, as string, err error) {
 	}
 	return dir, as, nil
 }
+
+// hostFiles says how a guest's files become the host's.
+func hostFiles(dir string, limits archive.Limits) archive.ExtractOptions {
+	return archive.ExtractOptions{
+		Root:       dir,
+		MaxEntries: limits.MaxEntries,
+		MaxBytes:   limits.MaxBytes,
+		UID:        os.Geteuid(),
+		GID:        os.Getegid(),
+		Owners:     os.Geteuid() == 0,
+		Links:      archive.LinksAny,
+		DropSetID:  true,
+	}
+}

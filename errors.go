@@ -101,10 +101,6 @@ func ErrorCause(err error) string {
 	return ""
 }
 
-// ErrorHint says what to do about an error, in the words of this package, or "". Other faces word it by
-// [ErrorRemedy].
-func ErrorHint(err error) string { return ErrorRemedy(err, goWording()) }
-
 func invalid(format string, args ...any) error {
 	return &Error{Kind: ErrInvalid, Message: fmt.Sprintf(format, args...)}
 }
@@ -136,4 +132,16 @@ func fromLink(what string, err error) error {
 		}
 	}
 	return out
+}
+
+// Err is nil for a command that ended with 0, [ErrTimeout] for one that ran out of time, else an
+// [*ExitError].
+func (o Output) Err() error {
+	switch {
+	case o.TimedOut:
+		return &Error{Kind: ErrTimeout, Message: o.Notice, Cause: o.Cause}
+	case o.ExitCode != 0:
+		return &ExitError{Output: o}
+	}
+	return nil
 }

@@ -169,3 +169,17 @@ func tee(w io.Writer, capture io.Writer) io.Writer {
 	}
 	return io.MultiWriter(w, capture)
 }
+
+// timeout is a command's limit in milliseconds.
+func (c CommandLine) timeout() (int64, error) {
+	if c.TimeoutSeconds == nil && c.Terminal != nil {
+		return 0, nil
+	}
+	if c.TimeoutSeconds == nil {
+		return DefaultTimeoutSeconds * 1000, nil
+	}
+	if err := ParameterNamed("timeout_seconds").check(*c.TimeoutSeconds); err != nil {
+		return 0, err
+	}
+	return int64(*c.TimeoutSeconds) * 1000, nil
+}

@@ -114,16 +114,3 @@ func exportFiles(ctx context.Context, s *instances.Session, dir string, out *Cop
 	return err
 }
 
-// hostFiles says how a guest's files become the host's.
-func hostFiles(dir string, limits archive.Limits) archive.ExtractOptions {
-	return archive.ExtractOptions{
-		Root:       dir,
-		MaxEntries: limits.MaxEntries,
-		MaxBytes:   limits.MaxBytes,
-		UID:        os.Geteuid(),
-		GID:        os.Getegid(),
-		Owners:     os.Geteuid() == 0,
-		Links:      archive.LinksAny,
-		DropSetID:  true,
-	}
-}

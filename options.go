@@ -11,17 +11,6 @@ import (
 	"strings"
 )
 
-// Defaults and limits of the contract.
-const (
-	DefaultVCPUCount      = 1
-	DefaultMemMiB         = 1024
-	DefaultTimeoutSeconds = 30
-	DefaultGraceSeconds   = 5
-	DefaultTTLSeconds     = 600
-	DefaultMaxActiveVMs   = 4
-	DefaultDiskMiB        = 8192
-)
-
 // Options is what an [Option] sets. The zero value of each field is its documented default.
 type Options struct {
 	// CacheDir holds environments, downloads and templates: $PYRO_CACHE_DIR, else pyro in the user's cache

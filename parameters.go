@@ -1,13 +1,9 @@
 package pyro
 
 import (
-	"cmp"
 	"reflect"
-	"slices"
 	"strings"
 
-	"github.com/pyro-mcp/pyro/internal/link"
-	"github.com/pyro-mcp/pyro/internal/record"
 )
 
 // Parameter says what holds for a parameter of this name in every operation that takes it: what it is if it
@@ -63,9 +59,6 @@ const (
 	NamesHostPaths    Names = "host_paths" // of files on the host; relative to where the caller is
 )
 
-// Workspace is the directory in which a task's commands run and which its seed fills.
-const Workspace = link.Workspace
-
 // Bounds of what may be asked for.
 const (
 	maxSeconds     = 1 << 31
@@ -119,41 +112,3 @@ func (p Parameter) check(value int) error {
 	return nil
 }
 
-// IsolationChoices are what [Shape.Isolation] may be, the default first.
-func IsolationChoices() []string { return []string{"vm", "gvisor"} }
-
-// checkIsolation refuses what is none of them.
-func checkIsolation(name string) error {
-	if choices := IsolationChoices(); !slices.Contains(choices, name) {
-		return invalid("isolation %q is none of %s", name, strings.Join(choices, ", "))
-	}
-	return nil
-}
-
-// isolation is what stands between a VM's guest and the host.
-func isolation(v record.VM) string {
-	if v.ExecutionMode == link.ModeHostCompat {
-		return "none"
-	}
-	return cmp.Or(v.Isolation, IsolationChoices()[0])
-}
-
-// Vocabulary gives all that a field of a result may hold, for fields of few words, else nil.
-func Vocabulary(field string) []string {
-	switch field {
-	case "state":
-		return []string{string(record.StateCreated), string(record.StateStarted), string(record.StateStopped), string(record.StatePaused)}
-	case "execution_mode":
-		return []string{link.ModeGuest, link.ModeHostCompat}
-	case "accelerator":
-		return []string{"kvm", "tcg"}
-	case "isolation":
-		return append(IsolationChoices(), "none")
-	case "mode":
-		return []string{"empty", "directory", "tar_archive"}
-	}
-	return nil
-}
-
-// AcceleratorChoices are what [Options.Accelerator] may be.
-func AcceleratorChoices() []string { return slices.Concat([]string{"auto"}, Vocabulary("accelerator")) }

@@ -177,3 +177,7 @@ func goName(name string) string {
 
 // settingVariable is the variable of the environment that sets an option.
 func settingVariable(option string) string { return "PYRO_" + strings.ToUpper(option) }
+
+// ErrorHint says what to do about an error, in the words of this package, or "". Other faces word it by
+// [ErrorRemedy].
+func ErrorHint(err error) string { return ErrorRemedy(err, goWording()) }

@@ -116,20 +116,6 @@ func or(n, otherwise int) int {
 	return n
 }
 
-// timeout is a command's limit in milliseconds.
-func (c CommandLine) timeout() (int64, error) {
-	if c.TimeoutSeconds == nil && c.Terminal != nil {
-		return 0, nil
-	}
-	if c.TimeoutSeconds == nil {
-		return DefaultTimeoutSeconds * 1000, nil
-	}
-	if err := ParameterNamed("timeout_seconds").check(*c.TimeoutSeconds); err != nil {
-		return 0, err
-	}
-	return int64(*c.TimeoutSeconds) * 1000, nil
-}
-
 // checkRun checks a run's command as far as that can be done before its environment is there. Those of the
 // catalog have no command of their own.
 func (p *Pyro) checkRun(r RunInVMRequest) error {

@@ -119,18 +119,6 @@ type Output struct {
 	Cause string `json:"cause,omitempty"`
 }
 
-// Err is nil for a command that ended with 0, [ErrTimeout] for one that ran out of time, else an
-// [*ExitError].
-func (o Output) Err() error {
-	switch {
-	case o.TimedOut:
-		return &Error{Kind: ErrTimeout, Message: o.Notice, Cause: o.Cause}
-	case o.ExitCode != 0:
-		return &ExitError{Output: o}
-	}
-	return nil
-}
-
 // RunInVMRequest asks for one command in a fresh VM. As with docker run, Argv follows the entry point of an
 // environment that has one, and stands in for the environment's own command, which is run if neither
 // form is given. Command is run by the shell alone.

@@ -85,23 +85,25 @@ func (a *Agent) handle(ctx context.Context, req link.Request, stream *wire.Strea
 	case link.OpHello:
 		return link.Hello{Version: link.Version}, nil
 	case link.OpIdentify:
-		return answer(req, a.identify)
+		return link.Answer(req, a.identify)
 	case link.OpSetUp:
-		return answer(req, a.setUp)
+		return link.Answer(req, a.setUp)
 	case link.OpExec:
-		return answer(req, func(e link.Exec) (any, error) { return a.exec(ctx, e, stream) })
+		return link.Answer(req, func(e link.Exec) (any, error) { return a.exec(ctx, e, stream) })
 	case link.OpAttach, link.OpCommands, link.OpSignal, link.OpResize:
 		return a.commands.Handle(ctx, req, stream)
 	case link.OpDial:
-		return answer(req, func(d link.Dial) (any, error) { return a.dial(ctx, d, stream) })
+		return link.Answer(req, func(d link.Dial) (any, error) { return a.dial(ctx, d, stream) })
 	case link.OpImport:
-		return answer(req, func(i link.Import) (any, error) { return a.unpack(ctx, i, stream) })
+		return link.Answer(req, func(i link.Import) (any, error) { return a.unpack(ctx, i, stream) })
 	case link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace:
 		return a.files(ctx, req, stream)
 	case link.OpExport:
-		return answer(req, func(e link.Export) (any, error) { return link.Empty{}, a.export(ctx, e, stream) })
+		return link.Answer(req, func(e link.Export) (any, error) {
+			return link.Empty{}, a.export(ctx, e, stream)
+		})
 	case link.OpSave:
-		return answer(req, func(s link.Save) (any, error) { return a.save(ctx, s, stream) })
+		return link.Answer(req, func(s link.Save) (any, error) { return a.save(ctx, s, stream) })
 	case link.OpSync:
 		return link.Empty{}, a.sync()
 	case link.OpHold:
@@ -112,15 +114,6 @@ func (a *Agent) handle(ctx context.Context, req link.Request, stream *wire.Strea
 		return a.shutdown(stream)
 	}
 	return nil, link.Unsupported(req.Op)
-}
-
-// answer has an operation done with its parameters.
-func answer[T any](req link.Request, do func(T) (any, error)) (any, error) {
-	params, err := link.Decode[T](req)
-	if err != nil {
-		return nil, err
-	}
-	return do(params)
 }
 
 // ready gives who runs commands, once the guest is set up and a machine of its own.

@@ -28,7 +28,7 @@ func (a *Agent) files(ctx context.Context, req link.Request, stream *wire.Stream
 	var result any
 	switch req.Op {
 	case link.OpStat:
-		result, err = answer(req, func(p link.FilePath) (any, error) {
+		result, err = link.Answer(req, func(p link.FilePath) (any, error) {
 			path := inGuest(p.Path)
 			if real, err := filepath.EvalSymlinks(path); err == nil && p.Follow {
 				path = real
@@ -36,19 +36,19 @@ func (a *Agent) files(ctx context.Context, req link.Request, stream *wire.Stream
 			return statFile(path)
 		})
 	case link.OpRead:
-		result, err = answer(req, func(p link.ReadFile) (any, error) {
+		result, err = link.Answer(req, func(p link.ReadFile) (any, error) {
 			return readFile(ctx, p, link.Writer(stream, link.KindData))
 		})
 	case link.OpWrite:
-		result, err = answer(req, func(p link.WriteFile) (any, error) {
+		result, err = link.Answer(req, func(p link.WriteFile) (any, error) {
 			return who.writeFile(p, link.Reader(stream, link.KindData))
 		})
 	case link.OpList:
-		result, err = answer(req, func(p link.ListFiles) (any, error) {
+		result, err = link.Answer(req, func(p link.ListFiles) (any, error) {
 			return listFiles(ctx, p, link.Writer(stream, link.KindData))
 		})
 	case link.OpFetch:
-		result, err = answer(req, func(p link.Fetch) (any, error) {
+		result, err = link.Answer(req, func(p link.Fetch) (any, error) {
 			return fetch(ctx, p, link.Writer(stream, link.KindData))
 		})
 	case link.OpReplace:

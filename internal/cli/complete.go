@@ -8,12 +8,47 @@ import (
 
 	"github.com/pyro-mcp/pyro"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // completionLimit bounds what a press of the tabulator may wait for.
 const completionLimit = 2 * time.Second
 
 type completion = func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective)
+
+// completeFlags completes each flag that is called as a parameter is by what the engine knows of that.
+func (a *app) completeFlags(cmd *cobra.Command) {
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		p := pyro.ParameterNamed(strings.ReplaceAll(f.Name, "-", "_"))
+		if offer := a.completeParameter(p); offer != nil {
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, offer)
+		}
+	})
+	for _, child := range cmd.Commands() {
+		a.completeFlags(child)
+	}
+}
+
+// completeParameter offers what a parameter may be, nil if anything may follow. Arguments before a flag do not
+// say that it is given already.
+func (a *app) completeParameter(p pyro.Parameter) completion {
+	var offer completion
+	switch {
+	case len(p.Words) > 0:
+		return cobra.FixedCompletions(p.Words, cobra.ShellCompDirectiveNoFileComp)
+	case p.Names == pyro.NamesEnvironments:
+		offer = a.completeEnvironment(false)
+	case p.Names == pyro.NamesTasks:
+		offer = a.completeTask(false)
+	case p.Names == pyro.NamesSnapshots:
+		offer = a.completeSnapshot()
+	default:
+		return nil
+	}
+	return func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return offer(cmd, nil, word)
+	}
+}
 
 // completeEnvironment offers the names of environments; what follows the name are the guest's own words.
 func (a *app) completeEnvironment(command bool) completion {

@@ -38,8 +38,6 @@ func (s *shapeFlags) add(cmd *cobra.Command) {
 	flags.Var(&choice{&s.isolation, pyro.IsolationChoices()}, "isolation",
 		"what stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, "+
 			"much faster if the host has no KVM ($PYRO_ISOLATION, else vm)")
-	_ = cmd.RegisterFlagCompletionFunc("isolation",
-		cobra.FixedCompletions(pyro.IsolationChoices(), cobra.ShellCompDirectiveNoFileComp))
 	flags.BoolVar(&s.hostCompat, "allow-host-compat", false,
 		"if no guest can be had, run on the host, confined")
 }

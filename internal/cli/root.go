@@ -54,6 +54,7 @@ whose workspace outlives each command. There is no daemon, and it needs no root.
 	root.AddCommand(newEnv(a), newRun(a), newTask(a), newSnapshot(a), newMCP(a), newServe(a), newDoctor(a),
 		newDemo(a), newVersion(a), newRPC(a))
 	root.InitDefaultHelpFlag()
+	a.completeFlags(root)
 	return root
 }
 

@@ -63,17 +63,17 @@ func (m *machine) handle(
 	case link.OpHello:
 		return link.Hello{Version: link.Version}, nil
 	case link.OpIdentify:
-		return answer(req, m.identify)
+		return link.Answer(req, m.identify)
 	case link.OpSetUp:
-		return answer(req, m.setUp)
+		return link.Answer(req, m.setUp)
 	case link.OpExec:
-		return answer(req, func(e link.Exec) (any, error) { return m.exec(ctx, e, stream) })
+		return link.Answer(req, func(e link.Exec) (any, error) { return m.exec(ctx, e, stream) })
 	case link.OpAttach, link.OpCommands, link.OpSignal, link.OpResize:
 		return m.commands.Handle(ctx, req, stream)
 	case link.OpDial:
-		return answer(req, func(d link.Dial) (any, error) { return dial(ctx, d, stream) })
+		return link.Answer(req, func(d link.Dial) (any, error) { return dial(ctx, d, stream) })
 	case link.OpImport:
-		return answer(req, func(i link.Import) (any, error) { return m.unpack(ctx, i, stream) })
+		return link.Answer(req, func(i link.Import) (any, error) { return m.unpack(ctx, i, stream) })
 	case link.OpSync:
 		return link.Empty{}, m.sync()
 	case link.OpShutdown:
@@ -97,15 +97,6 @@ func dial(ctx context.Context, d link.Dial, stream *wire.Stream) (any, error) {
 		return nil, &link.Error{Code: link.CodeState, Message: err.Error()}
 	}
 	return link.Empty{}, link.Relay(ctx, stream, conn)
-}
-
-// answer has an operation done with its parameters.
-func answer[T any](req link.Request, do func(T) (any, error)) (any, error) {
-	params, err := link.Decode[T](req)
-	if err != nil {
-		return nil, err
-	}
-	return do(params)
 }
 
 func invalid(format string, a ...any) error {

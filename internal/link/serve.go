@@ -36,6 +36,15 @@ func Decode[T any](req Request) (T, error) {
 	return params, nil
 }
 
+// Answer has an operation done with its parameters.
+func Answer[T any](req Request, do func(T) (any, error)) (any, error) {
+	params, err := Decode[T](req)
+	if err != nil {
+		return nil, err
+	}
+	return do(params)
+}
+
 // Serve answers requests until the connection ends, which is the caller's to close, and returns when all
 // handlers have. It returns nil if this side has closed the connection, or a new one has taken its place.
 func Serve(ctx context.Context, c *wire.Conn, h Handler) error {

@@ -41,11 +41,11 @@ type forward struct {
 func (s *supervisor) handleForward(ctx context.Context, req link.Request, stream *wire.Stream) (any, error) {
 	switch req.Op {
 	case link.OpForward:
-		return answer(req, func(p link.PortForward) (any, error) { return s.forward(ctx, p, stream) })
+		return link.Answer(req, func(p link.PortForward) (any, error) { return s.forward(ctx, p, stream) })
 	case link.OpForwards:
 		return s.listForwards(), nil
 	case link.OpUnforward:
-		return answer(req, s.unforward)
+		return link.Answer(req, s.unforward)
 	}
 	return nil, link.Unsupported(req.Op)
 }

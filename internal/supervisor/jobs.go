@@ -32,34 +32,25 @@ type jobs struct {
 func (s *supervisor) handleJob(ctx context.Context, req link.Request, stream *wire.Stream) (any, error) {
 	switch req.Op {
 	case link.OpJobStart:
-		return answer(req, func(p link.JobStart) (any, error) { return s.startJob(ctx, p) })
+		return link.Answer(req, func(p link.JobStart) (any, error) { return s.startJob(ctx, p) })
 	case link.OpJobList:
 		return s.listJobs(), nil
 	case link.OpJobRead:
-		return answer(req, func(p link.JobRead) (any, error) { return s.readJob(ctx, p) })
+		return link.Answer(req, func(p link.JobRead) (any, error) { return s.readJob(ctx, p) })
 	case link.OpJobAttach:
-		return answer(req, func(p link.JobAttach) (any, error) { return s.attachJob(ctx, p, stream) })
+		return link.Answer(req, func(p link.JobAttach) (any, error) { return s.attachJob(ctx, p, stream) })
 	case link.OpJobWrite:
-		return answer(req, func(p link.JobWrite) (any, error) { return s.writeJob(p) })
+		return link.Answer(req, func(p link.JobWrite) (any, error) { return s.writeJob(p) })
 	case link.OpJobSignal:
-		return answer(req, func(p link.Signal) (any, error) { return s.signalJob(ctx, p) })
+		return link.Answer(req, func(p link.Signal) (any, error) { return s.signalJob(ctx, p) })
 	case link.OpJobResize:
-		return answer(req, func(p link.Resize) (any, error) { return s.resizeJob(ctx, p) })
+		return link.Answer(req, func(p link.Resize) (any, error) { return s.resizeJob(ctx, p) })
 	case link.OpJobWait:
-		return answer(req, func(p link.JobWait) (any, error) { return s.waitJob(ctx, p) })
+		return link.Answer(req, func(p link.JobWait) (any, error) { return s.waitJob(ctx, p) })
 	case link.OpJobStop:
-		return answer(req, func(p link.JobStop) (any, error) { return s.stopJob(ctx, p) })
+		return link.Answer(req, func(p link.JobStop) (any, error) { return s.stopJob(ctx, p) })
 	}
 	return nil, link.Unsupported(req.Op)
-}
-
-// answer has an operation done with its parameters.
-func answer[T any](req link.Request, do func(T) (any, error)) (any, error) {
-	params, err := link.Decode[T](req)
-	if err != nil {
-		return nil, err
-	}
-	return do(params)
 }
 
 // startJob starts a background command. It answers when a service is ready, or has failed.
