@@ -113,4 +113,3 @@ func exportFiles(ctx context.Context, s *instances.Session, dir string, out *Cop
 	out.EntryCount, out.BytesWritten = sum.Entries, sum.Bytes
 	return err
 }
-

@@ -3,7 +3,6 @@ package pyro
 import (
 	"reflect"
 	"strings"
-
 )
 
 // Parameter says what holds for a parameter of this name in every operation that takes it: what it is if it
@@ -28,8 +27,8 @@ type Parameter struct {
 	Optional bool
 }
 
-// Parameters are those of an operation, in the order of its struct. A field with the tag default:"none" has no default,
-// whatever the table says of its name.
+// Parameters are those of an operation, in the order of its struct. A field with the tag default:"none" has
+// no default, whatever the table says of its name.
 func (o Operation) Parameters() []Parameter {
 	var out []Parameter
 	for _, f := range reflect.VisibleFields(o.Params) {
@@ -74,13 +73,13 @@ func Parameters() []Parameter {
 		{Name: "vm_id", Names: NamesVMs},
 		{Name: "task_id", Names: NamesTasks},
 		{Name: "snapshot", Names: NamesSnapshots, Examples: []string{"prepared"}},
-		{Name: "count", Default: 1, Min: 1, Max: 100},
-		{Name: "vcpu_count", Default: DefaultVCPUCount, Min: 1, Max: 64},
-		{Name: "mem_mib", Default: DefaultMemMiB, Min: 128, Max: 1 << 20},
-		{Name: "disk_mib", Default: DefaultDiskMiB, Min: 256, Max: 1 << 22},
-		{Name: "ttl_seconds", Default: DefaultTTLSeconds, Min: 0, Max: maxSeconds},
-		{Name: "timeout_seconds", Default: DefaultTimeoutSeconds, Min: 0, Max: maxSeconds},
-		{Name: "grace_seconds", Default: DefaultGraceSeconds, Min: 0, Max: 3600},
+		number("count", 1, 1, 100),
+		number("vcpu_count", DefaultVCPUCount, 1, 64),
+		number("mem_mib", DefaultMemMiB, 128, 1<<20),
+		number("disk_mib", DefaultDiskMiB, 256, 1<<22),
+		number("ttl_seconds", DefaultTTLSeconds, 0, maxSeconds),
+		number("timeout_seconds", DefaultTimeoutSeconds, 0, maxSeconds),
+		number("grace_seconds", DefaultGraceSeconds, 0, 3600),
 		{Name: "network", Default: false},
 		{Name: "allow_host_compat", Default: false},
 		{Name: "isolation", Words: IsolationChoices()},
@@ -90,7 +89,17 @@ func Parameters() []Parameter {
 		{Name: "max_bytes", Min: 0, Max: maxNumber},
 		{Name: "source_path", Names: NamesHostPaths},
 		{Name: "host_path", Names: NamesHostPaths},
-		{Name: "max_entries", Default: DefaultListEntries, Min: 0, Max: 100_000},
+		number("max_entries", DefaultListEntries, 0, 100_000),
+	}
+}
+
+// number is a number that may be left out.
+func number(name string, otherwise, least, most int) Parameter {
+	return Parameter{
+		Name:    name,
+		Default: otherwise,
+		Min:     least,
+		Max:     most,
 	}
 }
 
@@ -111,4 +120,3 @@ func (p Parameter) check(value int) error {
 	}
 	return nil
 }
-

@@ -38,10 +38,12 @@ func Remedies() []Remedy {
 		{Cause: "protocol", Text: "run the command again"},
 		{Cause: "killed", Text: "give VMs less with {mem_mib}, or end other programs on the host"},
 		{Cause: "host_memory", Text: "ask for less with {mem_mib}, or end other VMs"},
-		{Cause: "host_disk", Text: "free disk space on the host; to remove what nothing uses, {do:prune_environments}"},
+		{Cause: "host_disk", Text: "free disk space on the host; to remove what nothing uses, " +
+			"{do:prune_environments}"},
 		{Cause: "no_agent", Text: "use a released pyro, or build it with make build"},
 		{Cause: "no_vmm", Text: "{do:doctor} to see what this host lacks"},
-		{Cause: "no_kvm", Text: "leave {set:accelerator} at auto, or {do:doctor} to see what this host lacks"},
+		{Cause: "no_kvm", Text: "leave {set:accelerator} at auto, or {do:doctor} to see what " +
+			"this host lacks"},
 		{Cause: "port", Text: "choose another port with {publish}, or end what listens on this one"},
 		{Cause: "not_started", Text: "to start it, {do:start_vm}"},
 		{Cause: "deleted", Text: "create another one"},
@@ -51,7 +53,8 @@ func Remedies() []Remedy {
 		{Cause: "no_instance", Text: "to see those there are, {do:list_vms}",
 			Model: "use an id that a create tool returned, or create a new one"},
 		{Cause: "expired", Text: "create another one, with a longer {ttl_seconds} if it is to wait longer"},
-		{Cause: "max_active", Text: "delete one that is not needed, or raise the limit with {set:max_active_vms}",
+		{Cause: "max_active", Text: "delete one that is not needed, or raise the limit with " +
+			"{set:max_active_vms}",
 			Model: "to remove what has expired, {do:reap_expired}"},
 		{Cause: "no_program", Text: "put pyro on PATH, or name it with {set:command}"},
 		{Cause: "supervisor", Text: "try again, or delete it"},
@@ -61,7 +64,8 @@ func Remedies() []Remedy {
 		{Cause: "not_installed", Text: "to install it, {do:pull_environment}"},
 		{Cause: "seed_limit", Text: "raise the limits with {set:seed_max_bytes} and {set:seed_max_entries}"},
 		{Cause: "damaged", Text: "to have it made again, {do:pull_environment}"},
-		{Cause: "untrusted_directory", Text: "name directories of your own with {set:cache_dir} and {set:state_dir}"},
+		{Cause: "untrusted_directory", Text: "name directories of your own with {set:cache_dir} " +
+			"and {set:state_dir}"},
 		{Cause: "no_directory", Text: "name the directories with {set:cache_dir} and {set:state_dir}"},
 
 		{Kind: ErrInvalid, Model: "correct the arguments and call the tool again"},
@@ -72,9 +76,12 @@ func Remedies() []Remedy {
 			Model: "set {allow_host_compat} only if the user agrees that commands run on the host itself"},
 		{Kind: ErrGuestLost, Text: "run the command again, with more {mem_mib} if it needs much memory"},
 		{Kind: ErrTimeout, Text: "raise it with {timeout_seconds}", Model: "or do less in one command"},
-		{Kind: ErrBadSeed, Model: "name a directory, or a sound .tar, .tar.gz or .tgz without entries that lead outside it"},
-		{Kind: ErrNoSpace, Text: "free disk space on the host; to remove what nothing uses, {do:prune_environments}"},
-		{Kind: ErrEnvironment, Text: "see that the mirror or registry that it names can be reached, then try again"},
+		{Kind: ErrBadSeed, Model: "name a directory, or a sound .tar, .tar.gz or .tgz without " +
+			"entries that lead outside it"},
+		{Kind: ErrNoSpace, Text: "free disk space on the host; to remove what nothing uses, " +
+			"{do:prune_environments}"},
+		{Kind: ErrEnvironment, Text: "see that the mirror or registry that it names can be " +
+			"reached, then try again"},
 	}
 }
 
@@ -165,7 +172,9 @@ func goName(name string) string {
 	for word := range strings.SplitSeq(name, "_") {
 		switch word {
 		case "vm", "vms", "mib", "ttl", "vcpu", "id":
-			fixed := map[string]string{"vm": "VM", "vms": "VMs", "mib": "MiB", "ttl": "TTL", "vcpu": "VCPU", "id": "ID"}
+			fixed := map[string]string{
+				"vm": "VM", "vms": "VMs", "mib": "MiB", "ttl": "TTL", "vcpu": "VCPU", "id": "ID",
+			}
 			out.WriteString(fixed[word])
 		case "":
 		default:

@@ -23,13 +23,25 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 		ttl = *s.TTLSeconds
 	}
 	vm := record.VM{
-		Kind: kind, Environment: s.Environment, VCPUCount: or(s.VCPUCount,
-			DefaultVCPUCount), MemMiB: or(s.MemMiB, DefaultMemMiB),
-		DiskMiB: or(s.DiskMiB, DefaultDiskMiB), TTLSeconds: ttl, NetworkEnabled: s.Network ||
+		Kind:        kind,
+		Environment: s.Environment,
+		VCPUCount: or(s.VCPUCount,
+			DefaultVCPUCount),
+		MemMiB:     or(s.MemMiB, DefaultMemMiB),
+		DiskMiB:    or(s.DiskMiB, DefaultDiskMiB),
+		TTLSeconds: ttl,
+		NetworkEnabled: s.Network ||
 			len(s.Allow)+len(publish) > 0,
-		Allow: s.Allow, Publish: publish, InboundOnly: !s.Network && len(s.Allow) == 0 && len(publish) > 0,
-		AllowHostCompat: s.AllowHostCompat, ExecutionMode: link.ModeGuest, Metadata: s.Metadata,
-		Isolation: cmp.Or(s.Isolation, p.options.Isolation), Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
+		Allow:           s.Allow,
+		Publish:         publish,
+		InboundOnly:     !s.Network && len(s.Allow) == 0 && len(publish) > 0,
+		AllowHostCompat: s.AllowHostCompat,
+		ExecutionMode:   link.ModeGuest,
+		Metadata:        s.Metadata,
+		Isolation:       cmp.Or(s.Isolation, p.options.Isolation),
+		Accelerator:     "",
+		WantAccelerator: p.options.Accelerator,
+		CacheDir:        p.options.CacheDir,
 	}
 	if vm.Metadata == nil {
 		vm.Metadata = map[string]string{}
@@ -52,9 +64,15 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 		vm.Boot.Missing = err.Error()
 		return vm, nil
 	}
-	vm.Boot = record.Boot{Image: manifest.Image.Path, ImageSHA256: manifest.Image.SHA256,
-		Kernel: recordKernel(manifest.Kernel), Env: manifest.Config.Env, User: manifest.Config.User,
-		Entrypoint: manifest.Config.Entrypoint, Cmd: manifest.Config.Cmd}
+	vm.Boot = record.Boot{
+		Image:       manifest.Image.Path,
+		ImageSHA256: manifest.Image.SHA256,
+		Kernel:      recordKernel(manifest.Kernel),
+		Env:         manifest.Config.Env,
+		User:        manifest.Config.User,
+		Entrypoint:  manifest.Config.Entrypoint,
+		Cmd:         manifest.Config.Cmd,
+	}
 	if kind != record.KindTask {
 		vm.Boot.WorkDir = manifest.Config.WorkDir
 	}
@@ -74,8 +92,8 @@ func (p *Pyro) diskWarning(mib int) []string {
 	if int64(mib) <= free {
 		return nil
 	}
-	return []string{fmt.Sprintf("the disk may grow to %d MiB, and the host has %d MiB left for it: writing fails "+
-		"when that is full", mib, free)}
+	return []string{fmt.Sprintf("the disk may grow to %d MiB, and the host has %d MiB left for it: "+
+		"writing fails when that is full", mib, free)}
 }
 
 func checkShape(vm record.VM) error {
@@ -167,9 +185,12 @@ func (r RunInVMRequest) within(b record.Boot) (CommandLine, error) {
 }
 
 func noCommand(environment string) error {
-	return &Error{Kind: ErrInvalid,
+	return &Error{
+		Kind:    ErrInvalid,
 		Message: fmt.Sprintf("no command is given, and %q brings none of its own", environment),
-		Hint:    "say it with {command}", cause: ErrNoCommand}
+		Hint:    "say it with {command}",
+		cause:   ErrNoCommand,
+	}
 }
 
 func (c CommandLine) check() error {

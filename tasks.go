@@ -63,8 +63,8 @@ func (p *Pyro) fill(ctx context.Context, s *instances.Session, from seeding) (Ta
 	return viewTask(vm), nil
 }
 
-// ExecTask runs one command in a task, which lives on. Several may run at once. A task whose guest has ended is
-// started again first.
+// ExecTask runs one command in a task, which lives on. Several may run at once. A task whose guest has ended
+// is started again first.
 func (p *Pyro) ExecTask(ctx context.Context, r ExecTaskRequest) (ExecTaskResult, error) {
 	if err := r.CommandLine.check(); err != nil {
 		return ExecTaskResult{}, err
@@ -81,8 +81,13 @@ func (p *Pyro) ExecTask(ctx context.Context, r ExecTaskRequest) (ExecTaskResult,
 	if err != nil {
 		return ExecTaskResult{}, err
 	}
-	return ExecTaskResult{TaskID: r.TaskID, Sequence: result.Sequence, CWD: Workspace, Command: commandText(r.CommandLine),
-		Output: output}, nil
+	return ExecTaskResult{
+		TaskID:   r.TaskID,
+		Sequence: result.Sequence,
+		CWD:      Workspace,
+		Command:  commandText(r.CommandLine),
+		Output:   output,
+	}, nil
 }
 
 // StatusTask gives a task's record.
@@ -100,8 +105,8 @@ func (p *Pyro) StartTask(ctx context.Context, r TaskRequest) (Task, error) {
 	return viewTask(vm), err
 }
 
-// StopTask ends a task's guest and keeps its files. The next command starts it again. On a task that is not started it
-// does nothing.
+// StopTask ends a task's guest and keeps its files. The next command starts it again. On a task that is not
+// started it does nothing.
 func (p *Pyro) StopTask(ctx context.Context, r TaskRequest) (Task, error) {
 	vm, err := p.ask(ctx, r.TaskID, record.KindTask, link.OpStop, link.Empty{}, "cannot stop")
 	return viewTask(vm), err
@@ -114,7 +119,8 @@ func (p *Pyro) ExtendTask(ctx context.Context, r ExtendTaskRequest) (Task, error
 			return Task{}, err
 		}
 	}
-	vm, err := p.ask(ctx, r.TaskID, record.KindTask, link.OpExtend, link.Extend{TTLSeconds: r.TTLSeconds}, "cannot extend")
+	with := link.Extend{TTLSeconds: r.TTLSeconds}
+	vm, err := p.ask(ctx, r.TaskID, record.KindTask, link.OpExtend, with, "cannot extend")
 	return viewTask(vm), err
 }
 
@@ -127,12 +133,31 @@ func (p *Pyro) DeleteTask(ctx context.Context, r TaskRequest) (DeleteResult, err
 }
 
 func viewTask(v record.VM) Task {
-	t := Task{TaskID: v.ID, Environment: v.Environment, State: string(v.State), WorkspacePath: Workspace, VCPUCount: v.VCPUCount,
-		MemMiB: v.MemMiB, TTLSeconds: v.TTLSeconds, CreatedAt: v.CreatedAt, ExpiresAt: v.ExpiresAt, NetworkEnabled: v.NetworkEnabled,
-		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
-		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
-		Accelerator: v.Accelerator, Isolation: isolation(v), Confinement: v.Confinement,
-		Warm: v.Warm, VMMConfinement: v.VMMConfinement, Warnings: v.Warnings, ForkedFrom: v.From}
+	t := Task{
+		TaskID:          v.ID,
+		Environment:     v.Environment,
+		State:           string(v.State),
+		WorkspacePath:   Workspace,
+		VCPUCount:       v.VCPUCount,
+		MemMiB:          v.MemMiB,
+		TTLSeconds:      v.TTLSeconds,
+		CreatedAt:       v.CreatedAt,
+		ExpiresAt:       v.ExpiresAt,
+		NetworkEnabled:  v.NetworkEnabled,
+		AllowHostCompat: v.AllowHostCompat,
+		ExecutionMode:   v.ExecutionMode,
+		CommandCount:    v.CommandCount,
+		WorkspaceSeed:   WorkspaceSeed{Mode: "empty", Destination: Workspace},
+		LastError:       v.LastError,
+		Metadata:        v.Metadata,
+		Accelerator:     v.Accelerator,
+		Isolation:       isolation(v),
+		Confinement:     v.Confinement,
+		Warm:            v.Warm,
+		VMMConfinement:  v.VMMConfinement,
+		Warnings:        v.Warnings,
+		ForkedFrom:      v.From,
+	}
 	for _, c := range v.Current {
 		t.Running = append(t.Running, RunningCommand(c))
 	}

@@ -14,8 +14,9 @@ type Shape struct {
 	VCPUCount int `json:"vcpu_count,omitempty" jsonschema:"virtual CPUs"`
 	// MemMiB is the guest's memory in MiB; 0 is 1024.
 	MemMiB int `json:"mem_mib,omitempty" jsonschema:"memory in MiB"`
-	// TTLSeconds bounds how long the VM or task is idle: it runs from the creation, or from the end of the last command, and
-	// never cuts a command short. Past it the VM or task is removed. nil is 600, 0 is no limit.
+	// TTLSeconds bounds how long the VM or task is idle: it runs from the creation, or from the end of the
+	// last command, and never cuts a command short. Past it the VM or task is removed. nil is 600, 0 is no
+	// limit.
 	TTLSeconds *int `json:"ttl_seconds,omitempty" jsonschema:"seconds without a command after which the VM or task is removed; 0 is no limit"`
 	// Network gives the guest a network that reaches the public internet, or what Allow lists.
 	Network bool `json:"network,omitempty" jsonschema:"give the guest a network"`
@@ -25,8 +26,9 @@ type Shape struct {
 	Allow []string `json:"allow,omitempty" jsonschema:"allow-list for the network: HOST[:PORT], *.domain, address or CIDR; implies network"`
 	// AllowHostCompat lets the command run on the host, confined, if no guest can be had.
 	AllowHostCompat bool `json:"allow_host_compat,omitempty" jsonschema:"let the command run on the host, confined, if no guest can be had"`
-	// Isolation is what stands between the guest and the host: vm, a virtual machine, or gvisor, a kernel in user
-	// space, which computes at the host's speed if there is no KVM. Empty is [Options].Isolation. There is no fallback.
+	// Isolation is what stands between the guest and the host: vm, a virtual machine, or gvisor, a kernel in
+	// user space, which computes at the host's speed if there is no KVM. Empty is [Options].Isolation. There
+	// is no fallback.
 	Isolation string `json:"isolation,omitempty" jsonschema:"what stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, much faster if the host has no KVM"`
 	// DiskMiB is the size of the writable disk; it is sparse. 0 is 8192.
 	DiskMiB int `json:"disk_mib,omitempty" jsonschema:"size of the writable disk in MiB; it is sparse"`
@@ -43,7 +45,8 @@ type Streams struct {
 	Stdout, Stderr io.Writer
 	// LazyStdin leaves Stdin unread until the command reads its own.
 	LazyStdin bool
-	// Sizes are those of the command's terminal as they change, if it has one; they are passed on until Stdin has ended.
+	// Sizes are those of the command's terminal as they change, if it has one; they are passed on until Stdin
+	// has ended.
 	Sizes <-chan TerminalSize
 }
 
@@ -53,8 +56,8 @@ type TerminalSize struct {
 	Cols uint16 `json:"cols,omitempty" jsonschema:"characters in a line of the terminal"`
 }
 
-// Terminal asks for a command to have a terminal: it is then at once its standard input, output and error, and what the
-// command writes comes as Stdout. A size of 0 is 24 by 80.
+// Terminal asks for a command to have a terminal: it is then at once its standard input, output and error,
+// and what the command writes comes as Stdout. A size of 0 is 24 by 80.
 type Terminal struct {
 	TerminalSize
 	// Type is the TERM variable; empty is xterm-256color.
@@ -67,29 +70,31 @@ type Terminal struct {
 type CommandSettings struct {
 	// Env are variables, over the environment's own.
 	Env map[string]string `json:"env,omitempty" jsonschema:"environment variables of the command, by name"`
-	// WorkDir is the working directory in the guest; a relative one is below the default, which is /workspace unless
-	// the environment has another.
+	// WorkDir is the working directory in the guest; a relative one is below the default, which is /workspace
+	// unless the environment has another.
 	WorkDir string `json:"workdir,omitempty" jsonschema:"working directory in the guest; relative to /workspace"`
-	// User is who runs the command: a name or a number, either with :GROUP; empty is the environment's own, else root.
+	// User is who runs the command: a name or a number, either with :GROUP; empty is the environment's own,
+	// else root.
 	User string `json:"user,omitempty" jsonschema:"who runs the command in the guest: a name or a number, with :GROUP if need be"`
 }
 
 // CommandLine is one command: exactly one of its two forms.
 type CommandLine struct {
-	// Command is a shell's command line, run by bash -lc in the guest if the environment has bash, else by sh -lc.
+	// Command is a shell's command line, run by bash -lc in the guest if the environment has bash, else by sh
+	// -lc.
 	Command string `json:"command,omitempty" jsonschema:"a command line for a shell: bash if the environment has it, else sh"`
 	// Argv is an argument vector, run as it is. The command line's faces use it.
 	Argv []string `json:"argv,omitempty" jsonschema:"an argument vector, run as it is, in place of command"`
 	CommandSettings
-	// Secrets are variables whose values are never written down, and are masked in what is kept of the output if
-	// they have 4 bytes or more.
+	// Secrets are variables whose values are never written down, and are masked in what is kept of the output
+	// if they have 4 bytes or more.
 	Secrets map[string]string `json:"secrets,omitempty" jsonschema:"environment variables whose values are never written down, and masked in the output"`
 	// Terminal gives the command a terminal; nil is none.
 	Terminal *Terminal `json:"-"`
 	// TimeoutSeconds bounds the command; nil is 30, or no limit for a command with a terminal. 0 is no limit.
 	TimeoutSeconds *int `json:"timeout_seconds,omitempty" jsonschema:"seconds after which the command and all that it started is ended; 0 is no limit"`
-	// GraceSeconds is how long after a polite signal the command is killed, when its time is over (SIGTERM) or its
-	// caller gives up (SIGTERM, or SIGINT if that is why); nil is 5, 0 kills at once.
+	// GraceSeconds is how long after a polite signal the command is killed, when its time is over (SIGTERM)
+	// or its caller gives up (SIGTERM, or SIGINT if that is why); nil is 5, 0 kills at once.
 	GraceSeconds *int `json:"grace_seconds,omitempty" jsonschema:"seconds between SIGTERM, at the timeout, and SIGKILL"`
 	// Streams pass input and output while the command runs.
 	Streams Streams `json:"-"`
@@ -106,7 +111,8 @@ type Output struct {
 	TimedOut        bool   `json:"timed_out,omitempty"`
 	DurationMS      int64  `json:"duration_ms"`
 	ExecutionMode   string `json:"execution_mode"`
-	// StdoutBase64 and StderrBase64 are the same bytes of a stream that is not UTF-8, which a JSON text cannot hold.
+	// StdoutBase64 and StderrBase64 are the same bytes of a stream that is not UTF-8, which a JSON text
+	// cannot hold.
 	StdoutBase64 []byte `json:"stdout_base64,omitempty"`
 	StderrBase64 []byte `json:"stderr_base64,omitempty"`
 	// Shell is what ran a command line: bash or sh; empty for an argument vector.
@@ -125,14 +131,14 @@ type Output struct {
 type RunInVMRequest struct {
 	Shape
 	CommandLine
-	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets, where the command then
-	// runs. Strict, Exclude and IncludeIgnored are those of [CreateTaskRequest].
+	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets, where
+	// the command then runs. Strict, Exclude and IncludeIgnored are those of [CreateTaskRequest].
 	SourcePath     string   `json:"source_path,omitempty" jsonschema:"a directory or tar archive on the host whose content /workspace gets"`
 	Strict         bool     `json:"strict,omitempty" jsonschema:"refuse a source of which something cannot come along"`
 	Exclude        []string `json:"exclude,omitempty" jsonschema:"patterns of what stays behind, as in .gitignore"`
 	IncludeIgnored bool     `json:"include_ignored,omitempty" jsonschema:"take along what git ignores"`
-	// Outputs are copied to the host when the command has ended, whatever its exit status: PATH=HOST_PATH. One that is
-	// not there is told of in the result's warnings.
+	// Outputs are copied to the host when the command has ended, whatever its exit status: PATH=HOST_PATH.
+	// One that is not there is told of in the result's warnings.
 	Outputs []string `json:"outputs,omitempty" jsonschema:"what is copied to the host afterwards, as PATH=HOST_PATH"`
 	// Entrypoint replaces the environment's entry point and its own command; nil keeps them, "" is none.
 	Entrypoint *string `json:"entrypoint,omitempty" jsonschema:"a program that replaces the environment's entry point before argv"`
@@ -151,7 +157,8 @@ type RunInVMResult struct {
 	Isolation string `json:"isolation"`
 	// Confinement says what is confined and what is not, if the host stood in for a guest.
 	Confinement string `json:"confinement,omitempty"`
-	// Warnings are what the host may not be able to keep of what was asked for, and outputs that are not there.
+	// Warnings are what the host may not be able to keep of what was asked for, and outputs that are not
+	// there.
 	Warnings []string `json:"warnings,omitempty"`
 	// WorkspaceSeed says what the workspace was filled with, if it was.
 	WorkspaceSeed *WorkspaceSeed `json:"workspace_seed,omitempty"`
@@ -216,14 +223,15 @@ type CreateTaskRequest struct {
 	CommandSettings
 	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets.
 	SourcePath string `json:"source_path,omitempty" jsonschema:"a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets"`
-	// Strict refuses a directory of which something cannot come along; otherwise that is left out and told of.
+	// Strict refuses a directory of which something cannot come along; otherwise that is left out and told
+	// of.
 	Strict bool `json:"strict,omitempty" jsonschema:"refuse a source of which something cannot come along"`
 	// Exclude are patterns of what stays behind, as in .gitignore, over those of the source's .pyroignore.
 	Exclude []string `json:"exclude,omitempty" jsonschema:"patterns of what stays behind, as in .gitignore"`
 	// IncludeIgnored takes along what git ignores in a work tree.
 	IncludeIgnored bool `json:"include_ignored,omitempty" jsonschema:"take along what git ignores"`
-	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It gives the guest a
-	// network that is for these ports alone, unless Network or Allow is set, too.
+	// Publish opens guest ports on the host: [HOST_IP:]HOST_PORT:GUEST_PORT, on 127.0.0.1 unless said. It
+	// gives the guest a network that is for these ports alone, unless Network or Allow is set, too.
 	Publish []string `json:"publish,omitempty" jsonschema:"guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing outwards"`
 }
 

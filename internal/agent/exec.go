@@ -51,8 +51,8 @@ func (a *Agent) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (any
 	return a.commands.Exec(ctx, e, stream, c.do)
 }
 
-// keepPath puts the PATH that the environment's image asks for before a command line: the profile that a login shell
-// reads first would set it to the system's own.
+// keepPath puts the PATH that the environment's image asks for before a command line: the profile that a
+// login shell reads first would set it to the system's own.
 func keepPath(line string, env []string) string {
 	if line == "" {
 		return ""
@@ -180,7 +180,8 @@ func (c *command) start() error {
 	sys := &syscall.SysProcAttr{Setsid: true, Credential: c.who.credential()}
 	files := []uintptr{c.agent.null.Fd()}
 	if c.exec.Terminal != nil {
-		terminal, childEnd, err := process.NewTerminal(c.exec.Terminal.Rows, c.exec.Terminal.Cols, int(c.who.uid), ttyGroup)
+		size := c.exec.Terminal
+		terminal, childEnd, err := process.NewTerminal(size.Rows, size.Cols, int(c.who.uid), ttyGroup)
 		if err != nil {
 			return err
 		}
@@ -188,7 +189,12 @@ func (c *command) start() error {
 		c.output = append(c.output, process.NewTerminalOutput(terminal, c.known.Output(link.KindStdout)))
 		files = []uintptr{childEnd.Fd(), childEnd.Fd(), childEnd.Fd()}
 		sys.Setctty = true
-		return c.fork(path, &syscall.ProcAttr{Dir: c.run.Dir, Env: c.run.Env, Files: files, Sys: sys})
+		return c.fork(path, &syscall.ProcAttr{
+			Dir:   c.run.Dir,
+			Env:   c.run.Env,
+			Files: files,
+			Sys:   sys,
+		})
 	}
 	if c.exec.Stdin {
 		childEnd, parentEnd, err := process.NewInput(true)
@@ -213,11 +219,16 @@ func (c *command) start() error {
 		ends, files = append(ends, script), append(files, script.Fd())
 		c.run.Argv = []string{c.run.Argv[0], "-l", "/proc/self/fd/3"}
 	}
-	return c.fork(path, &syscall.ProcAttr{Dir: c.run.Dir, Env: c.run.Env, Files: files, Sys: sys})
+	return c.fork(path, &syscall.ProcAttr{
+		Dir:   c.run.Dir,
+		Env:   c.run.Env,
+		Files: files,
+		Sys:   sys,
+	})
 }
 
-// scriptOf makes a file, which is nowhere on the disk, of a command line that is too long for an argument. It is the
-// shell's file 3, which what it starts does not inherit.
+// scriptOf makes a file, which is nowhere on the disk, of a command line that is too long for an argument. It
+// is the shell's file 3, which what it starts does not inherit.
 func scriptOf(line string) (*os.File, error) {
 	fd, err := unix.MemfdCreate("command", unix.MFD_CLOEXEC)
 	if err != nil {

@@ -29,8 +29,8 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 	}
 }
 
-// completeParameter offers what a parameter may be, nil if anything may follow. Arguments before a flag do not
-// say that it is given already.
+// completeParameter offers what a parameter may be, nil if anything may follow. Arguments before a flag say
+// nothing of it.
 func (a *app) completeParameter(p pyro.Parameter) completion {
 	var offer completion
 	switch {

@@ -135,7 +135,7 @@ type plan struct {
 	accelerator vmm.Accelerator // the one chosen
 	fingerprint string          // of the driver
 	scratch     string          // path of the disk
-	disk        string          // path that the VMM opens it by: another until the guest goes on; empty is scratch
+	disk        string          // path that the VMM opens; another until the guest goes on; empty is scratch
 	kept        string          // path of what is kept of a disk that is memory
 	cmdline     string          // pyro's own arguments of the kernel command line
 	memory      *vmm.Memory     // nil if it is nobody else's business
@@ -171,12 +171,12 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 		return p, p.box(ctx, program)
 	}
 	p.scratch, p.cmdline = filepath.Join(spec.Dir, spec.ScratchFile), agentEnv
-	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program, spec.Dir); err != nil {
+	p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program, spec.Dir)
+	if err != nil {
 		return plan{}, err
 	}
-	choice, err := driver.Accelerator(ctx, vmm.Accelerator(spec.Accelerator), func(ctx context.Context, a vmm.Accelerator) error {
-		return l.tryBoot(ctx, p, a)
-	})
+	try := func(ctx context.Context, a vmm.Accelerator) error { return l.tryBoot(ctx, p, a) }
+	choice, err := driver.Accelerator(ctx, vmm.Accelerator(spec.Accelerator), try)
 	if err != nil {
 		return plan{}, err
 	}
@@ -263,7 +263,12 @@ func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
 			return nil, fmt.Errorf("cannot make the VM's disk: %w", err)
 		}
 	}
-	g := newGuest(Facts{Mode: ModeGuest, Isolation: p.isolation(), Accelerator: string(p.accelerator), MemMiB: p.MemMiB})
+	g := newGuest(Facts{
+		Mode:        ModeGuest,
+		Isolation:   p.isolation(),
+		Accelerator: string(p.accelerator),
+		MemMiB:      p.MemMiB,
+	})
 	if p.kept != "" {
 		g.kept, g.log = newKept(p.kept, p.DiskMiB), l.Log
 	}

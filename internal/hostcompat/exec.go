@@ -131,7 +131,8 @@ func (r *run) signal(s syscall.Signal) error {
 	return r.command.signal(0, s)
 }
 
-// start starts the command's keeper with the command's streams, and gives the other end of its input, nil if it has none.
+// start starts the command's keeper with the command's streams, and gives the other end of its input, nil if
+// it has none.
 func (r *run) start() (input *os.File, err error) {
 	var child []*os.File
 	defer func() {
@@ -170,7 +171,8 @@ func (r *run) startInTerminal(t link.Terminal) error {
 	}
 	defer child.Close()
 	r.order.Terminal = true
-	r.terminal, r.output = terminal, []*process.Output{process.NewTerminalOutput(terminal, r.known.Output(link.KindStdout))}
+	output := process.NewTerminalOutput(terminal, r.known.Output(link.KindStdout))
+	r.terminal, r.output = terminal, []*process.Output{output}
 	if r.command, _, err = r.machine.keepers.start(r.order, child, child, child); err != nil {
 		terminal.Close()
 	}

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"unicode"
 
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
@@ -71,7 +69,8 @@ func (c *Client) AttachTo(ctx context.Context, a Attach, std Streams, at func(At
 	a.Stdin = std.Stdin != nil
 	out := outputs(std.Stdout, std.Stderr)
 	out[KindNote] = notes(at)
-	return result, c.converse(ctx, OpAttach, a, &result, source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}, out)
+	in := source{kind: KindStdin, r: std.Stdin, sizes: std.Sizes}
+	return result, c.converse(ctx, OpAttach, a, &result, in, out)
 }
 
 // AttachJob follows a background command's output and passes input on, until it has ended, of which the
@@ -165,7 +164,9 @@ type source struct {
 }
 
 // converse holds one conversation.
-func (c *Client) converse(ctx context.Context, op Op, params, result any, in source, out map[uint8]io.Writer) error {
+func (c *Client) converse(
+	ctx context.Context, op Op, params, result any, in source, out map[uint8]io.Writer,
+) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -209,7 +210,8 @@ func (c *Client) converse(ctx context.Context, op Op, params, result any, in sou
 		return err
 	}
 	if err := json.Unmarshal(reply.Result, result); err != nil {
-		return &Error{Code: CodeInternal, Message: fmt.Sprintf("the answer to %q makes no sense: %v", op, err)}
+		return &Error{Code: CodeInternal,
+			Message: fmt.Sprintf("the answer to %q makes no sense: %v", op, err)}
 	}
 	return nil
 }
@@ -347,19 +349,6 @@ func pump(s *wire.Stream, kind uint8, r io.Reader) error {
 	}
 }
 
-// lost turns the end of a stream without a reply into an Error.
-func lost(err error) error {
-	if errors.Is(err, wire.ErrTooMany) {
-		return &Error{Code: CodeLimit, Message: "too many operations at once"}
-	}
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return &Error{Code: CodeGuestLost, Message: fmt.Sprintf("the other side is gone: %v", err)}
-}
-
-const longestMessage = 4 << 10
-
 // parseReply reads a Reply, and makes its words fit for a terminal.
 func (c *Client) parseReply(b []byte) (Reply, error) {
 	var r Reply
@@ -374,19 +363,6 @@ func (c *Client) parseReply(b []byte) (Reply, error) {
 		r.Error.fromSupervisor()
 	}
 	return r, nil
-}
-
-// printable keeps a foreign text short and free of control characters.
-func printable(s string) string {
-	if len(s) > longestMessage {
-		s = s[:longestMessage] + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
 }
 
 // Err returns the reply's failure, nil on success.

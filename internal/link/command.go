@@ -39,7 +39,7 @@ type Size struct {
 // underscores.
 func ValidCommandID(id string) bool {
 	ok := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' || r == '_'
+		return alphanumeric(r) || strings.ContainsRune(".-_", r)
 	}
 	return id != "" && len(id) <= 64 && strings.IndexFunc(id, func(r rune) bool { return !ok(r) }) < 0
 }
@@ -59,7 +59,7 @@ func (e Exec) Line() string {
 // quote gives a word that a shell reads as itself.
 func quote(word string) string {
 	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,+@%", r)
+		return alphanumeric(r) || strings.ContainsRune("-_./:=,+@%", r)
 	}
 	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
 		return word
@@ -133,4 +133,9 @@ type Signal struct {
 type Resize struct {
 	ID string `json:"id"`
 	Size
+}
+
+// alphanumeric tells an ASCII letter or digit.
+func alphanumeric(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }

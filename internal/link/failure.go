@@ -1,8 +1,14 @@
 package link
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"unicode"
+
+	"github.com/pyro-mcp/pyro/internal/wire"
 )
 
 // Code says what kind of failure an [Error] is, for those who have a choice. The set is closed: what is not
@@ -116,4 +122,30 @@ func (e *Error) fromGuest() {
 		return
 	}
 	e.Message = `the guest says "` + said + `"`
+}
+
+// lost turns the end of a stream without a reply into an Error.
+func lost(err error) error {
+	if errors.Is(err, wire.ErrTooMany) {
+		return &Error{Code: CodeLimit, Message: "too many operations at once"}
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return &Error{Code: CodeGuestLost, Message: fmt.Sprintf("the other side is gone: %v", err)}
+}
+
+const longestMessage = 4 << 10
+
+// printable keeps a foreign text short and free of control characters.
+func printable(s string) string {
+	if len(s) > longestMessage {
+		s = s[:longestMessage] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
 }

@@ -133,7 +133,11 @@ func TestOperations(t *testing.T) {
 		if err := c.Call(ctx, OpHello, Empty{}, &hello); err != nil || hello.Build != "test" {
 			t.Errorf("hello: %+v, %v", hello, err)
 		}
-		for op, code := range map[Op]Code{"grease": CodeUnsupported, OpSync: CodeInternal, OpStatus: CodeInternal} {
+		for op, code := range map[Op]Code{
+			"grease": CodeUnsupported,
+			OpSync:   CodeInternal,
+			OpStatus: CodeInternal,
+		} {
 			var e *Error
 			if err := c.Call(ctx, op, Empty{}, nil); !errors.As(err, &e) || e.Code != code {
 				t.Errorf("%s: %v", op, err)
@@ -154,8 +158,10 @@ func TestOperations(t *testing.T) {
 		}
 		var stdout, stderr bytes.Buffer
 		in := bytes.Repeat([]byte("0123456789"), 100_000)
-		r, err = c.Exec(ctx, Exec{Command: "cat"}, Streams{Stdin: bytes.NewReader(in), Stdout: &stdout, Stderr: &stderr})
-		if err != nil || r.ExitCode != 7 || !bytes.Equal(stdout.Bytes(), in) || stderr.String() != "cat says\n" {
+		streams := Streams{Stdin: bytes.NewReader(in), Stdout: &stdout, Stderr: &stderr}
+		r, err = c.Exec(ctx, Exec{Command: "cat"}, streams)
+		if err != nil || r.ExitCode != 7 || !bytes.Equal(stdout.Bytes(), in) ||
+			stderr.String() != "cat says\n" {
 			t.Errorf("cat: %+v, %v, %d bytes, %q", r, err, stdout.Len(), stderr.String())
 		}
 	})
@@ -169,12 +175,16 @@ func (f onWrite) Write(b []byte) (int, error) { return len(b), f() }
 func TestEndOfContextEndsTheCommand(t *testing.T) {
 	clients(t, func(t *testing.T, c *Client) {
 		ctx, cancel := context.WithCancel(t.Context())
-		_, err := c.Exec(ctx, Exec{Command: "hang"}, Streams{Stdout: onWrite(func() error { cancel(); return nil })})
+		_, err := c.Exec(ctx, Exec{Command: "hang"}, Streams{
+			Stdout: onWrite(func() error { cancel(); return nil }),
+		})
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("exec: %v", err)
 		}
 		broken := errors.New("broken pipe")
-		_, err = c.Exec(t.Context(), Exec{Command: "hang"}, Streams{Stdout: onWrite(func() error { return broken })})
+		_, err = c.Exec(t.Context(), Exec{Command: "hang"}, Streams{
+			Stdout: onWrite(func() error { return broken }),
+		})
 		if !errors.Is(err, broken) {
 			t.Errorf("exec: %v", err)
 		}
@@ -214,7 +224,9 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 func TestLossIsAnError(t *testing.T) {
 	c, kill := start(t, guest)
-	_, err := c.Exec(t.Context(), Exec{Command: "hang"}, Streams{Stdout: onWrite(func() error { kill(); return nil })})
+	_, err := c.Exec(t.Context(), Exec{Command: "hang"}, Streams{
+		Stdout: onWrite(func() error { kill(); return nil }),
+	})
 	var e *Error
 	if !errors.As(err, &e) || e.Code != CodeGuestLost {
 		t.Errorf("exec: %v", err)
@@ -237,13 +249,16 @@ func TestForwardShowsEveryMessage(t *testing.T) {
 		}
 		return reply.Result, reply.Err()
 	})
-	if _, err := c.Exec(t.Context(), Exec{Command: "cat"}, Streams{Stdin: strings.NewReader("hello")}); err != nil {
+	streams := Streams{Stdin: strings.NewReader("hello")}
+	if _, err := c.Exec(t.Context(), Exec{Command: "cat"}, streams); err != nil {
 		t.Fatal(err)
 	}
 	if seen.String() != "cat says\nhello" {
 		t.Errorf("seen: %q", seen.String())
 	}
-	_, err := c.Exec(t.Context(), Exec{Command: "hang"}, Streams{Stdout: onWrite(func() error { killInner(); return nil })})
+	_, err := c.Exec(t.Context(), Exec{Command: "hang"}, Streams{
+		Stdout: onWrite(func() error { killInner(); return nil }),
+	})
 	var e *Error
 	if !errors.As(err, &e) || e.Code != CodeGuestLost {
 		t.Errorf("exec: %v", err)
@@ -252,7 +267,9 @@ func TestForwardShowsEveryMessage(t *testing.T) {
 
 func TestBadRequests(t *testing.T) {
 	c, _ := start(t, guest)
-	for _, m := range []wire.Message{{Kind: KindControl, Data: []byte("{")}, {Kind: KindStdin, Data: []byte("x")},
+	for _, m := range []wire.Message{
+		{Kind: KindControl, Data: []byte("{")},
+		{Kind: KindStdin, Data: []byte("x")},
 		{Kind: KindControl, Data: []byte(`{"op":"import","params":[1]}`)}} {
 		s, err := c.Conn().Open()
 		if err != nil {

@@ -136,10 +136,12 @@ func (c *command) disk(d vmm.Disk) {
 		access = "read-only=on"
 	}
 	c.add("-add-fd", fmt.Sprintf("fd=%d,set=%d", n, n),
-		"-blockdev", fmt.Sprintf("driver=file,node-name=file-%s,filename=/dev/fdset/%d,locking=off,cache.direct=off,cache.no-flush=%s,%s", d.ID, n, noFlush, access),
+		"-blockdev", fmt.Sprintf("driver=file,node-name=file-%s,filename=/dev/fdset/%d,locking=off,"+
+			"cache.direct=off,cache.no-flush=%s,%s", d.ID, n, noFlush, access),
 		"-blockdev", fmt.Sprintf("driver=raw,node-name=%s,file=file-%s,cache.direct=off,cache.no-flush=%s,%s",
 			d.ID, d.ID, noFlush, access),
-		"-device", fmt.Sprintf("virtio-blk-device,drive=%s,serial=%s,num-queues=1,rerror=report,werror=report", d.ID, d.ID))
+		"-device", fmt.Sprintf("virtio-blk-device,drive=%s,serial=%s,num-queues=1,"+
+			"rerror=report,werror=report", d.ID, d.ID))
 }
 
 // escape keeps a comma in a value from ending it.
