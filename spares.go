@@ -30,7 +30,8 @@ func (p *Pyro) wishSpare(asked *int, vm record.VM) (*spare, error) {
 		return &s, nil
 	}
 	if s.asked {
-		return nil, invalid("keep_warm keeps a clone, and guests of isolation %q are not cloned", vm.Isolation)
+		return nil, invalid("keep_warm keeps a clone, and guests of isolation %q are not cloned",
+			vm.Isolation)
 	}
 	return nil, nil
 }
