@@ -122,6 +122,7 @@ class Operations(Calls):
         isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
+        wait_seconds: int = 60,
         env: Mapping[str, str] | None = None,
         workdir: str | None = None,
         user: str | None = None,
@@ -155,6 +156,7 @@ class Operations(Calls):
             isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
+            wait_seconds=wait_seconds,
             env=env,
             workdir=workdir,
             user=user,
@@ -185,6 +187,7 @@ class Operations(Calls):
         isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
+        wait_seconds: int = 60,
         on_progress: OnProgress | None = None,
     ) -> VM:
         """Create a VM that is not started yet."""
@@ -201,6 +204,7 @@ class Operations(Calls):
             isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
+            wait_seconds=wait_seconds,
         ))
 
     def start_vm(
@@ -313,6 +317,7 @@ class Operations(Calls):
         isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
+        wait_seconds: int = 60,
         env: Mapping[str, str] | None = None,
         workdir: str | None = None,
         user: str | None = None,
@@ -337,6 +342,7 @@ class Operations(Calls):
             isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
+            wait_seconds=wait_seconds,
             env=env,
             workdir=workdir,
             user=user,
