@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A command is not given its caller's input before it reads: a caller whose input is a loop's, or a
-// terminal that it has no right to read from, keeps it if the command wants none. The kernel does not tell
-// who waits for a pipe, so we look. A kernel that does not show what threads wait in (gVisor's) leaves nothing
-// to look at: input is then passed on at once, since a command that waits for it would wait for ever.
+// A command is not given its caller's input before it reads: a caller whose input is a loop's, or a terminal
+// that it has no right to read from, keeps it if the command wants none. The kernel does not tell who waits
+// for a pipe, so we look. A kernel that does not show what threads wait in (gVisor's) leaves nothing to look
+// at: input is then passed on at once, since a command that waits for it would wait for ever.
 
 // How often it is looked whether a command reads its input: often at first, when most programs begin to.
 const (

@@ -253,8 +253,8 @@ func (l Launcher) goOnFrom(
 }
 
 // KeepSnapshot has the VM in a directory go on from a snapshot when it is started next. An empty reference is
-// the newest one of source. Unless it is nil, fits judges the record of the VM that the snapshot is of. It gives
-// the snapshot's id.
+// the newest one of source. Unless it is nil, fits judges the record of the VM that the snapshot is of. It
+// gives the snapshot's id.
 func KeepSnapshot(
 	stateDir, reference, source, vmDir string, fits func(vm json.RawMessage) error,
 ) (string, error) {

@@ -9,8 +9,8 @@ import (
 // TestLike has each field of a record be either what another VM is made of, or this VM's alone. A field that
 // is forgotten would have forks be made of something else.
 func TestLike(t *testing.T) {
-	own := []string{"Format", "ID", "Name", "Labels", "State", "CreatedAt", "ExpiresAt", "Publish", "Forwards",
-		"AllowHostCompat", "ExecutionMode", "Accelerator", "Warm", "Confinement", "Warnings",
+	own := []string{"Format", "ID", "Name", "Labels", "State", "CreatedAt", "ExpiresAt", "Publish",
+		"Forwards", "AllowHostCompat", "ExecutionMode", "Accelerator", "Warm", "Confinement", "Warnings",
 		"VMMConfinement", "LastError", "Metadata", "LastCommand", "Current", "From", "Resumed", "Running",
 		"Jobs", "Complete", "HostBootID"}
 	var full VM
