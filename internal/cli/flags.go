@@ -30,7 +30,7 @@ func (s *shapeFlags) add(cmd *cobra.Command) {
 	flags.Var(&s.memory, "mem-mib", "memory in MiB, or with a unit: 512m, 2g")
 	flags.Var(&s.ttl, "ttl-seconds",
 		"seconds without a command after which it is removed, or 10m, 2h; 0 is no limit")
-	flags.Var(&s.wait, "wait-seconds", 
+	flags.Var(&s.wait, "wait-seconds",
 		"seconds to wait for a place while as many VMs and tasks live as may, or 10m, 2h; 0 fails at once")
 	flags.Var(&s.disk, "disk-mib", "size of the writable disk in MiB, or with a unit; it is sparse")
 	flags.BoolVar(&s.network, "network", false, "give the guest a network")
