@@ -74,7 +74,7 @@ func (o Operation) Decode(data []byte) (any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(params); err != nil {
-		return nil, &Error{Kind: ErrInvalid, Message: "params: " + err.Error(), cause: err}
+		return nil, &Error{Kind: ErrInvalid, Message: Misread(err), cause: err}
 	}
 	return params, nil
 }

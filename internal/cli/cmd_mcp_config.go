@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/pyro-mcp/pyro/internal/text"
 	"github.com/spf13/cobra"
 )
 
@@ -51,7 +52,7 @@ func newMCPConfig(a *app) *cobra.Command {
 			}
 			err := &usageError{message: fmt.Sprintf("unknown client %q: want one of %s", args[0],
 				strings.Join(clientNames(), ", "))}
-			if near := nearest(args[0], clientNames()); near != "" {
+			if near := text.Nearest(args[0], clientNames()); near != "" {
 				err.hint = fmt.Sprintf("did you mean %s?", near)
 			}
 			return err

@@ -64,7 +64,8 @@ func openRegistry(
 		if errors.As(err, &explained) || ctx.Err() != nil {
 			return nil, err
 		}
-		return nil, &failure{text: fmt.Sprintf("cannot reach the registry %q: %v", hostName(host), err),
+		why := environment.Plainly(err)
+		return nil, &failure{text: fmt.Sprintf("cannot reach the registry %q: %s", hostName(host), why),
 			cause: err,
 			hint:  "see that its name is right, and that this host reaches it"}
 	}
