@@ -33,6 +33,9 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	if vm.Metadata == nil {
 		vm.Metadata = map[string]string{}
 	}
+	if _, err := s.wait(); err != nil {
+		return vm, err
+	}
 	if err := checkShape(vm); err != nil {
 		return vm, err
 	}
