@@ -143,6 +143,9 @@ type RunInVMRequest struct {
 	Strict         bool     `json:"strict,omitempty" jsonschema:"refuse a source of which something cannot come along"`
 	Exclude        []string `json:"exclude,omitempty" jsonschema:"patterns of what stays behind, as in .gitignore"`
 	IncludeIgnored bool     `json:"include_ignored,omitempty" jsonschema:"take along what git ignores"`
+	// KeepWarm is for how many seconds one more clone of this shape is kept started after the run, for the next one of
+	// any process; 0 is none. The default is [Options.KeepWarm]. A guest that is not cloned has none.
+	KeepWarm *int `json:"keep_warm,omitempty" jsonschema:"seconds for which one more VM of this shape waits, started, for the next run of any process"`
 	// Outputs are copied to the host when the command has ended, whatever its exit status: PATH=HOST_PATH. One that is
 	// not there is told of in the result's warnings.
 	Outputs []string `json:"outputs,omitempty" jsonschema:"what is copied to the host afterwards, as PATH=HOST_PATH"`
@@ -383,8 +386,10 @@ type NetworkInfo struct {
 
 // ListVMsResult is all that lives or is kept in the state directory.
 type ListVMsResult struct {
-	VMs   []VM   `json:"vms"`
-	Tasks []Task `json:"tasks"`
+	VMs []VM `json:"vms"`
+	// Spares were started ahead, and wait for runs.
+	Spares []VM   `json:"spares"`
+	Tasks  []Task `json:"tasks"`
 }
 
 // ReapResult names what was reaped: VMs and tasks past their TTL, and what dead supervisors left.

@@ -19,7 +19,7 @@ func inputSchema(o pyro.Operation, hidden map[string]string, required ...string)
 	if err != nil {
 		return nil, err
 	}
-	never := []string{"argv", "entrypoint", "outputs", "secrets"}
+	never := []string{"argv", "entrypoint", "keep_warm", "outputs", "secrets"}
 	for _, name := range slices.AppendSeq(never, maps.Keys(hidden)) {
 		delete(s.Properties, name)
 		s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(other string) bool { return name == other })

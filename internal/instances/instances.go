@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
@@ -48,7 +49,7 @@ func (i *Instances) Create(ctx context.Context, vm record.VM) (*Session, error) 
 		// It is done in passing.
 		i.options.Log.Warn("cannot remove what is orphaned", "error", err)
 	}
-	counted := counts
+	counted := i.counts
 	if vm.Kind == record.KindBuild || vm.Kind == record.KindPool {
 		counted = nil
 	}
@@ -56,6 +57,11 @@ func (i *Instances) Create(ctx context.Context, vm record.VM) (*Session, error) 
 	if err != nil {
 		return nil, limitReached(err)
 	}
+	return i.begin(ctx, id, lock, vm)
+}
+
+// begin gives a new directory its supervisor, and that the VM's description.
+func (i *Instances) begin(ctx context.Context, id string, lock *os.File, vm record.VM) (*Session, error) {
 	s, err := i.spawn(id, lock)
 	if err != nil {
 		return nil, errors.Join(err, i.Discard(id))
@@ -110,6 +116,11 @@ func isOf(id string, kind record.Kind) bool {
 }
 
 // counts tells whether a VM counts against the limit.
-func counts(id string) bool {
+func (i *Instances) counts(id string) bool {
+	return isUsers(id) || isOf(id, record.KindPool) && i.root.WasSpare(id)
+}
+
+// isUsers tells whether a VM was made for a user, and not for pyro itself.
+func isUsers(id string) bool {
 	return isOf(id, record.KindRun) || isOf(id, record.KindVM) || isOf(id, record.KindTask)
 }

@@ -83,7 +83,7 @@ func (i *Instances) Reach(ctx context.Context, id string) (*Session, error) {
 		if !errors.Is(err, ErrUnsupervised) {
 			return s, err
 		}
-		lock, err := i.root.Revive(id, i.options.MaxActive, counts)
+		lock, err := i.root.Revive(id, i.options.MaxActive, i.counts)
 		if errors.Is(err, record.ErrLocked) {
 			continue // Somebody else was quicker.
 		}

@@ -270,6 +270,8 @@ export interface RunInVMRequest extends Shape, CommandLine {
   exclude?: Array<string> | undefined;
   /** Take along what git ignores. */
   include_ignored?: boolean | undefined;
+  /** Seconds for which one more VM of this shape waits, started, for the next run of any process. */
+  keep_warm?: number | undefined;
   /** What is copied to the host afterwards, as PATH=HOST_PATH. */
   outputs?: Array<string> | undefined;
   /** A program that replaces the environment's entry point before argv. */
@@ -419,6 +421,7 @@ export interface Task {
 /** ListVMsResult is all that lives or is kept in the state directory. */
 export interface ListVMsResult {
   vms: Array<VM>;
+  spares: Array<VM>;
   tasks: Array<Task>;
 }
 

@@ -342,6 +342,7 @@ class Everything(TypedDict):
     """All that lives or is kept in the state directory."""
 
     vms: list[VM]
+    spares: list[VM]
     tasks: list[Task]
 
 
