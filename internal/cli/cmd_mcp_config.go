@@ -23,7 +23,8 @@ const callLimit = 600
 // mcpClients are the clients, each with the form of its own. The profile is the smallest that does the job.
 func mcpClients() []mcpClient {
 	return []mcpClient{
-		{"claude-code", "run this; or merge what claude-desktop gets into .mcp.json of your project", shellLine},
+		{"claude-code", "run this; or merge what claude-desktop gets into .mcp.json of your project",
+			shellLine},
 		{"claude-desktop", "merge this into claude_desktop_config.json (Settings, Developer, Edit Config)",
 			serversJSON("mcpServers", nil)},
 		{"cursor", "merge this into ~/.cursor/mcp.json, or .cursor/mcp.json of your project",
