@@ -13,6 +13,7 @@ from ._calls import AsyncCalls, Command, Input, OnEvent, OnOutput, OnProgress, _
 from .types import (
     VM,
     BackgroundCommand,
+    CommitTaskResult,
     CopyResult,
     DeleteResult,
     DeleteSnapshotResult,
@@ -29,9 +30,11 @@ from .types import (
     PatchTaskResult,
     PruneResult,
     PullResult,
+    PushEnvironmentResult,
     ReadCommandResult,
     ReadFileResult,
     ReapResult,
+    RemoveEnvironmentResult,
     RollbackTaskResult,
     RunResult,
     Snapshot,
@@ -106,6 +109,33 @@ class AsyncOperations(AsyncCalls):
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
             network=network,
+        ))
+
+    async def push_environment(
+        self,
+        environment: str,
+        *,
+        to: str,
+        insecure_registries: Iterable[str] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> PushEnvironmentResult:
+        """Bring an installed environment into a registry, as an image."""
+        return cast(PushEnvironmentResult, await self._call(
+            "push_environment",
+            _handlers(on_progress=on_progress),
+            environment=environment,
+            to=to,
+            insecure_registries=insecure_registries,
+        ))
+
+    async def remove_environment(
+        self,
+        environment: str,
+    ) -> RemoveEnvironmentResult:
+        """Forget an installed environment; its image goes with the next prune."""
+        return cast(RemoveEnvironmentResult, await self._call(
+            "remove_environment",
+            environment=environment,
         ))
 
     async def run_in_vm(
@@ -884,6 +914,19 @@ class AsyncOperations(AsyncCalls):
         return cast(Task, await self._call(
             "pause_task",
             task_id=task_id,
+        ))
+
+    async def commit_task(
+        self,
+        task_id: str,
+        *,
+        environment: str,
+    ) -> CommitTaskResult:
+        """Make an installed environment of a task's disk."""
+        return cast(CommitTaskResult, await self._call(
+            "commit_task",
+            task_id=task_id,
+            environment=environment,
         ))
 
     async def resume_task(

@@ -13,6 +13,7 @@ from ._calls import Calls, Command, Input, OnEvent, OnOutput, OnProgress, _comma
 from .types import (
     VM,
     BackgroundCommand,
+    CommitTaskResult,
     CopyResult,
     DeleteResult,
     DeleteSnapshotResult,
@@ -29,9 +30,11 @@ from .types import (
     PatchTaskResult,
     PruneResult,
     PullResult,
+    PushEnvironmentResult,
     ReadCommandResult,
     ReadFileResult,
     ReapResult,
+    RemoveEnvironmentResult,
     RollbackTaskResult,
     RunResult,
     Snapshot,
@@ -106,6 +109,33 @@ class Operations(Calls):
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
             network=network,
+        ))
+
+    def push_environment(
+        self,
+        environment: str,
+        *,
+        to: str,
+        insecure_registries: Iterable[str] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> PushEnvironmentResult:
+        """Bring an installed environment into a registry, as an image."""
+        return cast(PushEnvironmentResult, self._call(
+            "push_environment",
+            _handlers(on_progress=on_progress),
+            environment=environment,
+            to=to,
+            insecure_registries=insecure_registries,
+        ))
+
+    def remove_environment(
+        self,
+        environment: str,
+    ) -> RemoveEnvironmentResult:
+        """Forget an installed environment; its image goes with the next prune."""
+        return cast(RemoveEnvironmentResult, self._call(
+            "remove_environment",
+            environment=environment,
         ))
 
     def run_in_vm(
@@ -884,6 +914,19 @@ class Operations(Calls):
         return cast(Task, self._call(
             "pause_task",
             task_id=task_id,
+        ))
+
+    def commit_task(
+        self,
+        task_id: str,
+        *,
+        environment: str,
+    ) -> CommitTaskResult:
+        """Make an installed environment of a task's disk."""
+        return cast(CommitTaskResult, self._call(
+            "commit_task",
+            task_id=task_id,
+            environment=environment,
         ))
 
     def resume_task(
