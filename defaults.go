@@ -16,7 +16,8 @@ const (
 	DefaultTimeoutSeconds = 30
 	DefaultGraceSeconds   = 5
 	DefaultTTLSeconds     = 600
-	DefaultMaxActiveVMs   = 4
+	DefaultWaitSeconds    = 60
+	DefaultMaxActiveVMs   = 4 // at the least: what memory and processors hold
 	DefaultDiskMiB        = 8192
 )
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 )
 
 // Effect is the most that an operation does to the world.
@@ -95,6 +96,7 @@ type (
 
 func (s *Shape) setProgress(f func(PullProgress))                  { s.Progress = f }
 func (r *PullEnvironmentRequest) setProgress(f func(PullProgress)) { r.Progress = f }
+func (r *PushEnvironmentRequest) setProgress(f func(PullProgress)) { r.Progress = f }
 func (c *CommandLine) setStreams(s Streams)                        { c.Streams = s }
 func (r *AttachCommandRequest) setStreams(s Streams)               { r.Streams = s }
 func (r *LogsTaskRequest) setFollow(f func(LogEvent))              { r.Follow = f }
@@ -145,4 +147,23 @@ func bare[Out any](
 ) Operation {
 	return operation(name, effect, summary,
 		func(p *Pyro, ctx context.Context, _ None) (Out, error) { return method(p, ctx) })
+}
+
+// Parameters are those of an operation, in the order of its struct. A field with the tag default:"none" has
+// no default, whatever the table says of its name.
+func (o Operation) Parameters() []Parameter {
+	var out []Parameter
+	for _, f := range reflect.VisibleFields(o.Params) {
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if !f.IsExported() || f.Anonymous || name == "" || name == "-" {
+			continue
+		}
+		p := ParameterNamed(name)
+		p.Type, p.Optional = f.Type, strings.Contains(options, "omit")
+		if f.Tag.Get("default") == "none" {
+			p.Default = nil
+		}
+		out = append(out, p)
+	}
+	return out
 }

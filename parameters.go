@@ -2,7 +2,6 @@ package pyro
 
 import (
 	"reflect"
-	"strings"
 )
 
 // Parameter says what holds for a parameter of this name in every operation that takes it: what it is if it
@@ -25,25 +24,6 @@ type Parameter struct {
 	// Type and Optional are an operation's own: see [Operation.Parameters].
 	Type     reflect.Type
 	Optional bool
-}
-
-// Parameters are those of an operation, in the order of its struct. A field with the tag default:"none" has
-// no default, whatever the table says of its name.
-func (o Operation) Parameters() []Parameter {
-	var out []Parameter
-	for _, f := range reflect.VisibleFields(o.Params) {
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if !f.IsExported() || f.Anonymous || name == "" || name == "-" {
-			continue
-		}
-		p := ParameterNamed(name)
-		p.Type, p.Optional = f.Type, strings.Contains(options, "omit")
-		if f.Tag.Get("default") == "none" {
-			p.Default = nil
-		}
-		out = append(out, p)
-	}
-	return out
 }
 
 // Names is a set of names that the engine or its host knows.
@@ -79,6 +59,8 @@ func Parameters() []Parameter {
 		number("disk_mib", DefaultDiskMiB, 256, 1<<22),
 		number("ttl_seconds", DefaultTTLSeconds, 0, maxSeconds),
 		number("timeout_seconds", DefaultTimeoutSeconds, 0, maxSeconds),
+		{Name: "keep_warm", Min: 0, Max: 86400},
+		number("wait_seconds", DefaultWaitSeconds, 0, maxSeconds),
 		number("grace_seconds", DefaultGraceSeconds, 0, 3600),
 		{Name: "network", Default: false},
 		{Name: "allow_host_compat", Default: false},
