@@ -13,6 +13,7 @@ import (
 	"github.com/pyro-mcp/pyro/internal/environment"
 	"github.com/pyro-mcp/pyro/internal/image"
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/socketpair"
 	"github.com/pyro-mcp/pyro/internal/vmm"
 	"golang.org/x/sys/unix"
 )
@@ -311,7 +312,7 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		}
 	}()
 	if p.Network {
-		frames, vmmFrames, err := frameSocket()
+		frames, vmmFrames, err := socketpair.Files("network", unix.SOCK_STREAM|unix.SOCK_NONBLOCK)
 		if err != nil {
 			return err
 		}
@@ -339,15 +340,6 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		g.facts.VMMConfinement = c.Confinement()
 	}
 	return nil
-}
-
-// frameSocket joins a VMM's network device to the network that ends in this process.
-func frameSocket() (parent, child *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	return os.NewFile(uintptr(fds[0]), "network"), os.NewFile(uintptr(fds[1]), "network"), nil
 }
 
 // tryBoot boots a guest with an accelerator, runs a command in it and throws it away.

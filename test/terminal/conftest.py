@@ -29,7 +29,12 @@ class World:
 
     def run(self, *words: str, stdin: str | None = None, check: bool = True) -> str:
         done = subprocess.run(
-            [self.binary, "-q", *words], env=self.env, input=stdin, capture_output=True, text=True, timeout=900
+            [self.binary, "-q", *words],
+            env=self.env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=900,
         )
         assert not check or done.returncode == 0, f"{words}: {done.returncode} {done.stdout} {done.stderr}"
         return done.stdout.strip()

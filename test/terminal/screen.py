@@ -1,4 +1,4 @@
-"""Terminals of this host that tests type at: one of tmux, which shows a screen, and a bare one, which shows bytes."""
+"""Terminals of this host: one of tmux, which shows a screen, and a bare one, which shows bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = 90.0  # seconds that anything may take on a busy machine
 
 
 class Tmux:
-    """A screen of tmux's with the host's shell in it. Keys are tmux's names, such as C-c and Enter, or texts."""
+    """A screen of tmux's with the host's shell in it. Keys are tmux's names, such as C-c, or texts."""
 
     def __init__(self, env: dict[str, str], rows: int = 30, cols: int = 100) -> None:
         assert shutil.which("tmux"), "tmux is missing: run 'make setup-test'"

@@ -81,7 +81,7 @@ def test_pyro_is_told_to_end(number: int, mess: Callable[[str], tuple[Bare, str]
 
 
 def test_pyro_is_suspended(world: World, mess: Callable[[str], tuple[Bare, str]]) -> None:
-    """While it is, the terminal is the shell's. After that, the program has it as before, and draws it anew."""
+    """While it is, the terminal is the shell's. After that, the program draws it anew."""
     terminal, _ = mess(f"exec python3 -u -c '{DRAWS}'")
     terminal.see(rb"ready")
     raw = terminal.settings()
