@@ -13,7 +13,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
 .PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens soak faults fuzz man dist
-.PHONY: test-kvm test-qemu-next recording changelog clean
+.PHONY: test-terminal test-kvm test-qemu-next recording changelog clean
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
 build: $(GUEST) bin/pyro-runsc
@@ -76,6 +76,10 @@ test-clients: build
 # test-typescript builds the npm package, packs it, and tests what an empty folder gets of it.
 test-typescript: npm
 	./test/npm
+
+# test-terminal drives all programs of test/terminal on terminals; make test drives the few that are small.
+test-terminal: setup-test build
+	PYRO_TEST_PROGRAMS=all $(PYTHON) -m pytest -q test/terminal
 
 # test-kvm runs guests on a real KVM, in a machine whose virtualization is emulated: as root, in two to six minutes, with
 # nothing else beside it. It wants an installed debian:12.
