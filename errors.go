@@ -1,9 +1,11 @@
 package pyro
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
+	"github.com/pyro-mcp/pyro/internal/environment"
 	"github.com/pyro-mcp/pyro/internal/link"
 )
 
@@ -144,4 +146,25 @@ func (o Output) Err() error {
 		return &ExitError{Output: o}
 	}
 	return nil
+}
+
+// environmentError is a failure about an environment, and what could not be done, unless that is "".
+func environmentError(what string, err error) error {
+	out := &Error{Kind: ErrEnvironment, Message: err.Error(), cause: err}
+	if what != "" {
+		out.Message = fmt.Sprintf("%s: %v", what, err)
+	}
+	var hinter interface{ Hint() string }
+	if errors.As(err, &hinter) {
+		out.Hint = hinter.Hint()
+	}
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, environment.ErrUnknown):
+		out.Kind, out.Message, out.Cause = ErrNotFound, err.Error(), "unknown_environment"
+	case errors.Is(err, environment.ErrNotInstalled):
+		out.Kind, out.Cause = ErrNotFound, "not_installed"
+	}
+	return out
 }

@@ -105,23 +105,3 @@ func recordKernel(k environment.Kernel) record.Kernel {
 		Modules:    k.Modules,
 	}
 }
-
-func environmentError(what string, err error) error {
-	out := &Error{Kind: ErrEnvironment, Message: err.Error(), cause: err}
-	if what != "" {
-		out.Message = fmt.Sprintf("%s: %v", what, err)
-	}
-	var hinter interface{ Hint() string }
-	if errors.As(err, &hinter) {
-		out.Hint = hinter.Hint()
-	}
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
-	case errors.Is(err, environment.ErrUnknown):
-		out.Kind, out.Message, out.Cause = ErrNotFound, err.Error(), "unknown_environment"
-	case errors.Is(err, environment.ErrNotInstalled):
-		out.Kind, out.Cause = ErrNotFound, "not_installed"
-	}
-	return out
-}
