@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/template"
 	"golang.org/x/sys/unix"
 )
 
@@ -70,6 +71,19 @@ func (k *kept) whole(ctx context.Context, client *link.Client) error {
 	}
 	k.end, k.first = end, end
 	return nil
+}
+
+// clone keeps everything, and copies what is kept.
+func (k *kept) clone(ctx context.Context, client *link.Client, to string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.whole(ctx, client); err != nil {
+		return err
+	}
+	if err := template.CloneDisk(k.path, to); err != nil {
+		return err
+	}
+	return syncFile(to)
 }
 
 // part writes a part at a place, and gives where it ends.

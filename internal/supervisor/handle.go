@@ -122,7 +122,7 @@ func (s *supervisor) create(req link.Request) (any, error) {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: err.Error()}
 	}
 	if vm.From != "" {
-		if _, err := guest.KeepSnapshot(s.root.StateDir(), vm.From, "", s.dir); err != nil {
+		if _, err := guest.KeepSnapshot(s.root.StateDir(), vm.From, "", s.dir, nil); err != nil {
 			return nil, err
 		}
 		s.sequence = vm.CommandCount

@@ -96,6 +96,9 @@ func TestScripts(t *testing.T) {
 			} {
 				e.Setenv(name, os.Getenv(name))
 			}
+			if os.Getenv("PYRO_RUNSC") == "" { // The test binary is pyro, and stands alone.
+				e.Setenv("PYRO_RUNSC", filepath.Join(filepath.Dir(built.Program()), "pyro-runsc"))
+			}
 			return nil
 		},
 		Condition: func(name string) (bool, error) {

@@ -72,10 +72,7 @@ func capabilities() map[string][]string {
 }
 
 // bundle is the configuration of a guest. Its first process, the agent, gets spec.Cmdline as arguments.
-func bundle(spec vmm.Spec) (config, error) {
-	if spec.Initrd == "" || len(spec.Disks) == 0 || spec.Disks[0].Path == "" || spec.Dir == "" {
-		return config{}, errors.New("a guest needs an image to start on, one to run in and a directory")
-	}
+func bundle(spec vmm.Spec) config {
 	args := append([]string{"/init", link.Boxed}, strings.Fields(spec.Cmdline)...)
 	return config{
 		Version: "1.0.2",
@@ -99,7 +96,27 @@ func bundle(spec vmm.Spec) (config, error) {
 			Namespaces: []namespace{{"pid"}, {"ipc"}, {"uts"}, {"mount"}, {"network"}},
 			Resources:  resources{memory{int64(spec.MemMiB) << 20}},
 		},
-	}, nil
+	}
+}
+
+// usable refuses what runsc would be late in refusing.
+func usable(spec vmm.Spec) error {
+	if spec.Initrd == "" || len(spec.Disks) == 0 || spec.Disks[0].Path == "" || spec.Dir == "" {
+		return errors.New("a guest needs an image to start on, one to run in and a directory")
+	}
+	// runsc would be late in telling.
+	images := []string{spec.Initrd}
+	for _, disk := range spec.Disks {
+		images = append(images, disk.Path)
+	}
+	for _, path := range images {
+		if info, err := os.Stat(path); err != nil {
+			return fmt.Errorf("cannot use a guest's image: %w", err)
+		} else if !info.Mode().IsRegular() {
+			return fmt.Errorf("a guest's image %q is no file", path)
+		}
+	}
+	return nil
 }
 
 // write writes a bundle into a directory.

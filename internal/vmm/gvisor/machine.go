@@ -49,8 +49,7 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := bundle(spec)
-	if err != nil {
+	if err := usable(spec); err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp(spec.Dir, "runsc-")
@@ -58,7 +57,7 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 		return nil, err
 	}
 	m := &machine{dir: dir, done: make(chan struct{})}
-	if err := c.write(dir); err != nil {
+	if err := bundle(spec).write(dir); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
 	}
