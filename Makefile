@@ -12,8 +12,8 @@ export GOTOOLCHAIN := local
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
-.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks soak faults fuzz man dist
-.PHONY: test-kvm test-qemu-next recording changelog clean
+.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens soak faults fuzz man dist
+.PHONY: test-terminal test-kvm test-qemu-next recording changelog clean
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
 build: $(GUEST) bin/pyro-runsc
@@ -78,6 +78,10 @@ test-clients: build
 test-typescript: npm
 	./test/npm
 
+# test-terminal drives all programs of test/terminal on terminals; make test drives the few that are small.
+test-terminal: setup-test build
+	PYRO_TEST_PROGRAMS=all $(PYTHON) -m pytest -q test/terminal
+
 # test-kvm runs guests on a real KVM, in a machine whose virtualization is emulated: as root, in two to six minutes, with
 # nothing else beside it. It wants an installed debian:12.
 test-kvm: build
@@ -126,6 +130,10 @@ bench: build
 	python3 bench/work.py
 	python3 bench/plot.py
 	python3 bench/faces.py
+
+# bench-tokens counts what the profiles of the MCP server cost a model's context.
+bench-tokens: build
+	python3 bench/tokens.py
 
 # recording draws the README's terminal session from a real one.
 recording: build

@@ -27,6 +27,12 @@ const (
 
 // export sends what differs from the base image as a tar stream.
 func (a *Agent) export(ctx context.Context, p link.Export, stream *wire.Stream) error {
+	if p.Still {
+		if err := a.hold(true); err != nil {
+			return err
+		}
+		defer func() { _ = a.hold(false) }()
+	}
 	if err := a.sync(); err != nil {
 		return err
 	}

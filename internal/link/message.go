@@ -258,7 +258,8 @@ type Fetched struct {
 
 // Export asks for what differs from the base image.
 type Export struct {
-	Workspace bool `json:"workspace"` // and for the workspace, which no image has
+	Workspace bool `json:"workspace"`       // and for the workspace, which no image has
+	Still     bool `json:"still,omitempty"` // commands stand still meanwhile
 }
 
 // Replace asks for files to be written and removed, all or none.

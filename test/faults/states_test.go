@@ -138,7 +138,7 @@ func TestEightAtOnce(t *testing.T) {
 			var work sync.WaitGroup
 			for range 8 {
 				work.Go(func() {
-					cmd := w.command("-q", "task", "create", environment)
+					cmd := w.command("-q", "task", "create", environment, "--wait-seconds", "0")
 					cmd.Env = append(cmd.Env, "PYRO_MAX_ACTIVE_VMS="+limit)
 					err := cmd.Run()
 					mu.Lock()
