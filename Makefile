@@ -63,9 +63,10 @@ test: setup-test build
 test-go: build
 	go test -timeout 15m ./...
 
-# test-gvisor runs the end-to-end tests with guests in gVisor.
+# test-gvisor runs the end-to-end tests, then the table of faults, with guests in gVisor. It wants an installed debian:12.
 test-gvisor: build
 	PYRO_ISOLATION=gvisor PYRO_RUNSC=$(CURDIR)/bin/pyro-runsc PYRO_BINARY=$(CURDIR)/bin/pyro go test -count 1 -timeout 15m ./test/e2e
+	PYRO_ISOLATION=gvisor PYRO_BINARY=$(CURDIR)/bin/pyro go test -tags faults -count 1 -timeout 20m ./test/faults
 
 test-python: build
 	cd python && PYTHONPATH=src ../$(PYTHON) -m pytest -q
@@ -162,7 +163,7 @@ bench-network: build
 bench-oci: build
 	python3 bench/oci.py
 
-# faults ends callers, supervisors and QEMU at every moment of a VM's life.
+# faults ends callers, supervisors and QEMU at every moment of a VM's life; make test-gvisor does so with gVisor's processes.
 faults: build
 	PYRO_BINARY=$(CURDIR)/bin/pyro go test -tags faults -count 1 -timeout 60m -v ./test/faults
 
