@@ -3,33 +3,10 @@ package pyro
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
 	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/record"
 )
-
-// PhaseWait is the phase of [PullProgress] in which a place is waited for.
-const PhaseWait = "wait"
-
-// wait says how long a VM of this shape waits for a place.
-func (s Shape) wait() (instances.Wait, error) {
-	seconds := DefaultWaitSeconds
-	if s.WaitSeconds != nil {
-		seconds = *s.WaitSeconds
-	}
-	out := instances.Wait{For: time.Duration(seconds) * time.Second}
-	if s.Progress != nil {
-		out.Tell = func(limit int) {
-			s.Progress(PullProgress{
-				Phase:  PhaseWait,
-				Detail: fmt.Sprintf("%d VMs and tasks are alive, the limit: waiting for a place", limit),
-			})
-		}
-	}
-	return out, ParameterNamed("wait_seconds").check(seconds)
-}
 
 // make describes a shape and makes a VM of it, while nobody prunes what it is made from.
 func (p *Pyro) make(ctx context.Context, kind record.Kind, shape Shape,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/network"
@@ -203,4 +204,25 @@ func (c CommandLine) check() error {
 		return invalid("the program's name is empty")
 	}
 	return c.checkSettings()
+}
+
+// PhaseWait is the phase of [PullProgress] in which a place is waited for.
+const PhaseWait = "wait"
+
+// wait says how long a VM of this shape waits for a place.
+func (s Shape) wait() (instances.Wait, error) {
+	seconds := DefaultWaitSeconds
+	if s.WaitSeconds != nil {
+		seconds = *s.WaitSeconds
+	}
+	out := instances.Wait{For: time.Duration(seconds) * time.Second}
+	if s.Progress != nil {
+		out.Tell = func(limit int) {
+			s.Progress(PullProgress{
+				Phase:  PhaseWait,
+				Detail: fmt.Sprintf("%d VMs and tasks are alive, the limit: waiting for a place", limit),
+			})
+		}
+	}
+	return out, ParameterNamed("wait_seconds").check(seconds)
 }
