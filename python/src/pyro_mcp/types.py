@@ -197,8 +197,10 @@ class RunResult(Output):
     mem_mib: int
     accelerator: Accelerator
     isolation: Isolation
+    warm: bool
+    vmm_confinement: str
     confinement: NotRequired[str]
-    warnings: NotRequired[list[str]]
+    warnings: list[str]
     workspace_seed: NotRequired[WorkspaceSeed]
     outputs: NotRequired[list[CopyResult]]
 
@@ -223,8 +225,8 @@ class VM(TypedDict):
     isolation: Isolation
     confinement: NotRequired[str]
     warm: bool
-    vmm_confinement: NotRequired[str]
-    warnings: NotRequired[list[str]]
+    vmm_confinement: str
+    warnings: list[str]
 
 
 class DeleteResult(TypedDict):
@@ -333,8 +335,8 @@ class Task(TypedDict):
     isolation: Isolation
     confinement: NotRequired[str]
     warm: bool
-    vmm_confinement: NotRequired[str]
-    warnings: NotRequired[list[str]]
+    vmm_confinement: str
+    warnings: list[str]
     forked_from: NotRequired[str]
 
 
