@@ -214,7 +214,7 @@ func viewManifest(m environment.Manifest) EnvironmentManifest {
 		out.Layers = append(out.Layers, EnvironmentLayer{MediaType: l.MediaType, SHA256: l.SHA256,
 			Size: l.Size})
 	}
-	if c := m.Config; m.Source == "oci" {
+	if c := m.Config; m.Source != "debian" {
 		out.Config = &EnvironmentConfig{
 			Env:        c.Env,
 			User:       c.User,

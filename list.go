@@ -19,7 +19,7 @@ func (p *Pyro) ListVMs(context.Context) (ListVMsResult, error) {
 	if err != nil {
 		return ListVMsResult{}, err
 	}
-	out := ListVMsResult{VMs: []VM{}, Tasks: []Task{}}
+	out := ListVMsResult{VMs: []VM{}, Spares: []VM{}, Tasks: []Task{}}
 	for _, id := range ids {
 		vm, err := p.status(id)
 		if err != nil {
@@ -28,6 +28,10 @@ func (p *Pyro) ListVMs(context.Context) (ListVMsResult, error) {
 		switch vm.Kind {
 		case record.KindTask:
 			out.Tasks = append(out.Tasks, viewTask(vm))
+		case record.KindPool:
+			if p.instances.IsSpare(id) && p.instances.Alive(id) {
+				out.Spares = append(out.Spares, viewVM(vm))
+			}
 		case record.KindVM, record.KindRun:
 			out.VMs = append(out.VMs, viewVM(vm))
 		}

@@ -74,7 +74,7 @@ func (o Operation) Decode(data []byte) (any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(params); err != nil {
-		return nil, &Error{Kind: ErrInvalid, Message: "params: " + err.Error(), cause: err}
+		return nil, &Error{Kind: ErrInvalid, Message: Misread(err), cause: err}
 	}
 	return params, nil
 }
@@ -96,6 +96,7 @@ type (
 
 func (s *Shape) setProgress(f func(PullProgress))                  { s.Progress = f }
 func (r *PullEnvironmentRequest) setProgress(f func(PullProgress)) { r.Progress = f }
+func (r *PushEnvironmentRequest) setProgress(f func(PullProgress)) { r.Progress = f }
 func (c *CommandLine) setStreams(s Streams)                        { c.Streams = s }
 func (r *AttachCommandRequest) setStreams(s Streams)               { r.Streams = s }
 func (r *LogsTaskRequest) setFollow(f func(LogEvent))              { r.Follow = f }
@@ -170,6 +171,11 @@ func environmentOperations() []Operation {
 		operation("warm_environment", EffectMakes,
 			"Boot an environment once and keep it frozen, so that VMs of this shape start warm.",
 			(*Pyro).WarmEnvironment),
+		operation("push_environment", EffectMakes,
+			"Bring an installed environment into a registry, as an image.", (*Pyro).PushEnvironment),
+		operation("remove_environment", EffectDestroys,
+			"Forget an installed environment; its image goes with the next prune.",
+			(*Pyro).RemoveEnvironment),
 	}
 }
 
@@ -272,6 +278,8 @@ func snapshotOperations() []Operation {
 		operation("pause_task", EffectChanges,
 			"Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host.",
 			(*Pyro).PauseTask),
+		operation("commit_task", EffectMakes,
+			"Make an installed environment of a task's disk.", (*Pyro).CommitTask),
 		operation("resume_task", EffectChanges,
 			"Have a paused task go on, and a stopped one start.", (*Pyro).ResumeTask),
 		bare("list_snapshots", EffectReads,

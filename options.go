@@ -18,7 +18,8 @@ const (
 	DefaultTimeoutSeconds = 30
 	DefaultGraceSeconds   = 5
 	DefaultTTLSeconds     = 600
-	DefaultMaxActiveVMs   = 4
+	DefaultWaitSeconds    = 60
+	DefaultMaxActiveVMs   = 4 // at the least: what memory and processors hold
 	DefaultDiskMiB        = 8192
 )
 
@@ -32,7 +33,7 @@ type Options struct {
 	// Command is the pyro executable that supervises VMs: this program if it is pyro, else pyro on PATH.
 	Command string
 	// MaxActiveVMs is how many VMs and tasks may live at once for one StateDir: $PYRO_MAX_ACTIVE_VMS, else
-	// 4.
+	// what the host's memory and processors hold, 4 at least.
 	MaxActiveVMs int
 	// Accelerator is auto (KVM if a guest really boots on it, else TCG), kvm or tcg: $PYRO_ACCELERATOR,
 	// else auto.
@@ -50,6 +51,9 @@ type Options struct {
 	// Pool is how many booted clones are kept ready for RunInVM, apart from MaxActiveVMs. The default is
 	// none.
 	Pool int
+	// KeepWarm is for how many seconds a run leaves one more clone of its shape started, for the next run of
+	// any process, unless a [RunInVMRequest] says otherwise: $PYRO_KEEP_WARM, else 0, which is none.
+	KeepWarm int
 	// Logger takes what would help to debug pyro itself; nil is silence.
 	Logger *slog.Logger
 }
@@ -86,6 +90,9 @@ func WithInsecureRegistries(hosts ...string) Option {
 // WithPool sets [Options.Pool].
 func WithPool(n int) Option { return func(o *Options) { o.Pool = n } }
 
+// WithKeepWarm sets [Options.KeepWarm].
+func WithKeepWarm(seconds int) Option { return func(o *Options) { o.KeepWarm = seconds } }
+
 // WithLogger sets [Options.Logger].
 func WithLogger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
@@ -116,8 +123,18 @@ func (o *Options) complete() error {
 	if err := trustDirs(o.StateDir, o.CacheDir); err != nil {
 		return err
 	}
-	if o.MaxActiveVMs, err = positive(o.MaxActiveVMs, "PYRO_MAX_ACTIVE_VMS",
-		DefaultMaxActiveVMs); err != nil {
+	if o.MaxActiveVMs, err = positive(o.MaxActiveVMs, "PYRO_MAX_ACTIVE_VMS", 0); err != nil {
+		return err
+	}
+	if o.MaxActiveVMs == 0 {
+		o.MaxActiveVMs = hostPlaces()
+	}
+	if text := os.Getenv("PYRO_KEEP_WARM"); o.KeepWarm == 0 && text != "" {
+		if o.KeepWarm, err = strconv.Atoi(text); err != nil {
+			return invalid("PYRO_KEEP_WARM=%q is not a number of seconds", text)
+		}
+	}
+	if err := ParameterNamed("keep_warm").check(o.KeepWarm); err != nil {
 		return err
 	}
 	if o.Accelerator == "" {

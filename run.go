@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
@@ -30,21 +31,34 @@ func (p *Pyro) RunInVM(ctx context.Context, r RunInVMRequest) (RunInVMResult, er
 	if with.seed.source != "" {
 		vm.Boot.WorkDir = "" // the workspace
 	}
-	if ready, ok := p.pool.Take(vm); ok {
-		defer p.pool.Fill(vm)
-		return p.runAndRemove(ctx, ready.Session, ready.VM, r.CommandLine, with)
+	if with.spare, err = p.wishSpare(r.KeepWarm, vm); err != nil {
+		return RunInVMResult{}, err
 	}
-	s, err := p.createHeld(ctx, vm)
+	ready, err := p.taken(ctx, vm, r.Shape)
 	if err != nil {
 		return RunInVMResult{}, err
 	}
 	defer p.pool.Fill(vm)
-	return p.runAndRemove(ctx, s, vm, r.CommandLine, with)
+	return p.runAndRemove(ctx, ready.Session, ready.VM, r.CommandLine, with)
+}
+
+// taken gives a VM for a run: one of the pool, else a spare, else a new one.
+func (p *Pyro) taken(ctx context.Context, vm record.VM, shape Shape) (instances.Ready, error) {
+	if ready, ok := p.pool.Take(vm); ok {
+		return ready, nil
+	}
+	if ready, ok := p.instances.Claim(ctx, vm); ok {
+		return ready, nil
+	}
+	s, err := p.createHeld(ctx, vm, shape)
+	return instances.Ready{Session: s, VM: vm}, err
 }
 
 // runAndRemove starts a VM if it is not, runs its one command and removes it.
 func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record.VM, c CommandLine,
 	with runFiles) (_ RunInVMResult, err error) {
+	var ahead sync.WaitGroup
+	defer ahead.Wait()
 	defer func() {
 		call := context.WithoutCancel(ctx)
 		if gone := s.Client.Call(call, link.OpDelete, link.Empty{}, nil); gone != nil {
@@ -69,6 +83,10 @@ func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record
 		return RunInVMResult{}, err
 	}
 	p.warmLater(vm)
+	if with.spare != nil {
+		missing = append(missing, with.spare.refused(vm)...)
+		ahead.Go(func() { p.keepSpare(ctx, vm, *with.spare) }) // Beside the end of this one.
+	}
 	return RunInVMResult{
 		VMID:           s.ID,
 		Environment:    vm.Environment,

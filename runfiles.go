@@ -12,6 +12,7 @@ import (
 
 // runFiles are what a run brings in and takes out.
 type runFiles struct {
+	spare   *spare // nil if none is wanted
 	seed    seeding
 	outputs []output
 }

@@ -32,7 +32,10 @@ type Shape struct {
 	DiskMiB int `json:"disk_mib,omitempty" jsonschema:"size of the writable disk in MiB; it is sparse"`
 	// Metadata is kept with the VM or task and given back by its status.
 	Metadata map[string]string `json:"metadata,omitempty" jsonschema:"kept with the VM and given back by its status"`
-	// Progress, if set, is called with the pull that comes first if the environment is not installed yet.
+	// WaitSeconds is how long to wait for a place while as many VMs and tasks live as may; nil is 60, 0 fails at once.
+	WaitSeconds *int `json:"wait_seconds,omitempty" jsonschema:"seconds to wait for a place while as many VMs and tasks live as may; 0 fails at once"`
+	// Progress, if set, is called with the pull that comes first if the environment is not installed yet, and while
+	// it waits for a place.
 	Progress func(PullProgress) `json:"-"`
 }
 
@@ -143,6 +146,9 @@ type RunInVMRequest struct {
 	Strict         bool     `json:"strict,omitempty" jsonschema:"refuse a source of which something cannot come along"`
 	Exclude        []string `json:"exclude,omitempty" jsonschema:"patterns of what stays behind, as in .gitignore"`
 	IncludeIgnored bool     `json:"include_ignored,omitempty" jsonschema:"take along what git ignores"`
+	// KeepWarm is for how many seconds one more clone of this shape is kept started after the run, for the next one of
+	// any process; 0 is none. The default is [Options.KeepWarm]. A guest that is not cloned has none.
+	KeepWarm *int `json:"keep_warm,omitempty" jsonschema:"seconds for which one more VM of this shape waits, started, for the next run of any process"`
 	// Outputs are copied to the host when the command has ended, whatever its exit status: PATH=HOST_PATH. One that is
 	// not there is told of in the result's warnings.
 	Outputs []string `json:"outputs,omitempty" jsonschema:"what is copied to the host afterwards, as PATH=HOST_PATH"`
@@ -331,53 +337,6 @@ type ExecTaskResult struct {
 	Output
 }
 
-// LogsTaskRequest asks for a task's history.
-type LogsTaskRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
-	// Sequence asks for one command alone; 0 is all.
-	Sequence int `json:"sequence,omitempty" jsonschema:"only this command, by its number; left out: all"`
-	// OffsetBytes are passed over of each stream; with Sequence alone.
-	OffsetBytes int `json:"offset_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to pass over"`
-	// MaxBytes bound what is given of each stream; 0 is all that was kept. With Sequence alone.
-	MaxBytes int `json:"max_bytes,omitempty" jsonschema:"with sequence: how many bytes of each stream to give"`
-	// Each, if set, is called with one entry after the other, and how many there are, in place of
-	// Entries: no more than one is held at a time. An error ends it. Entries have all streams only so far
-	// as 4 MiB hold; ask for one by Sequence.
-	Each func(count int, e LogEntry) error `json:"-"`
-	// Follow, if set, is called with what happens after the entries that are returned: output as
-	// commands write it, and their ends. LogsTask then returns when the context ends (without an error) or
-	// the task stops.
-	Follow func(LogEvent) `json:"-"`
-}
-
-// LogsTaskResult is a task's history, oldest first.
-type LogsTaskResult struct {
-	TaskID  string     `json:"task_id"`
-	Count   int        `json:"count"`
-	Entries []LogEntry `json:"entries"`
-}
-
-// LogEntry is one command of a task's history. Interrupted says that the guest, or the caller, went before
-// the command had ended; Cause says which.
-type LogEntry struct {
-	Sequence    int       `json:"sequence"`
-	CWD         string    `json:"cwd"`
-	Command     string    `json:"command"`
-	StartedAt   time.Time `json:"started_at"`
-	Running     bool      `json:"running,omitempty"`
-	Interrupted bool      `json:"interrupted,omitempty"`
-	Output
-}
-
-// LogEvent is what a follower of a task's history sees. Kind is start, stdout, stderr, end or lost
-// (the follower was too slow, output is missing). Entry is the command as known at that moment:
-// finished at its end.
-type LogEvent struct {
-	Kind  string
-	Entry LogEntry
-	Data  []byte
-}
-
 // NetworkInfo is the state of a guest's network. Fields beyond Enabled are empty without one.
 type NetworkInfo struct {
 	VMID    string `json:"vm_id"`
@@ -387,8 +346,10 @@ type NetworkInfo struct {
 
 // ListVMsResult is all that lives or is kept in the state directory.
 type ListVMsResult struct {
-	VMs   []VM   `json:"vms"`
-	Tasks []Task `json:"tasks"`
+	VMs []VM `json:"vms"`
+	// Spares were started ahead, and wait for runs.
+	Spares []VM   `json:"spares"`
+	Tasks  []Task `json:"tasks"`
 }
 
 // ReapResult names what was reaped: VMs and tasks past their TTL, and what dead supervisors left.

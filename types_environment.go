@@ -83,7 +83,7 @@ type EnvironmentManifest struct {
 	DiskBytes       int64                `json:"disk_bytes"`
 	Packages        []EnvironmentPackage `json:"packages"`
 	Layers          []EnvironmentLayer   `json:"layers,omitempty"` // of an image, from the bottom, each once
-	Config          *EnvironmentConfig   `json:"config,omitempty"` // of an image
+	Config          *EnvironmentConfig   `json:"config,omitempty"` // of an image, or of what was committed
 }
 
 // EnvironmentLayer is one layer of the image that an environment was made of.

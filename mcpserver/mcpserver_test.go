@@ -13,6 +13,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/pyro-mcp/pyro"
+	"github.com/pyro-mcp/pyro/internal/text"
 	"go.uber.org/goleak"
 )
 
@@ -326,7 +327,7 @@ func FuzzReadLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := bufio.NewReaderSize(bytes.NewReader(data), 16)
 		for range len(data) + 2 {
-			line, err := readLine(r, 64)
+			line, _, err := text.Line(r, 64, 0)
 			if len(line) > 64 {
 				t.Fatalf("a line of %d bytes", len(line))
 			}

@@ -19,7 +19,7 @@ func inputSchema(o pyro.Operation, hidden map[string]string, required ...string)
 	if err != nil {
 		return nil, err
 	}
-	never := []string{"argv", "entrypoint", "outputs", "secrets"}
+	never := []string{"argv", "entrypoint", "keep_warm", "outputs", "secrets"}
 	for _, name := range slices.AppendSeq(never, maps.Keys(hidden)) {
 		delete(s.Properties, name)
 		s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(other string) bool { return name == other })
@@ -92,6 +92,8 @@ func outputSchema(result reflect.Type) (*jsonschema.Schema, error) {
 	s, err := jsonschema.ForType(
 		result,
 		&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
+			// As encoding/json writes it, though the package for schemas sees a list of numbers.
+			reflect.TypeFor[[]byte](): {Type: "string", ContentEncoding: "base64"},
 			reflect.TypeFor[map[string]string](): {
 				Types:                []string{"null", "object"},
 				AdditionalProperties: &jsonschema.Schema{Type: "string"},

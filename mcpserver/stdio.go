@@ -14,6 +14,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/pyro-mcp/pyro/internal/text"
 )
 
 // lineLimit bounds one message on stdio. A longer line is read past and refused.
@@ -129,8 +130,8 @@ func (c *lineConn) writeLine(data []byte) error {
 func (c *lineConn) read() {
 	reader := bufio.NewReaderSize(c.in, 64<<10)
 	for {
-		line, err := readLine(reader, lineLimit)
-		if len(bytes.TrimSpace(line)) > 0 || errors.Is(err, errTooLong) {
+		line, _, err := text.Line(reader, lineLimit, 0)
+		if len(bytes.TrimSpace(line)) > 0 || errors.Is(err, text.ErrTooLong) {
 			m, refusal := decode(line, err)
 			if refusal != nil {
 				err = errors.Join(notTooLong(err), c.writeLine(refusal))
@@ -154,40 +155,16 @@ func (c *lineConn) read() {
 	}
 }
 
-var errTooLong = errors.New("line too long")
-
 func notTooLong(err error) error {
-	if errors.Is(err, errTooLong) {
+	if errors.Is(err, text.ErrTooLong) {
 		return nil
 	}
 	return err
 }
 
-// readLine reads up to a newline or the input's end. Of a line beyond the limit nothing is kept.
-func readLine(r *bufio.Reader, limit int) ([]byte, error) {
-	var line []byte
-	long := false
-	for {
-		part, err := r.ReadSlice('\n')
-		if long = long || len(line)+len(part) > limit; long {
-			line = nil
-		} else {
-			line = append(line, part...)
-		}
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case err == nil && long:
-			return nil, errTooLong
-		default:
-			return line, err
-		}
-	}
-}
-
 // decode makes a message of a line, or else the answer that refuses it.
 func decode(line []byte, err error) (jsonrpc.Message, []byte) {
-	if errors.Is(err, errTooLong) {
+	if errors.Is(err, text.ErrTooLong) {
 		return nil, refuse(nil, jsonrpc.CodeInvalidRequest,
 			fmt.Sprintf("the message is longer than %d bytes", lineLimit))
 	}

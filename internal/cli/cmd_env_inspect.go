@@ -64,6 +64,8 @@ func writeManifest(w io.Writer, e pyro.EnvironmentManifest) {
 		table(w, []string{"entry point", quoteAll(c.Entrypoint)}, []string{"command", quoteAll(c.Cmd)},
 			[]string{"user", c.User},
 			[]string{"directory", c.WorkDir}, []string{"variables", quoteAll(c.Env)})
+	}
+	if len(e.Layers) > 0 {
 		fmt.Fprintf(w, "\n%d layers:\n", len(e.Layers))
 		rows := [][]string{{"SIZE", "TYPE", "SHA-256"}}
 		for _, l := range e.Layers {

@@ -34,6 +34,7 @@ func newRun(a *app) *cobra.Command {
 	var shape shapeFlags
 	var timeout *duration
 	var entrypoint string
+	var keepWarm duration
 	var tty terminalFlags
 	var settings settingsFlags
 	var seed seedFlags
@@ -63,6 +64,9 @@ func newRun(a *app) *cobra.Command {
 				Exclude:        seed.exclude,
 				IncludeIgnored: seed.includeIgnored,
 				Outputs:        outputs,
+			}
+			if cmd.Flags().Changed("keep-warm") {
+				request.KeepWarm = &keepWarm.value
 			}
 			if cmd.Flags().Changed("entrypoint") {
 				request.Entrypoint = &entrypoint
@@ -95,6 +99,9 @@ func newRun(a *app) *cobra.Command {
 	cmd.Flags().StringArrayVar(&outputs, "output", nil,
 		"copy `PATH=HOST_PATH` out of the guest when the command has ended, whatever its exit status "+
 			"(repeatable)")
+	cmd.Flags().Var(&keepWarm, "keep-warm",
+		"seconds, or 10m, 2h, for which one more VM like this one waits, started, for the next run "+
+			"($PYRO_KEEP_WARM, else 0: none)")
 	timeout = timeoutFlag(cmd)
 	tty.add(cmd)
 	settings.addCommand(cmd)

@@ -13,5 +13,6 @@ func newTask(a *app) *cobra.Command {
 		newTaskCommand(a), newTaskService(a), newTaskForward(a), newTaskUnforward(a),
 		newTaskList(a), newTaskStatus(a), newTaskLogs(a),
 		newTaskNetwork(a), newTaskExtend(a), newTaskStop(a), newTaskStart(a), newTaskDelete(a),
-		newTaskSnapshot(a), newTaskFork(a), newTaskRollback(a), newTaskPause(a), newTaskResume(a))
+		newTaskSnapshot(a), newTaskFork(a), newTaskRollback(a), newTaskPause(a), newTaskResume(a),
+		newTaskCommit(a))
 }

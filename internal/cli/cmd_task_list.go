@@ -9,6 +9,7 @@ import (
 )
 
 func newTaskList(a *app) *cobra.Command {
+	var all bool
 	cmd := &cobra.Command{
 		Use:               "list",
 		Short:             "List the tasks and VMs that there are",
@@ -32,10 +33,17 @@ func newTaskList(a *app) *cobra.Command {
 					rows = append(rows, []string{v.VMID, "vm", v.Environment, v.State, "",
 						moment(v.ExpiresAt)})
 				}
+				for _, v := range result.Spares {
+					if all {
+						rows = append(rows, []string{v.VMID, "spare", v.Environment, v.State, "",
+							moment(v.ExpiresAt)})
+					}
+				}
 				table(w, rows...)
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "also the spares that --keep-warm leaves for the next run")
 	a.jsonFlag(cmd)
 	return cmd
 }

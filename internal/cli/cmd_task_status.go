@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/pyro-mcp/pyro"
+	"github.com/pyro-mcp/pyro/internal/text"
 	"github.com/spf13/cobra"
 )
 
@@ -81,7 +82,7 @@ func knownTask(ctx context.Context, p *pyro.Pyro, id string, err error) error {
 	for _, t := range list.Tasks {
 		ids = append(ids, t.TaskID)
 	}
-	if near := nearest(id, ids); near != "" && near != id {
+	if near := text.Nearest(id, ids); near != "" && near != id {
 		return &pyro.Error{Kind: pyro.ErrNotFound, Message: err.Error(),
 			Hint: fmt.Sprintf("did you mean %q?", near)}
 	}

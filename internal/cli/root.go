@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pyro-mcp/pyro"
+	"github.com/pyro-mcp/pyro/internal/text"
 	"github.com/spf13/cobra"
 )
 
@@ -82,7 +83,7 @@ func group(cmd *cobra.Command, args []string) error {
 		}
 	}
 	err := &usageError{message: fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())}
-	if near := nearest(args[0], names); near != "" {
+	if near := text.Nearest(args[0], names); near != "" {
 		err.hint = fmt.Sprintf("did you mean '%s %s'?", cmd.CommandPath(), near)
 	}
 	return err
@@ -92,7 +93,7 @@ func group(cmd *cobra.Command, args []string) error {
 func flagError(cmd *cobra.Command, err error) error {
 	out := &usageError{message: strings.TrimSpace(err.Error())}
 	if name, ok := strings.CutPrefix(out.message, "unknown flag: --"); ok {
-		if near := nearest(name, flagNames(cmd)); near != "" {
+		if near := text.Nearest(name, flagNames(cmd)); near != "" {
 			out.hint = fmt.Sprintf("did you mean --%s?", near)
 		}
 	}

@@ -16,18 +16,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func TestNearest(t *testing.T) {
-	known := []string{"debian:12", "debian:12-base", "debian:12-build"}
-	for name, want := range map[string]string{
-		"debain:12": "debian:12", "debian:12-bas": "debian:12-base", "debian12-build": "debian:12-build",
-		"fedora": "", "": "",
-	} {
-		if got := nearest(name, known); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", name, got, want)
-		}
-	}
-}
-
 func TestPrintJSON(t *testing.T) {
 	var out bytes.Buffer
 	a := &app{stdout: &out}

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pyro-mcp/pyro/internal/socketpair"
 	"golang.org/x/sys/unix"
 )
 
@@ -79,12 +80,11 @@ func TestLend(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	parent, child, err := socketpair.Files("child", unix.SOCK_STREAM)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(fds[0])
-	child := os.NewFile(uintptr(fds[1]), "child")
+	defer parent.Close()
 	cmd := exec.Command("/proc/self/exe", borrower)
 	cmd.ExtraFiles, cmd.Dir = []*os.File{child}, t.TempDir()
 	out, err := cmd.StdoutPipe()
@@ -96,7 +96,7 @@ func TestLend(t *testing.T) {
 	}
 	child.Close()
 	var rights [64]byte
-	_, n, _, _, err := unix.Recvmsg(fds[0], make([]byte, 1), rights[:], unix.MSG_CMSG_CLOEXEC)
+	_, n, _, _, err := unix.Recvmsg(int(parent.Fd()), make([]byte, 1), rights[:], unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)
 	}

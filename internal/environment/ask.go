@@ -94,7 +94,7 @@ func (f fetcher) ask(ctx context.Context, r Request) (*http.Response, error) {
 		return nil, refusal{error: err}
 	}
 	if err != nil {
-		return nil, err
+		return nil, unreached{err}
 	}
 	code := response.StatusCode
 	switch code {

@@ -53,7 +53,7 @@ type Manifest struct {
 	Name        string `json:"name"`
 	Version     string `json:"version"`
 	Description string `json:"description"`
-	Source      string `json:"source"` // "debian" or "oci"
+	Source      string `json:"source"` // "debian", "oci" or "task"
 	// What the name stood for: a suite's state, an image's digest
 	Reference       string    `json:"reference"`
 	Mirror          string    `json:"mirror,omitempty"` // where it was fetched from

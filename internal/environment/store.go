@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pyro-mcp/pyro/internal/text"
 	"golang.org/x/sys/unix"
 )
 
@@ -279,17 +280,15 @@ func (e *unknownError) Unwrap() error { return e.error }
 
 // unknown says that a name is, and which one may have been meant.
 func (s *Store) unknown(name string) error {
-	nearest, best := "", max(2, len(name)/3)+1
-	known, err := s.List()
+	list, err := s.List()
 	if err != nil {
 		return err
 	}
-	for _, k := range known {
-		if d := distance(name, k.Name); d < best {
-			nearest, best = k.Name, d
-		}
+	known := make([]string, len(list))
+	for i, k := range list {
+		known[i] = k.Name
 	}
-	if nearest != "" {
+	if nearest := text.Nearest(name, known); nearest != "" {
 		return &unknownError{fmt.Errorf("%w %q", ErrUnknown, name), fmt.Sprintf("did you mean %q?", nearest)}
 	}
 	for _, source := range s.sources {
@@ -303,30 +302,6 @@ func (s *Store) unknown(name string) error {
 		}
 	}
 	return fmt.Errorf("%w %q", ErrUnknown, name)
-}
-
-// distance is how many letters must be put in, taken out or replaced to make b of a.
-func distance(a, b string) int {
-	if len(a) > 100 {
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // Offers tells whether a source has the name in its catalog.

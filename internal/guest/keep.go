@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,17 +29,19 @@ type SnapshotRequest struct {
 // Snapshot keeps the guest as it is at one moment, for which it stands still, and goes on. Without its
 // memory if that cannot be had.
 func (g *Guest) Snapshot(ctx context.Context, r SnapshotRequest) (link.Snapshot, error) {
-	if g.scratch == "" {
+	if g.scratch == "" && g.kept == nil {
 		return link.Snapshot{}, &link.Error{
 			Code:    link.CodeUnsupported,
 			Message: "what the host runs in a guest's stead has no disk that could be kept",
 		}
 	}
-	// Written out ahead, so that there is little left to write while it stands still.
-	if err := errors.Join(g.Sync(), syncFile(g.scratch)); err != nil {
+	fill := func(dir string, snap *template.Snapshot) error { return g.keepIn(ctx, dir, snap, r.Brief) }
+	if g.kept != nil {
+		fill = func(dir string, snap *template.Snapshot) error { return g.keepFilesIn(ctx, dir, snap) }
+	} else if err := errors.Join(g.Sync(), syncFile(g.scratch)); err != nil {
+		// It is written out ahead, so that there is little left to write while it stands still.
 		return link.Snapshot{}, err
 	}
-	fill := func(dir string, snap *template.Snapshot) error { return g.keepIn(ctx, dir, snap, r.Brief) }
 	snap, err := template.OpenSnapshots(r.StateDir).Make(template.Snapshot{
 		Name:   r.Name,
 		Source: g.id,
@@ -89,13 +92,20 @@ func (g *Guest) keepIn(ctx context.Context, dir string, snap *template.Snapshot,
 	return errors.Join(syncFile(parts.Pages), syncFile(parts.State))
 }
 
+// keepFilesIn fills the directory of a snapshot of a guest whose disk is memory: its files, as they are when
+// they are read. It does not stand still for it, for its kernel cannot hold commands.
+func (g *Guest) keepFilesIn(ctx context.Context, dir string, snap *template.Snapshot) error {
+	snap.WithoutMemory = "a guest in gVisor keeps its files alone"
+	return g.Lost(g.kept.clone(ctx, g.client, template.PartsIn(dir).Scratch))
+}
+
 // Pause keeps the guest in its VM's directory, where its next start goes on from, and ends it.
 func (g *Guest) Pause(ctx context.Context) error {
 	machine, ok := g.machine.(vmm.Snapshotter)
 	if !ok || g.scratch == "" {
 		return &link.Error{
 			Code:    link.CodeUnsupported,
-			Message: "this kind of VM cannot be paused: its memory cannot be kept",
+			Message: "its memory cannot be kept; a task that is stopped keeps its files",
 		}
 	}
 	if err := errors.Join(g.Sync(), syncFile(g.scratch)); err != nil {
@@ -178,7 +188,7 @@ func (l Launcher) startKept(ctx context.Context, p plan) (*Guest, error) {
 	if err != nil || kept == nil {
 		return nil, err
 	}
-	taken := func() error { return errors.Join(kept.TakeDisk(p.scratch), kept.Drop()) }
+	taken := func() error { return errors.Join(kept.TakeDisk(cmp.Or(p.scratch, p.kept)), kept.Drop()) }
 	if !kept.Memory {
 		return nil, taken()
 	}
@@ -241,8 +251,11 @@ func (l Launcher) goOnFrom(
 }
 
 // KeepSnapshot has the VM in a directory go on from a snapshot when it is started next. An empty reference is
-// the newest one of source. It gives the snapshot's id.
-func KeepSnapshot(stateDir, reference, source, vmDir string) (string, error) {
+// the newest one of source. Unless it is nil, fits judges the record of the VM that the snapshot is of. It
+// gives the snapshot's id.
+func KeepSnapshot(
+	stateDir, reference, source, vmDir string, fits func(vm json.RawMessage) error,
+) (string, error) {
 	store := template.OpenSnapshots(stateDir)
 	var snap template.Snapshot
 	var err error
@@ -250,6 +263,9 @@ func KeepSnapshot(stateDir, reference, source, vmDir string) (string, error) {
 		snap, err = store.Newest(source)
 	} else {
 		snap, err = store.Get(reference)
+	}
+	if err == nil && fits != nil {
+		err = fits(snap.VM)
 	}
 	if err == nil {
 		err = snap.Keep(vmDir)

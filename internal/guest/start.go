@@ -14,6 +14,7 @@ import (
 	"github.com/pyro-mcp/pyro/internal/environment"
 	"github.com/pyro-mcp/pyro/internal/image"
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/socketpair"
 	"github.com/pyro-mcp/pyro/internal/vmm"
 	"golang.org/x/sys/unix"
 )
@@ -199,7 +200,7 @@ func (p *plan) box(ctx context.Context, program environment.Agent) (err error) {
 		return err
 	}
 	p.kept = filepath.Join(p.Dir, p.ScratchFile)
-	p.cmdline = fmt.Sprintf("%s%d %s%d", link.CmdlineDiskSize, p.DiskMiB, link.CmdlineMemory, p.MemMiB)
+	p.cmdline = fmt.Sprintf("%s %s%d %s%d", agentEnv, link.CmdlineDiskSize, p.DiskMiB, link.CmdlineMemory, p.MemMiB)
 	return nil
 }
 
@@ -313,7 +314,7 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		}
 	}()
 	if p.Network {
-		frames, vmmFrames, err := frameSocket()
+		frames, vmmFrames, err := socketpair.Files("network", unix.SOCK_STREAM|unix.SOCK_NONBLOCK)
 		if err != nil {
 			return err
 		}
@@ -341,15 +342,6 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		g.facts.VMMConfinement = c.Confinement()
 	}
 	return nil
-}
-
-// frameSocket joins a VMM's network device to the network that ends in this process.
-func frameSocket() (parent, child *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	return os.NewFile(uintptr(fds[0]), "network"), os.NewFile(uintptr(fds[1]), "network"), nil
 }
 
 // tryBoot boots a guest with an accelerator, runs a command in it and throws it away.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pyro-mcp/pyro/internal/process"
+	"github.com/pyro-mcp/pyro/internal/socketpair"
 )
 
 // endWithin bounds how long the ending of a tree of processes may take. A contract stands behind it: half a
@@ -38,13 +39,12 @@ type command struct {
 // start runs the order on the given files, which stay the caller's. The keeper has confined itself when it
 // returns.
 func (k *keepers) start(o order, stdin, stdout, stderr *os.File) (*command, kept, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	control, child, err := socketpair.Files("control", unix.SOCK_STREAM)
 	if err != nil {
-		return nil, kept{}, fmt.Errorf("cannot make a socket pair: %w", err)
+		return nil, kept{}, err
 	}
-	child := os.NewFile(uintptr(pair[1]), "control")
 	defer child.Close()
-	c := &command{control: os.NewFile(uintptr(pair[0]), "control"), gone: make(chan struct{})}
+	c := &command{control: control, gone: make(chan struct{})}
 	c.events = json.NewDecoder(c.control)
 	cmd := &exec.Cmd{
 		Path:        "/proc/self/exe",

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pyro-mcp/pyro/internal/confine"
+	"github.com/pyro-mcp/pyro/internal/socketpair"
 )
 
 // startWithin bounds the shim's way from its start to its first word, and from its kill to its end.
@@ -28,12 +29,12 @@ func launch(ctx context.Context, s settings, who confine.Identity, mode string) 
 			_ = f.Close()
 		}
 	}()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	conn, child, err := socketpair.Files("link", unix.SOCK_STREAM|unix.SOCK_NONBLOCK)
 	if err != nil {
-		return nil, kept{}, fmt.Errorf("cannot make a link: %w", err)
+		return nil, kept{}, err
 	}
-	g := &Guest{conn: os.NewFile(uintptr(pair[0]), "link"), layers: s.Layers, done: make(chan struct{})}
-	files = append(files, os.NewFile(uintptr(pair[1]), "link"))
+	g := &Guest{conn: conn, layers: s.Layers, done: make(chan struct{})}
+	files = append(files, child)
 	status, write, err := os.Pipe()
 	if err != nil {
 		return nil, kept{}, errors.Join(fmt.Errorf("cannot make a pipe: %w", err), g.conn.Close())

@@ -80,3 +80,52 @@ func xattrCount(encoded []byte) uint16 {
 	}
 	return uint16((len(encoded)-xattrHeader)/4 + 1)
 }
+
+// xattrBytes is how much an inode's attributes take, by the count that it has of them.
+func xattrBytes(count uint16) int64 {
+	const header, unit = 12, 4
+	if count == 0 {
+		return 0
+	}
+	return header + int64(count-1)*unit
+}
+
+// xattrs reads the attributes of an inode, which stand at a place in so many bytes. Nil is none.
+func (in *imageReader) xattrs(pos, size int64) (map[string]string, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	b := make([]byte, size)
+	if err := in.at(b, pos); err != nil {
+		return nil, err
+	}
+	if b[4] != 0 {
+		return nil, errImage // Shared attributes are not written here.
+	}
+	out := map[string]string{}
+	for b = b[xattrHeader:]; len(b) >= xattrEntry; {
+		suffix, value := int(b[0]), int(binary.LittleEndian.Uint16(b[2:]))
+		end := xattrEntry + suffix + value
+		prefix, ok := xattrPrefix(b[1])
+		if !ok || end > len(b) {
+			return nil, errImage
+		}
+		name := prefix + string(b[xattrEntry:xattrEntry+suffix])
+		if _, _, ok := xattrIndex(name); !ok {
+			return nil, errImage
+		}
+		out[name] = string(b[xattrEntry+suffix : end])
+		b = b[min(align(int64(end), 4), int64(len(b))):]
+	}
+	return out, nil
+}
+
+// xattrPrefix is the name space of a number.
+func xattrPrefix(index byte) (string, bool) {
+	for _, p := range xattrPrefixes {
+		if p.index == index {
+			return p.prefix, true
+		}
+	}
+	return "", false
+}

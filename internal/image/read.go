@@ -15,8 +15,7 @@ import (
 var errImage = errors.New("it is no EROFS image of the kind that is written here")
 
 // ReadEROFS gives the tree of an image that [Tree.WriteEROFS] wrote. Where contents lie is all that is kept
-// of them, so that r must stay open as long as the tree is in use. Extended attributes are left out. size
-// is the image's, in bytes.
+// of them, so that r must stay open as long as the tree is in use. size is the image's, in bytes.
 func ReadEROFS(r io.ReaderAt, size int64) (*Tree, error) {
 	in := &imageReader{
 		r:     r,
@@ -91,7 +90,13 @@ func (in *imageReader) node(nid uint64) (*node, error) {
 		gid:   le.Uint32(b[28:]),
 		mtime: time.Unix(int64(le.Uint64(b[32:])), int64(le.Uint32(b[40:]))),
 	}
-	pos += inodeSize + xattrBytes(le.Uint16(b[2:]))
+	pos += inodeSize
+	attributes := xattrBytes(le.Uint16(b[2:]))
+	var err error
+	if n.xattrs, err = in.xattrs(pos, attributes); err != nil {
+		return nil, err
+	}
+	pos += attributes
 	length, where := le.Uint64(b[8:]), le.Uint32(b[16:])
 	if n.mode&fs.ModeDevice != 0 {
 		n.major, n.minor = where>>8&0xfff, where&0xff|where>>12&^0xff
@@ -212,15 +217,6 @@ func (in *imageReader) entry(dir *node, path, name string, nid uint64) error {
 	err = in.directory(n, path)
 	n.body = content{}
 	return err
-}
-
-// xattrBytes is how much an inode's attributes take, by the count that it has of them.
-func xattrBytes(count uint16) int64 {
-	const header, unit = 12, 4
-	if count == 0 {
-		return 0
-	}
-	return header + int64(count-1)*unit
 }
 
 // goMode is the mode that the kernel has on disk in Go's form.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
+	"github.com/pyro-mcp/pyro/internal/socketpair"
 	"github.com/pyro-mcp/pyro/internal/wire"
 	"golang.org/x/sys/unix"
 )
@@ -82,12 +83,16 @@ func (i *Instances) Reach(ctx context.Context, id string) (*Session, error) {
 		if !errors.Is(err, ErrUnsupervised) {
 			return s, err
 		}
-		lock, err := i.root.Revive(id, i.options.MaxActive, counts)
+		var lock *os.File
+		err = i.queue(ctx, Wait{For: i.options.Wait}, true, func() (err error) {
+			lock, err = i.root.Revive(id, i.options.MaxActive, i.counts)
+			return err
+		})
 		if errors.Is(err, record.ErrLocked) {
 			continue // Somebody else was quicker.
 		}
 		if err != nil {
-			return nil, limitReached(err)
+			return nil, err
 		}
 		s, err = i.spawn(id, lock)
 		if err != nil {
@@ -140,11 +145,10 @@ func (i *Instances) spawn(id string, lock *os.File) (*Session, error) {
 		return nil, err
 	}
 	defer log.Close()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	parent, child, err := socketpair.Files("supervisor", unix.SOCK_STREAM)
 	if err != nil {
 		return nil, err
 	}
-	parent, child := os.NewFile(uintptr(fds[0]), "supervisor"), os.NewFile(uintptr(fds[1]), "supervisor")
 	defer parent.Close()
 	defer child.Close()
 	cmd := exec.Command(command, superviseCommand, dir)

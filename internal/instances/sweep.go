@@ -77,7 +77,7 @@ func (i *Instances) Sweep() ([]string, error) {
 // bury remembers a VM that is removed because it has expired; others are not remembered.
 func (i *Instances) bury(id string) error {
 	vm, err := record.Load(i.Dir(id))
-	if err != nil || !vm.Complete || !vm.Expired(time.Now()) || isOf(id, record.KindRun) || !counts(id) {
+	if err != nil || !vm.Complete || !vm.Expired(time.Now()) || isOf(id, record.KindRun) || !isUsers(id) {
 		return nil
 	}
 	return i.root.Bury(record.Grave{
@@ -90,7 +90,7 @@ func (i *Instances) bury(id string) error {
 
 // useless tells whether an orphaned VM is of no more use.
 func useless(id string, vm record.VM, loading error) bool {
-	if !counts(id) || isOf(id, record.KindRun) {
+	if !isUsers(id) || isOf(id, record.KindRun) {
 		return true // It was bound to somebody, who is gone.
 	}
 	if errors.Is(loading, fs.ErrNotExist) {

@@ -84,6 +84,8 @@ const (
 	OpRollback Op = "rollback" // Rollback -> Snapshot
 	OpPause    Op = "pause"    // Empty -> the VM's record
 	OpWarm     Op = "warm"     // Warm -> Warmed: make a template of this VM's shape
+	OpSpare    Op = "spare"    // Empty -> the VM's record: it starts, and waits to be claimed
+	OpClaim    Op = "claim"    // the VM's record as wanted -> as it is: it is the caller's from then on
 	OpNetwork  Op = "network"  // Empty -> the network's state
 )
 
@@ -256,7 +258,8 @@ type Fetched struct {
 
 // Export asks for what differs from the base image.
 type Export struct {
-	Workspace bool `json:"workspace"` // and for the workspace, which no image has
+	Workspace bool `json:"workspace"`       // and for the workspace, which no image has
+	Still     bool `json:"still,omitempty"` // commands stand still meanwhile
 }
 
 // Replace asks for files to be written and removed, all or none.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pyro-mcp/pyro/internal/socketpair/socketpairtest"
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -26,22 +27,25 @@ type rawGuest struct {
 }
 
 func newRawGuest(t *testing.T, n *Network) *rawGuest {
-	ours, theirs := socketPair(t)
+	inside, outside := socketpairtest.Conns(t)
 	r := &rawGuest{
 		t:    t,
 		net:  n,
-		conn: ours,
+		conn: inside,
 		got:  make(chan []byte, 100),
 		err:  make(chan error, 1),
 	}
-	go func() { r.err <- n.Serve(theirs) }()
+	go func() { r.err <- n.Serve(outside) }()
 	go func() {
 		defer close(r.got)
-		m := machine{conn: ours, other: func(frame []byte) bool { r.got <- bytes.Clone(frame); return true }}
+		m := machine{conn: inside, other: func(frame []byte) bool {
+			r.got <- bytes.Clone(frame)
+			return true
+		}}
 		m.readFrames()
 	}()
 	t.Cleanup(func() {
-		ours.Close()
+		inside.Close()
 		for range r.got {
 		}
 	})

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pyro-mcp/pyro/internal/socketpair/socketpairtest"
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
@@ -252,23 +252,6 @@ type guest struct {
 	patience time.Duration // with which it waits for an answer
 }
 
-// socketPair makes two ends of a connection.
-func socketPair(t testing.TB) (a, b net.Conn) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var ends [2]net.Conn
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "pair")
-		if ends[i], err = net.FileConn(f); err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
-	}
-	return ends[0], ends[1]
-}
-
 func newNetwork(t testing.TB, cfg Config) *Network {
 	n, err := New(t.Context(), cfg)
 	if err != nil {
@@ -288,14 +271,14 @@ func newGuest(t testing.TB, cfg Config) *guest {
 }
 
 func joinGuest(t testing.TB, n *Network) *guest {
-	ours, theirs := socketPair(t)
+	inside, outside := socketpairtest.Conns(t)
 	g := &guest{
 		t:        t,
 		net:      n,
 		patience: 10 * time.Second,
-		machine:  newMachine(n.Guest(), ours),
+		machine:  newMachine(n.Guest(), inside),
 	}
-	g.done.Go(func() { n.Serve(theirs) })
+	g.done.Go(func() { n.Serve(outside) })
 	t.Cleanup(g.leave)
 	return g
 }

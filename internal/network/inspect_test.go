@@ -34,18 +34,18 @@ func checkStream(t testing.TB, port uint16, stream io.Reader) (passed []byte, re
 
 // helloFor is what a TLS client sends first.
 func helloFor(t testing.TB, cfg *tls.Config) []byte {
-	ours, theirs := net.Pipe()
+	client, server := net.Pipe()
 	go func() {
-		tls.Client(ours, cfg).Handshake()
-		ours.Close()
+		tls.Client(client, cfg).Handshake()
+		client.Close()
 	}()
-	defer theirs.Close()
+	defer server.Close()
 	var head [5]byte
-	if _, err := io.ReadFull(theirs, head[:]); err != nil {
+	if _, err := io.ReadFull(server, head[:]); err != nil {
 		t.Fatal(err)
 	}
 	body := make([]byte, int(head[3])<<8|int(head[4]))
-	if _, err := io.ReadFull(theirs, body); err != nil {
+	if _, err := io.ReadFull(server, body); err != nil {
 		t.Fatal(err)
 	}
 	return append(head[:], body...)

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/pyro-mcp/pyro/internal/socketpair/socketpairtest"
 )
 
 // farGuestVariable makes the test binary play a guest, and the servers that it connects to, in a process of
@@ -98,8 +100,8 @@ type farGuest struct {
 }
 
 func newFarGuest(t testing.TB, w *world, n *Network) *farGuest {
-	ours, theirs := socketPair(t)
-	file, err := theirs.(*net.UnixConn).File()
+	outside, inside := socketpairtest.Conns(t)
+	file, err := inside.(*net.UnixConn).File()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,10 +116,10 @@ func newFarGuest(t testing.TB, w *world, n *Network) *farGuest {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	theirs.Close()
+	inside.Close()
 	file.Close()
 	var served sync.WaitGroup
-	served.Go(func() { n.Serve(ours) })
+	served.Go(func() { n.Serve(outside) })
 	t.Cleanup(func() {
 		f.orders.Close()
 		cmd.Wait()

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pyro-mcp/pyro/internal/socketpair/socketpairtest"
 )
 
 // TestHalfClose lets each side finish first while the other still sends.
@@ -98,7 +100,7 @@ func TestServeAgain(t *testing.T) {
 	n := newNetwork(t, w.config())
 	g := joinGuest(t, n)
 	g.mustDial(listed + ":1")
-	if _, other := socketPair(t); n.Serve(other) == nil {
+	if _, other := socketpairtest.Conns(t); n.Serve(other) == nil {
 		t.Error("two guests at once")
 	}
 	g.leave()

@@ -86,6 +86,11 @@ func (r Root) Create(
 			return "", nil, err
 		}
 	}
+	return r.make(kind)
+}
+
+// make makes a VM's directory, locked. The caller holds the gate.
+func (r Root) make(kind Kind) (id string, lock *os.File, err error) {
 	var random [6]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return "", nil, err
@@ -211,7 +216,7 @@ func (r Root) Promised(to VM) (mib int) {
 			continue
 		}
 		vm, err := Load(r.Path(id))
-		if err != nil || vm.Kind == KindBuild || vm.State == StateStopped {
+		if err != nil || vm.Kind == KindBuild || vm.State == StateStopped || r.IsSpare(id) {
 			continue
 		}
 		if vm.State == StateStarted || vm.CreatedAt.Before(to.CreatedAt) {

@@ -2,10 +2,10 @@ package record
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/pyro-mcp/pyro/internal/text"
 	"io"
 	"io/fs"
 	"os"
@@ -121,11 +121,11 @@ func History(dir string, alive bool) ([]Entry, error) {
 	place := map[int]int{}
 	lines := bufio.NewReaderSize(f, 64<<10)
 	for at := int64(0); ; {
-		line, length, err := readLine(lines)
+		line, length, err := text.Line(lines, maxLine, 0)
 		if err == io.EOF {
-			break
+			break // a last line without its end was cut by a crash
 		}
-		if err != nil {
+		if err != nil && err != text.ErrTooLong {
 			return nil, err
 		}
 		e := Entry{line: span{at, length}}
@@ -149,29 +149,4 @@ func History(dir string, alive bool) ([]Entry, error) {
 		}
 	}
 	return entries, nil
-}
-
-// readLine gives the next line and its length with its end; one that is too long is given empty.
-func readLine(r *bufio.Reader) (line []byte, length int64, err error) {
-	tooLong := false
-	for {
-		part, err := r.ReadSlice('\n')
-		length += int64(len(part))
-		if len(line)+len(part) > maxLine {
-			tooLong = true
-		}
-		if !tooLong {
-			line = append(line, part...)
-		}
-		switch {
-		case err == nil && tooLong:
-			return nil, length, nil
-		case err == nil:
-			return bytes.TrimSuffix(line, []byte{'\n'}), length, nil
-		case errors.Is(err, bufio.ErrBufferFull):
-		default:
-			// A last line without its end was cut by a crash.
-			return nil, length, err
-		}
-	}
 }

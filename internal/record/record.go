@@ -133,6 +133,7 @@ func (v *VM) Like() VM {
 		NetworkEnabled:  v.NetworkEnabled,
 		Allow:           v.Allow,
 		InboundOnly:     v.InboundOnly,
+		Isolation:       v.Isolation,
 		WantAccelerator: v.WantAccelerator,
 		Seed:            v.Seed,
 		Boot:            v.Boot,

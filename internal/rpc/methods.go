@@ -59,7 +59,7 @@ func (s *server) method(o pyro.Operation) method {
 	return func(ctx context.Context, c call, raw json.RawMessage) (any, error) {
 		raw, w, err := split(raw, wireNames(o))
 		if err != nil {
-			return nil, &paramsError{"params: " + err.Error()}
+			return nil, &paramsError{pyro.Misread(err)}
 		}
 		params, err := o.Decode(raw)
 		if err != nil {
@@ -114,7 +114,7 @@ func (s *server) hello(_ context.Context, _ call, raw json.RawMessage) (any, err
 		decoder := json.NewDecoder(bytes.NewReader(raw))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&in); err != nil {
-			return nil, &paramsError{"params: " + err.Error()}
+			return nil, &paramsError{pyro.Misread(err)}
 		}
 	}
 	if in.Protocol > Protocol {

@@ -20,6 +20,7 @@ import (
 	"sync"
 
 	"github.com/pyro-mcp/pyro"
+	"github.com/pyro-mcp/pyro/internal/text"
 )
 
 // Protocol is the version of this protocol. A client says hello with the least one that it needs.
@@ -125,9 +126,9 @@ func newServer(p *pyro.Pyro, version string, out io.Writer) *server {
 func (s *server) read(ctx context.Context, in io.Reader) error {
 	reader := bufio.NewReaderSize(in, 64<<10)
 	for {
-		line, err := readLine(reader)
+		line, _, err := text.Line(reader, lineLimit, beginning)
 		switch {
-		case errors.Is(err, errTooLong):
+		case errors.Is(err, text.ErrTooLong):
 			err = s.fail(requestID(line), fault{Code: codeRequest,
 				Message: fmt.Sprintf("the message is longer than %d bytes", lineLimit)})
 		case len(bytes.TrimSpace(line)) > 0:
@@ -261,35 +262,10 @@ func (s *server) write(m any) error {
 	return err
 }
 
-var errTooLong = errors.New("line too long")
-
 // want tells a client that it may send more of a command's input.
 func (s *server) want(id json.RawMessage, n int) {
 	_ = s.notify("wanted", struct {
 		ID    json.RawMessage `json:"id"`
 		Bytes int             `json:"bytes"`
 	}{id, n})
-}
-
-// readLine reads up to a newline or the input's end. Of a line beyond the limit the beginning is kept, which
-// has the id.
-func readLine(r *bufio.Reader) ([]byte, error) {
-	var line []byte
-	long := false
-	for {
-		part, err := r.ReadSlice('\n')
-		if long = long || len(line)+len(part) > lineLimit; long {
-			line = line[:min(len(line), beginning)]
-		} else {
-			line = append(line, part...)
-		}
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case err == nil && long:
-			return bytes.Clone(line), errTooLong
-		default:
-			return line, err
-		}
-	}
 }

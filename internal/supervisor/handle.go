@@ -19,7 +19,8 @@ func (s *supervisor) handle(
 	switch req.Op {
 	case link.OpStart, link.OpStop, link.OpSeeded, link.OpExec, link.OpAttach, link.OpImport, link.OpExport,
 		link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace, link.OpSync,
-		link.OpWarm, link.OpJobStart, link.OpJobRead, link.OpJobAttach, link.OpJobWrite, link.OpJobStop:
+		link.OpWarm, link.OpSpare,
+		link.OpJobStart, link.OpJobRead, link.OpJobAttach, link.OpJobWrite, link.OpJobStop:
 		defer s.hold()()
 	}
 	switch req.Op {
@@ -76,18 +77,27 @@ func (s *supervisor) handle(
 		return s.rollback(ctx, req)
 	case link.OpPause:
 		return s.pause(ctx)
+	case link.OpSpare:
+		return s.spare(ctx, c)
+	case link.OpClaim:
+		return s.claim(ctx, req, c)
 	case link.OpWarm:
-		how, err := link.Decode[link.Warm](req)
-		if err != nil {
-			return nil, err
-		}
-		c.bound.Store(false)
-		defer s.end(errDeleted)
-		// It goes on without its client, who need not wait.
-		return s.guests.Warm(context.WithoutCancel(ctx), s.spec(s.snapshot()), how.Background)
+		return s.warm(ctx, req, c)
 	}
 	return nil, &link.Error{Code: link.CodeUnsupported,
 		Message: fmt.Sprintf("the supervisor does not know %q", req.Op)}
+}
+
+// warm makes a template of the VM's shape, which is all that the VM is for.
+func (s *supervisor) warm(ctx context.Context, req link.Request, c *session) (any, error) {
+	how, err := link.Decode[link.Warm](req)
+	if err != nil {
+		return nil, err
+	}
+	c.bound.Store(false)
+	defer s.end(errDeleted)
+	// It goes on without its client, who need not wait.
+	return s.guests.Warm(context.WithoutCancel(ctx), s.spec(s.snapshot()), how.Background)
 }
 
 func (s *supervisor) snapshot() record.VM {
@@ -112,7 +122,7 @@ func (s *supervisor) create(req link.Request) (any, error) {
 		return nil, &link.Error{Code: link.CodeInvalid, Message: err.Error()}
 	}
 	if vm.From != "" {
-		if _, err := guest.KeepSnapshot(s.root.StateDir(), vm.From, "", s.dir); err != nil {
+		if _, err := guest.KeepSnapshot(s.root.StateDir(), vm.From, "", s.dir, nil); err != nil {
 			return nil, err
 		}
 		s.sequence = vm.CommandCount

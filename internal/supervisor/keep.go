@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -68,7 +69,7 @@ func (s *supervisor) rollback(ctx context.Context, req link.Request) (any, error
 func (s *supervisor) rollbackTo(snapshot string) (string, error) {
 	s.boot.Lock()
 	defer s.boot.Unlock()
-	id, err := guest.KeepSnapshot(s.root.StateDir(), snapshot, s.id, s.dir)
+	id, err := guest.KeepSnapshot(s.root.StateDir(), snapshot, s.id, s.dir, s.sameIsolation)
 	if err != nil {
 		return "", err
 	}
@@ -77,6 +78,21 @@ func (s *supervisor) rollbackTo(snapshot string) (string, error) {
 		<-g.noted
 	}
 	return id, nil
+}
+
+// sameIsolation refuses what was kept of a guest of the other kind: its disk is of another form.
+func (s *supervisor) sameIsolation(of json.RawMessage) error {
+	var vm record.VM
+	if err := json.Unmarshal(of, &vm); err != nil {
+		return fmt.Errorf("the snapshot is damaged: %w", err)
+	}
+	if cmp.Or(vm.Isolation, guest.IsolationVM) != cmp.Or(s.snapshot().Isolation, guest.IsolationVM) {
+		return &link.Error{
+			Code:    link.CodeInvalid,
+			Message: "the snapshot is of a guest with another isolation: fork it instead",
+		}
+	}
+	return nil
 }
 
 // pause keeps a task in its own directory and ends its guest, and with it this supervisor: nothing of it is

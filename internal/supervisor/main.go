@@ -162,9 +162,9 @@ func own(
 	cause := context.Cause(ctx)
 	log.Info("ending", "why", cause)
 	s.mu.Lock()
-	orphaned := s.orphaned
+	orphaned, nobodys := s.orphaned, s.vm.Kind == record.KindPool
 	s.mu.Unlock()
-	keep := errors.Is(cause, errTerminated) || errors.Is(cause, errPaused) || orphaned
+	keep := (errors.Is(cause, errTerminated) || errors.Is(cause, errPaused) || orphaned) && !nobodys
 	s.finish(!keep, errors.Is(cause, errExpired))
 	s.drain()
 	return nil

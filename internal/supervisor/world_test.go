@@ -16,6 +16,7 @@ import (
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/process"
 	"github.com/pyro-mcp/pyro/internal/record"
+	"github.com/pyro-mcp/pyro/internal/socketpair/socketpairtest"
 	"github.com/pyro-mcp/pyro/internal/wire"
 	"golang.org/x/sys/unix"
 )
@@ -52,7 +53,7 @@ func (in *hereGuests) Start(ctx context.Context, spec guest.Spec) (*guest.Guest,
 	if err != nil {
 		return nil, err
 	}
-	host, port := pair(in.t)
+	host, port := socketpairtest.Conns(in.t)
 	m := &machine{port: port, done: make(chan struct{})}
 	a, err := agent.Inside(upper, func() { m.Kill() })
 	if err != nil {
@@ -85,24 +86,6 @@ func (in *hereGuests) started() int {
 	return in.starts
 }
 
-// pair gives both ends of a socket.
-func pair(t *testing.T) (net.Conn, net.Conn) {
-	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var ends [2]net.Conn
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "pair")
-		if ends[i], err = net.FileConn(f); err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
-	}
-	return ends[0], ends[1]
-}
-
 // owner is a supervisor that runs, and its creator's connection.
 type owner struct {
 	*link.Client
@@ -119,7 +102,7 @@ func supervised(t *testing.T, dir string) *owner {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	here, there := pair(t)
+	here, there := socketpairtest.Conns(t)
 	ctx, end := context.WithCancelCause(context.Background())
 	o := &owner{
 		t:      t,

@@ -69,7 +69,7 @@ type Machine interface {
 
 	// Err says why the machine ended, once Done is closed: nil if the guest ended it by itself (be it in
 	// a panic: that is on the console), [ErrKilled] after Kill, else what went wrong in one sentence.
-	// Before that it is nil.
+	// Before that it is nil. If the first process of a boxed guest fails, that has its last words.
 	Err() error
 
 	// Kill ends the machine at once and returns when Done is closed. What the guest had not flushed to a

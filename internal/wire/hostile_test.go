@@ -7,12 +7,14 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/pyro-mcp/pyro/internal/socketpair/socketpairtest"
 )
 
 // raw greets by hand and returns the pipe.
 func raw(t *testing.T) (net.Conn, *Conn) {
 	t.Helper()
-	a, b := sockets(t)
+	a, b := socketpairtest.Conns(t)
 	greeting := append([]byte("noise"+magicAsk), make([]byte, nonceSize)...)
 	if _, err := a.Write(greeting); err != nil {
 		t.Fatal(err)
@@ -112,7 +114,7 @@ func TestViolations(t *testing.T) {
 }
 
 func TestNoAnswer(t *testing.T) {
-	a, b := sockets(t)
+	a, b := socketpairtest.Conns(t)
 	go io.Copy(io.Discard, b)
 	b.Write([]byte("a guest that talks nonsense"))
 	time.AfterFunc(10*time.Millisecond, func() { a.Close() })

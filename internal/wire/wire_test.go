@@ -6,42 +6,21 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pyro-mcp/pyro/internal/socketpair/socketpairtest"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// sockets returns the two ends of a socket pair.
-func sockets(t testing.TB) (a, b net.Conn) {
-	t.Helper()
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	open := func(fd int) net.Conn {
-		f := os.NewFile(uintptr(fd), "socketpair")
-		defer f.Close()
-		c, err := net.FileConn(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		return c
-	}
-	return open(fds[0]), open(fds[1])
-}
-
 // pair returns both ends of a connection.
 func pair(t testing.TB, o Options) (ask, answer *Conn) {
 	t.Helper()
-	a, b := sockets(t)
+	a, b := socketpairtest.Conns(t)
 	type served struct {
 		c   *Conn
 		err error
@@ -318,7 +297,7 @@ func TestCloseDeliversWhatWasSent(t *testing.T) {
 // TestDeathInTheMiddle kills the asking side after each number of bytes of a conversation, and dials again
 // over the same pipe.
 func TestDeathInTheMiddle(t *testing.T) {
-	far, near := sockets(t)
+	far, near := socketpairtest.Conns(t)
 	l := Listen(near, Options{})
 	defer l.Close()
 	stale := append([]byte(magicAsk), make([]byte, nonceSize)...)

@@ -115,6 +115,9 @@ func scripts(t *testing.T, files ...string) {
 			} {
 				e.Setenv(name, os.Getenv(name))
 			}
+			if os.Getenv("PYRO_RUNSC") == "" { // The test binary is pyro, and stands alone.
+				e.Setenv("PYRO_RUNSC", filepath.Join(filepath.Dir(built.Program()), "pyro-runsc"))
+			}
 			return nil
 		},
 		Condition: func(name string) (bool, error) {

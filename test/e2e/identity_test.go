@@ -36,17 +36,20 @@ print(json.dumps({
 }))`
 
 // Clones of one template share nothing by which they could be taken for each other, and know what time it is.
+// Nor do guests in gVisor, which are started without one.
 func TestEachCloneIsItsOwnMachine(t *testing.T) {
 	installed(t)
 	const clones, atOnce = 50, 4
 	p, err := pyro.New(pyro.WithCacheDir(cacheDir(t)), pyro.WithStateDir(t.TempDir()),
-		pyro.WithCommand("pyro"), pyro.WithMaxActiveVMs(atOnce), pyro.WithIsolation("vm"))
+		pyro.WithCommand("pyro"), pyro.WithMaxActiveVMs(atOnce))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.WarmEnvironment(t.Context(),
-		pyro.WarmEnvironmentRequest{Environment: "debian:12"}); err != nil {
-		t.Fatal(err)
+	if p.Options().Isolation == "vm" {
+		if _, err := p.WarmEnvironment(t.Context(),
+			pyro.WarmEnvironmentRequest{Environment: "debian:12"}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	type portrait struct {
 		Differ        map[string]string

@@ -170,6 +170,31 @@ export interface WarmEnvironmentRequest {
   network?: boolean | undefined;
 }
 
+/** PushEnvironmentResult is the image in the registry. */
+export interface PushEnvironmentResult {
+  environment: string;
+  reference: string;
+  digest: string;
+  bytes: number;
+  duration_ms: number;
+}
+
+/** PushEnvironmentRequest asks for an environment to be brought into a registry. */
+export interface PushEnvironmentRequest {
+  /** The environment's name. */
+  environment: string;
+  /** The place in a registry: docker://HOST/NAME:TAG. */
+  to: string;
+  /** Hosts of registries that may be asked without TLS. */
+  insecure_registries?: Array<string> | undefined;
+}
+
+/** RemoveEnvironmentResult says what was removed. */
+export interface RemoveEnvironmentResult {
+  environment: string;
+  removed: boolean;
+}
+
 /** WorkspaceSeed says what /workspace was filled with. Mode is empty, directory or tar_archive. */
 export interface WorkspaceSeed {
   mode: "empty" | "directory" | "tar_archive";
@@ -234,6 +259,8 @@ export interface Shape {
   disk_mib?: number | undefined;
   /** Kept with the VM and given back by its status. */
   metadata?: Record<string, string> | undefined;
+  /** Seconds to wait for a place while as many VMs and tasks live as may; 0 fails at once. */
+  wait_seconds?: number | undefined;
 }
 
 /** CommandSettings say as whom, where and with what variables commands run. */
@@ -272,6 +299,8 @@ export interface RunInVMRequest extends Shape, CommandLine {
   exclude?: Array<string> | undefined;
   /** Take along what git ignores. */
   include_ignored?: boolean | undefined;
+  /** Seconds for which one more VM of this shape waits, started, for the next run of any process. */
+  keep_warm?: number | undefined;
   /** What is copied to the host afterwards, as PATH=HOST_PATH. */
   outputs?: Array<string> | undefined;
   /** A program that replaces the environment's entry point before argv. */
@@ -421,6 +450,7 @@ export interface Task {
 /** ListVMsResult is all that lives or is kept in the state directory. */
 export interface ListVMsResult {
   vms: Array<VM>;
+  spares: Array<VM>;
   tasks: Array<Task>;
 }
 
@@ -875,6 +905,22 @@ export interface RollbackTaskRequest {
   snapshot?: string | undefined;
 }
 
+/** CommitTaskResult is the installed environment. */
+export interface CommitTaskResult {
+  task_id: string;
+  duration_ms: number;
+  environment: EnvironmentManifest;
+}
+
+/** CommitTaskRequest asks for an environment made of a task's disk. */
+export interface CommitTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** The new environment's name: lower-case letters, digits, dots, dashes, underscores, one colon
+   * before a tag. */
+  environment: string;
+}
+
 /** ListSnapshotsResult has all snapshots, oldest first. */
 export interface ListSnapshotsResult {
   snapshots: Array<Snapshot>;
@@ -925,6 +971,16 @@ export abstract class Operations {
   /** Boot an environment once and keep it frozen, so that VMs of this shape start warm. */
   async warmEnvironment(params: WarmEnvironmentRequest, options: CallOptions = {}): Promise<WarmEnvironmentResult> {
     return (await this.call("warm_environment", params, options)) as WarmEnvironmentResult;
+  }
+
+  /** Bring an installed environment into a registry, as an image. */
+  async pushEnvironment(params: PushEnvironmentRequest, options: CallOptions & ProgressOptions = {}): Promise<PushEnvironmentResult> {
+    return (await this.call("push_environment", params, options)) as PushEnvironmentResult;
+  }
+
+  /** Forget an installed environment; its image goes with the next prune. */
+  async removeEnvironment(params: EnvironmentRequest, options: CallOptions = {}): Promise<RemoveEnvironmentResult> {
+    return (await this.call("remove_environment", params, options)) as RemoveEnvironmentResult;
   }
 
   /** Run one command in a fresh VM, which is gone afterwards. */
@@ -1145,6 +1201,11 @@ export abstract class Operations {
   /** Keep a task on disk, with its memory, until it is resumed; it takes no memory of the host. */
   async pauseTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
     return (await this.call("pause_task", params, options)) as Task;
+  }
+
+  /** Make an installed environment of a task's disk. */
+  async commitTask(params: CommitTaskRequest, options: CallOptions = {}): Promise<CommitTaskResult> {
+    return (await this.call("commit_task", params, options)) as CommitTaskResult;
   }
 
   /** Have a paused task go on, and a stopped one start. */

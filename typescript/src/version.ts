@@ -1,2 +1,2 @@
 /** The version of this package, and of the pyro that it needs. */
-export const version = "0.1.0";
+export const version = "5.0.0";

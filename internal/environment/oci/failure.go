@@ -56,8 +56,8 @@ func (r *registry) explain(err error) error {
 		f.text = fmt.Sprintf("the registry %q refuses the credentials of %q%s", host, r.user, said)
 		f.hint = "log in again with docker login " + host
 	case code == http.StatusForbidden:
-		f.text = fmt.Sprintf("the registry %q does not let %s have %q%s", host,
-			cmp.Or(r.user, "anonymous users"), image, said)
+		f.text = fmt.Sprintf("the registry %q does not let %s %s %q%s", host,
+			cmp.Or(r.user, "anonymous users"), r.verb(), image, said)
 		f.hint = "log in with docker login " + host + " as somebody who may"
 	case code == http.StatusNotFound:
 		f.text = fmt.Sprintf("the registry %q has no %q%s", host, r.ref.Name(), said)

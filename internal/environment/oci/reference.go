@@ -51,7 +51,7 @@ func cutScheme(text string) (scheme, rest string, ok bool) {
 // hasHost tells whether a name begins with a registry's host, by the rule that other tools have: what stands
 // before the first slash has a dot or a colon.
 func hasHost(text string) bool {
-	host, rest, ok := strings.Cut(text, "/")
+	host, rest, ok := strings.Cut(strings.TrimPrefix(text, remoteScheme), "/")
 	return ok && rest != "" && strings.ContainsAny(host, ".:") && !strings.HasPrefix(host, ".")
 }
 
@@ -82,6 +82,7 @@ func parse(text string) (reference, error) {
 }
 
 func parseRemote(text string) (reference, error) {
+	text = strings.TrimPrefix(text, remoteScheme)
 	ref, err := name.ParseReference(text)
 	if err != nil {
 		return reference{}, &failure{text: fmt.Sprintf("%q is no image's name: %v", text, err),

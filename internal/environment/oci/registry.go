@@ -26,6 +26,8 @@ type registry struct {
 	user   string // whose credentials are used, empty for nobody's
 	guard  *guard
 	server environment.Server
+
+	pushing bool // it is written to, and not read
 }
 
 // openRegistry finds out how the registry wants to be asked, and shows it the credentials that there are for
@@ -48,10 +50,7 @@ func openRegistry(
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, &failure{text: fmt.Sprintf("cannot read the credentials for %q: %v", hostName(host), err),
-			cause: err,
-			hint: "see auths, credHelpers and credsStore in Docker's config.json (~/.docker, or " +
-				"$DOCKER_CONFIG)"}
+		return nil, badKeychain(host, err)
 	}
 	if auth != authn.Anonymous {
 		w.Private()
@@ -65,7 +64,8 @@ func openRegistry(
 		if errors.As(err, &explained) || ctx.Err() != nil {
 			return nil, err
 		}
-		return nil, &failure{text: fmt.Sprintf("cannot reach the registry %q: %v", hostName(host), err),
+		why := environment.Plainly(err)
+		return nil, &failure{text: fmt.Sprintf("cannot reach the registry %q: %s", hostName(host), why),
 			cause: err,
 			hint:  "see that its name is right, and that this host reaches it"}
 	}

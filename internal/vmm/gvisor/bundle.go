@@ -71,17 +71,28 @@ func capabilities() map[string][]string {
 	return map[string][]string{"bounding": all, "effective": all, "permitted": all}
 }
 
-// bundle is the configuration of a guest. Its first process, the agent, gets spec.Cmdline as arguments.
-func bundle(spec vmm.Spec) (config, error) {
-	if spec.Initrd == "" || len(spec.Disks) == 0 || spec.Disks[0].Path == "" || spec.Dir == "" {
-		return config{}, errors.New("a guest needs an image to start on, one to run in and a directory")
+// firstProcess gives the arguments and the environment of a guest's first process, the agent, as a kernel
+// finds them in its command line: a name without a dot is a variable's.
+func firstProcess(cmdline string) (args, env []string) {
+	args, env = []string{"/init", link.Boxed}, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	for word := range strings.FieldsSeq(cmdline) {
+		if name, _, found := strings.Cut(word, "="); found && !strings.Contains(name, ".") {
+			env = append(env, word)
+		} else {
+			args = append(args, word)
+		}
 	}
-	args := append([]string{"/init", link.Boxed}, strings.Fields(spec.Cmdline)...)
+	return args, env
+}
+
+// bundle is the configuration of a guest.
+func bundle(spec vmm.Spec) config {
+	args, env := firstProcess(spec.Cmdline)
 	return config{
 		Version: "1.0.2",
 		Process: process{
 			Args:         args,
-			Env:          []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
+			Env:          env,
 			Dir:          "/",
 			Capabilities: capabilities(),
 		},
@@ -99,7 +110,27 @@ func bundle(spec vmm.Spec) (config, error) {
 			Namespaces: []namespace{{"pid"}, {"ipc"}, {"uts"}, {"mount"}, {"network"}},
 			Resources:  resources{memory{int64(spec.MemMiB) << 20}},
 		},
-	}, nil
+	}
+}
+
+// usable refuses what runsc would be late in refusing.
+func usable(spec vmm.Spec) error {
+	if spec.Initrd == "" || len(spec.Disks) == 0 || spec.Disks[0].Path == "" || spec.Dir == "" {
+		return errors.New("a guest needs an image to start on, one to run in and a directory")
+	}
+	// runsc would be late in telling.
+	images := []string{spec.Initrd}
+	for _, disk := range spec.Disks {
+		images = append(images, disk.Path)
+	}
+	for _, path := range images {
+		if info, err := os.Stat(path); err != nil {
+			return fmt.Errorf("cannot use a guest's image: %w", err)
+		} else if !info.Mode().IsRegular() {
+			return fmt.Errorf("a guest's image %q is no file", path)
+		}
+	}
+	return nil
 }
 
 // write writes a bundle into a directory.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,8 +50,7 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := bundle(spec)
-	if err != nil {
+	if err := usable(spec); err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp(spec.Dir, "runsc-")
@@ -58,7 +58,7 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 		return nil, err
 	}
 	m := &machine{dir: dir, done: make(chan struct{})}
-	if err := c.write(dir); err != nil {
+	if err := bundle(spec).write(dir); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
 	}
@@ -207,6 +207,18 @@ func (m *machine) Err() error {
 	default:
 		return nil
 	}
+}
+
+// Dying tells whether runsc was killed, or the process that is the guest's kernel.
+func (m *machine) Dying() bool {
+	select {
+	case <-m.done:
+		return true // and the number may be another's
+	default:
+	}
+	all := family(m.PID())
+	i := slices.IndexFunc(all, isSentry)
+	return i < 0 || dying(all[i]) || dying(all[0])
 }
 
 // Confinement says what confines the guest.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pyro-mcp/pyro/internal/confine"
+	"github.com/pyro-mcp/pyro/internal/socketpair"
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
@@ -143,13 +144,11 @@ func startShim(ctx context.Context, g granted, o order, c command, console, log 
 	*os.File, error) {
 	var said outcome
 	o.Namespaces, o.User, o.Control = g.Namespaces, g.User, firstFile+len(c.files)
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	parent, child, err := socketpair.Files("control", unix.SOCK_SEQPACKET)
 	if err != nil {
-		return nil, said, nil, fmt.Errorf("cannot make a socket pair: %w", err)
+		return nil, said, nil, err
 	}
-	child := os.NewFile(uintptr(fds[1]), "control")
 	defer child.Close()
-	parent := os.NewFile(uintptr(fds[0]), "control")
 	defer parent.Close()
 	encoded, err := json.Marshal(o)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pyro-mcp/pyro/internal/socketpair"
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
@@ -94,13 +95,11 @@ func (f *files) connect() (parent, child ends, err error) {
 		name          string
 		flags         int
 	}{{&parent.qmp, &child.qmp, "qmp", 0}, {&parent.link, &child.link, "link", unix.SOCK_NONBLOCK}} {
-		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|each.flags, 0)
+		*each.parent, *each.child, err = socketpair.Files(each.name, unix.SOCK_STREAM|each.flags)
 		if err != nil {
 			parent.close()
-			return ends{}, ends{}, fmt.Errorf("cannot make a socketpair: %w", err)
+			return ends{}, ends{}, err
 		}
-		*each.parent, *each.child = os.NewFile(uintptr(fds[0]), each.name),
-			os.NewFile(uintptr(fds[1]), each.name)
 		*f = append(*f, *each.child)
 	}
 	return parent, child, nil

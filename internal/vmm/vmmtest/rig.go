@@ -57,7 +57,7 @@ func (r *rig) spec(t testing.TB) (vmm.Spec, *guest) {
 	disk, err := os.OpenFile(g.scratch, os.O_RDWR, 0)
 	must(t, err)
 	t.Cleanup(func() { disk.Close() })
-	return vmm.Spec{
+	spec := vmm.Spec{
 		Name:        "vmmtest",
 		Kernel:      r.config.Guest.Kernel,
 		Initrd:      r.config.Guest.Initrd,
@@ -67,7 +67,11 @@ func (r *rig) spec(t testing.TB) (vmm.Spec, *guest) {
 		Network:     guestNetwork,
 		MAC:         macAddress,
 		Console:     console,
-	}, g
+	}
+	if r.boxed() {
+		r.box(t, &spec, dir)
+	}
+	return spec, g
 }
 
 // boot starts a machine by a boot, with shared memory if the path is given.

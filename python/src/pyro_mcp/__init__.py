@@ -6,6 +6,7 @@
 'git version 2.39.5\\n'
 """
 
+from . import _origin  # first: what it refuses must not fail in some other way before
 from ._async_client import AsyncPyro, AsyncTask
 from ._client import Pyro, TaskHandle
 from ._server import Server, create_server
@@ -52,3 +53,5 @@ __all__ = [
     "__version__",
     "create_server",
 ]
+
+_origin.check()

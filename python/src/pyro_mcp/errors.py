@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class PyroError(Exception):
+class PyroError(RuntimeError):
     """A failure: one sentence, its kind, and if there is one a hint on what to do."""
 
     kind = "internal"
@@ -22,7 +22,7 @@ class InvalidArgumentError(PyroError, ValueError):
     kind = "invalid"
 
 
-class NotFoundError(PyroError, LookupError):
+class NotFoundError(PyroError, LookupError, ValueError):
     """There is no such environment, VM or task."""
 
     kind = "not_found"

@@ -143,6 +143,23 @@ class WarmResult(TypedDict):
     duration_ms: int
 
 
+class PushEnvironmentResult(TypedDict):
+    """The image in the registry."""
+
+    environment: str
+    reference: str
+    digest: str
+    bytes: int
+    duration_ms: int
+
+
+class RemoveEnvironmentResult(TypedDict):
+    """What was removed."""
+
+    environment: str
+    removed: bool
+
+
 class Output(TypedDict):
     """How a command ended, and what it wrote. Stdout and Stderr hold at most OutputLimit bytes each: the
     beginning and the end, with a mark between them that counts what is left out."""
@@ -344,6 +361,7 @@ class Everything(TypedDict):
     """All that lives or is kept in the state directory."""
 
     vms: list[VM]
+    spares: list[VM]
     tasks: list[Task]
 
 
@@ -514,6 +532,14 @@ class RollbackTaskResult(Task):
 
     snapshot_id: str
     duration_ms: int
+
+
+class CommitTaskResult(TypedDict):
+    """The installed environment."""
+
+    task_id: str
+    duration_ms: int
+    environment: EnvironmentManifest
 
 
 class ListSnapshotsResult(TypedDict):

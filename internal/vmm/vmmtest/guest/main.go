@@ -6,16 +6,22 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/pyro-mcp/pyro/internal/link"
 	"golang.org/x/sys/unix"
 )
 
 func main() {
-	fmt.Fprintln(os.Stderr, "guest:", serve())
+	run := serve
+	if len(os.Args) > 1 && os.Args[1] == link.Boxed {
+		run = serveBoxed
+	}
+	fmt.Fprintln(os.Stderr, "guest:", run())
 	os.Exit(1) // PID 1 ends: the kernel panics, and says so on the console
 }
 
@@ -43,6 +49,11 @@ func serve() error {
 		return err
 	}
 	// The port was open for nobody before: what the host sent since then is waiting in it.
+	return answer(port, started, do)
+}
+
+// answer says that the guest is ready, then answers each line by what do says of it.
+func answer(port io.ReadWriter, started float64, do func(word, rest string) (string, error)) error {
 	fmt.Fprintf(port, "ready %.2f %.2f\n", started, uptime())
 	remembered := ""
 	lines := bufio.NewScanner(port)
