@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/network"
 	"github.com/pyro-mcp/pyro/internal/record"

@@ -155,7 +155,7 @@ func viewTask(v record.VM) Task {
 		Confinement:     v.Confinement,
 		Warm:            v.Warm,
 		VMMConfinement:  v.VMMConfinement,
-		Warnings:        v.Warnings,
+		Warnings:        append([]string{}, v.Warnings...),
 		ForkedFrom:      v.From,
 	}
 	for _, c := range v.Current {
