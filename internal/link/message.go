@@ -181,6 +181,7 @@ type Import struct {
 type ImportResult struct {
 	Entries int64 `json:"entries"`
 	Bytes   int64 `json:"bytes"`
+	AtNS    int64 `json:"at_ns"` // when it was done, by the guest's clock
 }
 
 // Extend asks for the TTL to begin anew, with another length if one is given.
@@ -246,6 +247,12 @@ type Fetch struct {
 	Name       string `json:"name"` // of it in the archive; a directory without one is what is in it
 	MaxEntries int64  `json:"max_entries"`
 	MaxBytes   int64  `json:"max_bytes"`
+	// Heads leaves out the contents of files that have not changed since SinceNS, or are over MaxContent
+	// bytes.
+	Heads      bool     `json:"heads,omitempty"`
+	SinceNS    int64    `json:"since_ns,omitempty"`
+	MaxContent int64    `json:"max_content,omitempty"`
+	Skip       []string `json:"skip,omitempty"` // names of directories that are left out with what is in them
 }
 
 // Fetched ends a Fetch.
@@ -273,6 +280,7 @@ type Replacement struct {
 	Content []byte `json:"content"`
 	Mode    uint32 `json:"mode"` // as in WriteFile
 	Remove  bool   `json:"remove"`
+	Prune   bool   `json:"prune,omitempty"` // with Remove: the directories above it, too, if they are empty then
 }
 
 // Event is something that happened to a command, for those who follow.

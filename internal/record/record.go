@@ -29,6 +29,9 @@ const (
 	ConsoleFile = "console.log"
 	LogFile     = "supervisor.log"
 	SocketFile  = "socket"
+	// What a task was seeded with, and from where; made before its creation is complete.
+	SeedPackFile = "seed.pack"
+	SeedFile     = "seed.json"
 )
 
 // maxRecord bounds a record as it is read: a longer file is no record of pyro's.

@@ -17,6 +17,7 @@ from .types import (
     CopyResult,
     DeleteResult,
     DeleteSnapshotResult,
+    DiffTaskResult,
     EnvironmentManifest,
     Environments,
     Everything,
@@ -38,6 +39,7 @@ from .types import (
     RollbackTaskResult,
     RunResult,
     Snapshot,
+    SyncTaskResult,
     Task,
     TaskCommand,
     TaskLogs,
@@ -850,6 +852,38 @@ class Operations(Calls):
             "export_task",
             task_id=task_id,
             host_path=_path(host_path),
+        ))
+
+    def diff_task(
+        self,
+        task_id: str,
+        *,
+        patch: bool = False,
+        exclude: Iterable[str] | None = None,
+        include_ignored: bool = False,
+    ) -> DiffTaskResult:
+        """Tell what a task changed in its workspace since it was seeded: names, or a patch."""
+        return cast(DiffTaskResult, self._call(
+            "diff_task",
+            task_id=task_id,
+            patch=patch,
+            exclude=exclude,
+            include_ignored=include_ignored,
+        ))
+
+    def sync_task(
+        self,
+        task_id: str,
+        *,
+        force: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> SyncTaskResult:
+        """Send into a task what changed since in the directory that it was seeded from."""
+        return cast(SyncTaskResult, self._call(
+            "sync_task",
+            _handlers(on_progress=on_progress),
+            task_id=task_id,
+            force=force,
         ))
 
     def patch_task(
