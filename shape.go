@@ -25,8 +25,9 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 		Kind: kind, Environment: s.Environment, VCPUCount: or(s.VCPUCount,
 			DefaultVCPUCount), MemMiB: or(s.MemMiB, DefaultMemMiB),
 		DiskMiB: or(s.DiskMiB, DefaultDiskMiB), TTLSeconds: ttl, NetworkEnabled: s.Network ||
-			len(s.Allow)+len(publish) > 0,
-		Allow: s.Allow, Publish: publish, InboundOnly: !s.Network && len(s.Allow) == 0 && len(publish) > 0,
+			len(s.Allow)+len(s.AllowHost)+len(publish) > 0,
+		Allow: s.Allow, AllowHost: s.AllowHost, Publish: publish,
+		InboundOnly:     !s.Network && len(s.Allow) == 0 && len(publish)+len(s.AllowHost) > 0,
 		AllowHostCompat: s.AllowHostCompat, ExecutionMode: link.ModeGuest, Metadata: s.Metadata,
 		Isolation: cmp.Or(s.Isolation, p.options.Isolation), Accelerator: "", WantAccelerator: p.options.Accelerator, CacheDir: p.options.CacheDir,
 	}
@@ -39,7 +40,11 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	if err := checkShape(vm); err != nil {
 		return vm, err
 	}
-	if _, err := network.Parse(network.Config{Allow: vm.Allow, Publish: vm.Publish}); err != nil {
+	var err error
+	if vm.Boot.Trust, err = s.trust(vm); err != nil {
+		return vm, err
+	}
+	if _, err := network.Parse(network.Config{Allow: vm.Allow, Host: vm.AllowHost, Publish: vm.Publish}); err != nil {
 		return vm, &Error{Kind: ErrInvalid, Message: err.Error(), cause: err}
 	}
 	if kind != record.KindRun || vm.DiskMiB > DefaultDiskMiB { // A run fills no disk of the default's size.
@@ -54,7 +59,7 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 		vm.Boot.Missing = err.Error()
 		return vm, nil
 	}
-	vm.Boot = record.Boot{Image: manifest.Image.Path, ImageSHA256: manifest.Image.SHA256,
+	vm.Boot = record.Boot{Trust: vm.Boot.Trust, Image: manifest.Image.Path, ImageSHA256: manifest.Image.SHA256,
 		Kernel: recordKernel(manifest.Kernel), Env: manifest.Config.Env, User: manifest.Config.User,
 		Entrypoint: manifest.Config.Entrypoint, Cmd: manifest.Config.Cmd}
 	if kind != record.KindTask {

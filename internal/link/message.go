@@ -165,6 +165,7 @@ type SetUp struct {
 	Env     []string `json:"env"`      // the environment's own variables, over the agent's defaults
 	User    string   `json:"user"`     // who runs commands: name, uid, or either with :group; empty is root
 	WorkDir string   `json:"work_dir"` // default working directory, made if missing; empty is /workspace
+	Trust   string   `json:"trust"`    // certificates of authorities in PEM, to be trusted besides the image's
 }
 
 // Import asks for a tree to be written. It follows as package archive packs it, up to the stream's end.

@@ -77,6 +77,7 @@ type VM struct {
 	ExpiresAt      *time.Time        `json:"expires_at"`
 	NetworkEnabled bool              `json:"network_enabled"`
 	Allow          []string          `json:"allow,omitempty"`
+	AllowHost      []int             `json:"allow_host,omitempty"`
 	Publish        []string          `json:"publish,omitempty"`
 	Forwards       []Forward         `json:"forwards,omitempty"`
 	// The network is for published ports alone
@@ -135,6 +136,7 @@ func (v *VM) Like() VM {
 		TTLSeconds:      v.TTLSeconds,
 		NetworkEnabled:  v.NetworkEnabled,
 		Allow:           v.Allow,
+		AllowHost:       v.AllowHost,
 		InboundOnly:     v.InboundOnly,
 		Isolation:       v.Isolation,
 		WantAccelerator: v.WantAccelerator,
@@ -186,6 +188,8 @@ type Boot struct {
 	Cmd         []string `json:"cmd,omitempty"`        // of a run without one
 	// Where commands run unless they say otherwise; empty is /workspace
 	WorkDir string `json:"work_dir,omitempty"`
+	// Trust are authorities that its programs are to trust besides, in PEM.
+	Trust string `json:"trust,omitempty"`
 }
 
 // Kernel is what a guest runs on: an image, and modules in the order in which they are loaded.

@@ -259,6 +259,14 @@ export interface Shape {
   metadata?: Record<string, string> | undefined;
   /** Seconds to wait for a place while as many VMs and tasks live as may; 0 fails at once. */
   wait_seconds?: number | undefined;
+  /** A file on the host with certificates of authorities, in PEM, that programs in the guest are to
+   * trust. */
+  ca_file?: string | undefined;
+  /** Have programs in the guest trust the authorities that were added to the host's; left out: if it
+   * has a network. */
+  host_ca?: boolean | undefined;
+  /** Ports of the host's loopback that the guest may reach, at host.pyro.internal. */
+  allow_host?: Array<number> | undefined;
 }
 
 /** CommandSettings say as whom, where and with what variables commands run. */
