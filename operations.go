@@ -170,6 +170,12 @@ func fileOperations() []Operation {
 			"Copy a file or a directory of a task to the host.", (*Pyro).Download),
 		operation("export_task", EffectMakes,
 			"Copy all that a task changed over its environment to the host.", (*Pyro).ExportTask),
+		operation("diff_task", EffectReads,
+			"Tell what a task changed in its workspace since it was seeded: names, or a patch.",
+			(*Pyro).DiffTask),
+		operation("sync_task", EffectChanges,
+			"Send into a task what changed since in the directory that it was seeded from.",
+			(*Pyro).SyncTask),
 		operation("patch_task", EffectChanges,
 			"Apply a unified diff to files of a task, all of it or nothing.", (*Pyro).PatchTask),
 	}

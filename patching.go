@@ -45,14 +45,19 @@ func (p *Pyro) PatchTask(ctx context.Context, r PatchTaskRequest) (PatchTaskResu
 		}
 		all.Files = append(all.Files, changes...)
 	}
-	data, err := json.Marshal(all)
-	if err != nil {
-		return PatchTaskResult{}, err
-	}
-	if err := s.Client.Give(ctx, link.OpReplace, link.Empty{}, nil, bytes.NewReader(data)); err != nil {
+	if err := replace(ctx, s, all); err != nil {
 		return PatchTaskResult{}, fromLink("cannot apply the patch", err)
 	}
 	return out, nil
+}
+
+// replace writes and removes files in a guest, all or none.
+func replace(ctx context.Context, s *instances.Session, all link.Replace) error {
+	data, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return s.Client.Give(ctx, link.OpReplace, link.Empty{}, nil, bytes.NewReader(data))
 }
 
 // patched gives what is to become of a file, and of the one that it was renamed from.

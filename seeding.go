@@ -26,6 +26,7 @@ type seeding struct {
 	strict         bool
 	exclude        []string
 	includeIgnored bool
+	keep           bool // so that changes can be told
 	progress       func(PullProgress)
 }
 
@@ -47,6 +48,21 @@ func (s seeding) check() error {
 		return invalid("exclude: %v", err)
 	}
 	return nil
+}
+
+// note says where the seed comes from, for who looks at it again.
+func (s seeding) note() baseNote {
+	own, err := ignoredByFile(filepath.Join(s.source, ignoreFile))
+	if err != nil {
+		own = nil // It is told when it is packed.
+	}
+	return baseNote{
+		Source:         s.source,
+		Exclude:        s.exclude,
+		Behind:         append(own, s.exclude...),
+		Strict:         s.strict,
+		IncludeIgnored: s.includeIgnored,
+	}
 }
 
 // plan tells how the source is to be packed, and what of it git leaves behind.
@@ -135,8 +151,14 @@ func (p *Pyro) seed(ctx context.Context, s *instances.Session, from seeding) (re
 		MaxBytes:    limits.MaxBytes,
 		Links:       int(options.Links),
 	}
+	kept := base{dir: p.instances.Dir(s.ID), baseNote: from.note()}
 	pack := func(ctx context.Context, w io.Writer) (archive.Summary, error) {
-		return archive.Pack(ctx, w, from.source, options)
+		if !from.keep {
+			return archive.Pack(ctx, w, from.source, options)
+		}
+		keep := keepPack(ctx, kept.pack())
+		sum, err := archive.Pack(ctx, io.MultiWriter(w, keep), from.source, options)
+		return sum, keep.finish(err)
 	}
 	result, sent, err := p.send(ctx, s, into, from.progress, pack)
 	var source *sourceError
@@ -145,6 +167,11 @@ func (p *Pyro) seed(ctx context.Context, s *instances.Session, from seeding) (re
 	}
 	if err != nil {
 		return record.Seed{}, fromLink(fmt.Sprintf("cannot seed the workspace from %q", from.source), err)
+	}
+	if kept.SinceNS = result.AtNS; from.keep {
+		if err := kept.write(); err != nil {
+			return record.Seed{}, err
+		}
 	}
 	seed := record.Seed{
 		Mode:         sent.Mode,

@@ -24,18 +24,17 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 		ttl = *s.TTLSeconds
 	}
 	vm := record.VM{
-		Kind:        kind,
-		Environment: s.Environment,
-		VCPUCount: or(s.VCPUCount,
-			DefaultVCPUCount),
-		MemMiB:     or(s.MemMiB, DefaultMemMiB),
-		DiskMiB:    or(s.DiskMiB, DefaultDiskMiB),
-		TTLSeconds: ttl,
-		NetworkEnabled: s.Network ||
-			len(s.Allow)+len(publish) > 0,
+		Kind:            kind,
+		Environment:     s.Environment,
+		VCPUCount:       or(s.VCPUCount, DefaultVCPUCount),
+		MemMiB:          or(s.MemMiB, DefaultMemMiB),
+		DiskMiB:         or(s.DiskMiB, DefaultDiskMiB),
+		TTLSeconds:      ttl,
+		NetworkEnabled:  s.Network || len(s.Allow)+len(s.AllowHost)+len(publish) > 0,
 		Allow:           s.Allow,
+		AllowHost:       s.AllowHost,
 		Publish:         publish,
-		InboundOnly:     !s.Network && len(s.Allow) == 0 && len(publish) > 0,
+		InboundOnly:     !s.Network && len(s.Allow) == 0 && len(publish)+len(s.AllowHost) > 0,
 		AllowHostCompat: s.AllowHostCompat,
 		ExecutionMode:   link.ModeGuest,
 		Metadata:        s.Metadata,
@@ -53,7 +52,11 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	if err := checkShape(vm); err != nil {
 		return vm, err
 	}
-	if _, err := network.Parse(network.Config{Allow: vm.Allow, Publish: vm.Publish}); err != nil {
+	var err error
+	if vm.Boot.Trust, err = s.trust(vm); err != nil {
+		return vm, err
+	}
+	if _, err := network.Parse(network.Config{Allow: vm.Allow, Host: vm.AllowHost, Publish: vm.Publish}); err != nil {
 		return vm, &Error{Kind: ErrInvalid, Message: err.Error(), cause: err}
 	}
 	if kind != record.KindRun || vm.DiskMiB > DefaultDiskMiB { // A run fills no disk of the default's size.
@@ -69,6 +72,7 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 		return vm, nil
 	}
 	vm.Boot = record.Boot{
+		Trust:       vm.Boot.Trust,
 		Image:       manifest.Image.Path,
 		ImageSHA256: manifest.Image.SHA256,
 		Kernel:      recordKernel(manifest.Kernel),

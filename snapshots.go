@@ -88,7 +88,7 @@ func (p *Pyro) ForkTask(ctx context.Context, r ForkTaskRequest) (ForkTaskResult,
 	if err != nil {
 		return ForkTaskResult{}, err
 	}
-	tasks, err := p.forks(ctx, vm, count)
+	tasks, err := p.forks(ctx, vm, snap.Source, count)
 	if err != nil {
 		return ForkTaskResult{}, err
 	}
@@ -109,7 +109,7 @@ func forkOf(snap template.Snapshot, r ForkTaskRequest) (record.VM, error) {
 }
 
 // forks makes so many tasks, or none.
-func (p *Pyro) forks(ctx context.Context, vm record.VM, count int) ([]Task, error) {
+func (p *Pyro) forks(ctx context.Context, vm record.VM, from string, count int) ([]Task, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tasks, failed := make([]Task, count), make([]error, count)
@@ -119,7 +119,7 @@ func (p *Pyro) forks(ctx context.Context, vm record.VM, count int) ([]Task, erro
 		making.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			if tasks[i], failed[i] = p.fork(ctx, vm); failed[i] != nil {
+			if tasks[i], failed[i] = p.fork(ctx, vm, from); failed[i] != nil {
 				cancel()
 			}
 		})
@@ -149,7 +149,7 @@ func cause(failed []error) (first error) {
 }
 
 // fork makes one task that goes on from a snapshot.
-func (p *Pyro) fork(ctx context.Context, vm record.VM) (Task, error) {
+func (p *Pyro) fork(ctx context.Context, vm record.VM, from string) (Task, error) {
 	if ctx.Err() != nil {
 		return Task{}, context.Cause(ctx)
 	}
@@ -158,6 +158,9 @@ func (p *Pyro) fork(ctx context.Context, vm record.VM) (Task, error) {
 		return Task{}, fromLink("", err)
 	}
 	defer s.Close()
+	if err := inherit(p.instances.Dir(from), p.instances.Dir(s.ID)); err != nil {
+		return Task{}, errors.Join(err, p.instances.Discard(s.ID))
+	}
 	task, err := p.completed(ctx, s)
 	if err != nil {
 		return Task{}, errors.Join(err, p.instances.Discard(s.ID))

@@ -40,6 +40,7 @@ func (r CreateTaskRequest) seeding() seeding {
 		strict:         r.Strict,
 		exclude:        r.Exclude,
 		includeIgnored: r.IncludeIgnored,
+		keep:           true,
 		progress:       r.Progress,
 	}
 }

@@ -37,6 +37,15 @@ type Shape struct {
 	// WaitSeconds is how long to wait for a place while as many VMs and tasks live as may; nil is 60, 0 fails
 	// at once.
 	WaitSeconds *int `json:"wait_seconds,omitempty" jsonschema:"seconds to wait for a place while as many VMs and tasks live as may; 0 fails at once"`
+	// CAFile names a file of the host with certificates of authorities, in PEM, that the guest's programs are
+	// to trust.
+	CAFile string `json:"ca_file,omitempty" jsonschema:"a file on the host with certificates of authorities, in PEM, that programs in the guest are to trust"`
+	// HostCA has the guest trust the authorities that were added to this host's own (a company's, most
+	// likely); nil is to do so if the guest has a network that leads outwards.
+	HostCA *bool `json:"host_ca,omitempty" jsonschema:"have programs in the guest trust the authorities that were added to the host's; left out: if it has a network"`
+	// AllowHost opens ports of this host's loopback to the guest, at the name host.pyro.internal. By itself
+	// it gives a network that reaches nothing else.
+	AllowHost []int `json:"allow_host,omitempty" jsonschema:"ports of the host's loopback that the guest may reach, at host.pyro.internal"`
 	// Progress, if set, is called with the pull that comes first if the environment is not installed yet, and
 	// while it waits for a place.
 	Progress func(PullProgress) `json:"-"`

@@ -151,3 +151,4 @@ type PatchTaskResult struct {
 
 func (r *UploadRequest) setProgress(f func(PullProgress))   { r.Progress = f }
 func (r *DownloadRequest) setProgress(f func(PullProgress)) { r.Progress = f }
+func (r *SyncTaskRequest) setProgress(f func(PullProgress)) { r.Progress = f }

@@ -77,7 +77,11 @@ func (p Policy) withheld() map[string]string {
 		}
 	}
 	hide(flagSourceRoot+" DIR", p.SourceRoots == nil || len(p.SourceRoots) > 0, "source_path")
-	hide(flagNetwork, p.Network, "network", "allow")
+	hide(flagNetwork, p.Network, "network", "allow", "host_ca")
+	// A model asks for a host's port by a rule of the allow-list, which is judged. What the host trusts a
+	// guest with a network trusts anyhow.
+	hide(flagNetwork+"=host.pyro.internal:PORT", false, "allow_host")
+	hide(flagNetwork, false, "ca_file")
 	hide(flagPublish, p.Publish, "publish")
 	hide(flagHostCompat, p.HostCompat, "allow_host_compat")
 	return hidden

@@ -1,6 +1,10 @@
 package mcpserver
 
-import "github.com/pyro-mcp/pyro"
+import (
+	"strings"
+
+	"github.com/pyro-mcp/pyro"
+)
 
 // fileTools are the tools for the files of tasks.
 func fileTools() []tool {
@@ -45,5 +49,34 @@ func fileTools() []tool {
 				"of the file.",
 			profiles: []Profile{ProfileTask},
 		},
+		{
+			name:      "task_diff",
+			title:     "Show what a task changed",
+			operation: "diff_task",
+			description: "Tell which files of /workspace a task added, modified or removed since it was " +
+				"seeded. With patch the changes also come as a unified diff that git apply takes; if it " +
+				"is larger than 64 KiB it is cut between two files, and truncated is set.",
+			profiles: []Profile{ProfileTask},
+			finish: finishing(func(_ call, _ pyro.DiffTaskRequest, out *pyro.DiffTaskResult) {
+				shortenChanges(out)
+			}),
+		},
+	}
+}
+
+// Bounds of what a model gets of the changes of a task.
+const (
+	maxChanges = 1000
+	maxPatch   = 64 << 10
+)
+
+// shortenChanges cuts a task's changes to what a model can make use of.
+func shortenChanges(out *pyro.DiffTaskResult) {
+	if len(out.Changes) > maxChanges {
+		out.Changes, out.Truncated = out.Changes[:maxChanges], true
+	}
+	if len(out.Patch) > maxPatch {
+		whole := strings.LastIndex(out.Patch[:maxPatch], "\ndiff --git ") + 1
+		out.Patch, out.Truncated = out.Patch[:whole], true
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/archive"
 	"github.com/pyro-mcp/pyro/internal/link"
@@ -161,7 +162,11 @@ func (a *Agent) unpack(ctx context.Context, i link.Import, stream *wire.Stream) 
 		}
 		return nil, &link.Error{Code: code, Message: err.Error()}
 	}
-	return link.ImportResult{Entries: summary.Entries, Bytes: summary.Bytes}, nil
+	return link.ImportResult{
+		Entries: summary.Entries,
+		Bytes:   summary.Bytes,
+		AtNS:    time.Now().UnixNano(),
+	}, nil
 }
 
 // save sends what the host does not have yet of a disk that is memory.

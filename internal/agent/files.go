@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -256,13 +257,22 @@ func listFiles(ctx context.Context, p link.ListFiles, w io.Writer) (link.Listed,
 
 // fetch sends a file or a tree as it is, but for what no other system could have: sockets, FIFOs, devices.
 func fetch(ctx context.Context, p link.Fetch, w io.Writer) (link.Fetched, error) {
-	sum, err := archive.PackPath(ctx, w, inGuest(p.Path), archive.PackOptions{
+	o := archive.PackOptions{
 		Limits:  archive.Limits{MaxEntries: p.MaxEntries, MaxBytes: p.MaxBytes},
 		Lenient: true,
 		Links:   archive.LinksAny,
 		Name:    p.Name,
 		Owners:  true,
-	})
+	}
+	if p.Heads {
+		o.Content = func(size, changedNS int64) bool { return changedNS > p.SinceNS && size <= p.MaxContent }
+	}
+	if len(p.Skip) > 0 {
+		o.Skip = func(path string, isDir bool) bool {
+			return isDir && slices.Contains(p.Skip, filepath.Base(path))
+		}
+	}
+	sum, err := archive.PackPath(ctx, w, inGuest(p.Path), o)
 	out := link.Fetched{Entries: sum.Entries, Bytes: sum.Bytes, LeftCount: sum.Left.Count}
 	for _, l := range sum.Left.Names {
 		out.LeftOut = append(out.LeftOut, l.Path+": "+l.Reason)
@@ -281,7 +291,7 @@ func (who account) replace(r io.Reader) (err error) {
 	}
 	type move struct{ from, to string }
 	var moves []move
-	var gone []string
+	var gone []link.Replacement
 	defer func() {
 		for _, m := range moves {
 			_ = os.Remove(m.from) // those that were not put in place
@@ -293,7 +303,8 @@ func (who account) replace(r io.Reader) (err error) {
 			if info, err := os.Lstat(path); err != nil || info.IsDir() {
 				return errors.Join(err, fmt.Errorf("%q is no file that could be removed", path))
 			}
-			gone = append(gone, path)
+			f.Path = path
+			gone = append(gone, f)
 			continue
 		}
 		content := bytes.NewReader(f.Content)
@@ -308,9 +319,14 @@ func (who account) replace(r io.Reader) (err error) {
 			return err
 		}
 	}
-	for _, path := range gone {
-		if err := os.Remove(path); err != nil {
+	for _, f := range gone {
+		if err := os.Remove(f.Path); err != nil {
 			return err
+		}
+		for dir := filepath.Dir(f.Path); f.Prune && dir != link.Workspace; dir = filepath.Dir(dir) {
+			if os.Remove(dir) != nil {
+				break
+			}
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/pyro-mcp/pyro/internal/link"
@@ -62,6 +63,13 @@ func (a *Agent) setUp(p link.SetUp) (any, error) {
 	}
 	if err := a.makeWorkDir(dir, who); err != nil {
 		return nil, err
+	}
+	if p.Trust != "" {
+		known, err := trust("/", p.Trust)
+		if err != nil {
+			return nil, err
+		}
+		p.Env = slices.Concat(known, p.Env)
 	}
 	a.workDir, a.env, a.who = dir, p.Env, &who
 	return link.Empty{}, nil

@@ -26,6 +26,9 @@ type PackOptions struct {
 	// Name is that of a single file, or what stands for a directory, in the stream. A directory without
 	// one is packed as what is in it.
 	Name string
+	// Content, if set, tells whether a file's content is carried, by its size and by when anything of it last
+	// changed, in nanoseconds. A file without is one for Walk alone.
+	Content func(size, changedNS int64) bool
 	// Owners carries who owns the entries.
 	Owners bool
 }
@@ -61,6 +64,7 @@ func pack(ctx context.Context, w io.Writer, o PackOptions, source func(*packer) 
 		out:   out,
 		buf:   make([]byte, bufferSize),
 	}
+	p.heads = o.Content != nil
 	err := source(p)
 	if err == nil {
 		err = writeEnd(out)

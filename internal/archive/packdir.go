@@ -111,6 +111,15 @@ func (w *treeWalk) entry(fd int, path, name string) error {
 			_, err := w.put(e)
 			return err
 		}
+		if w.o.Content != nil && !w.o.Content(st.Size, st.Ctim.Nano()) {
+			if st.Nlink > 1 {
+				w.linked[id] = path
+			}
+			e := w.described(fileHead, path, &st)
+			e.size = st.Size
+			_, err := w.put(e)
+			return err
+		}
 		return w.open(fd, path, name, unix.O_NONBLOCK, func(fd int, st *unix.Stat_t) error {
 			err := w.file(fd, path, st)
 			if err == nil && st.Nlink > 1 {

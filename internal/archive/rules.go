@@ -25,6 +25,7 @@ const (
 	symbolicLink
 	hardLink   // of an entry alone: what it makes is a file
 	sparseFile // likewise
+	fileHead   // a file without its content, if only its attributes are asked for
 	kindMask   = 1<<3 - 1
 	// pinned is a path that must not become a link, since the target of another passes through it and goes
 	// back up.
@@ -41,6 +42,7 @@ type rules struct {
 	seed    maphash.Seed
 	kinds   map[uint64]kind
 	parent  string // that was judged last
+	heads   bool   // files may come without their contents
 	links   Links
 }
 
@@ -95,6 +97,10 @@ func (r *rules) admit(e *entry) (bool, error) {
 			return false, fmt.Errorf("entry %q: %w of %d bytes", e.name, ErrLimit, r.limits.MaxBytes)
 		}
 		r.sum.Bytes += e.size
+	case fileHead:
+		if is = file; !r.heads {
+			return false, refuse(e.name, "it comes without its content")
+		}
 	case symbolicLink:
 		err = r.symlink(e.name, parts[:len(parts)-1], e.link)
 		here = r.kinds[key] // the target may have pinned it

@@ -10,6 +10,7 @@ func newTask(a *app) *cobra.Command {
   pyro task logs "$id"
   pyro task delete "$id"`,
 		newTaskCreate(a), newTaskExec(a), newTaskShell(a), newTaskAttach(a), newTaskCopy(a), newTaskExport(a),
+		newTaskDiff(a), newTaskSync(a),
 		newTaskCommand(a), newTaskService(a), newTaskForward(a), newTaskUnforward(a),
 		newTaskList(a), newTaskStatus(a), newTaskLogs(a),
 		newTaskNetwork(a), newTaskExtend(a), newTaskStop(a), newTaskStart(a), newTaskDelete(a),

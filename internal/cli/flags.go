@@ -17,7 +17,11 @@ type shapeFlags struct {
 	memory, disk        mebibytes
 	ttl, wait           duration
 	network, hostCompat bool
+	hostCA              bool
 	allow               []string
+	allowHost           []int
+	caFile              string
+	cmd                 *cobra.Command
 	isolation           string
 }
 
@@ -37,6 +41,13 @@ func (s *shapeFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&s.allow, "allow", nil,
 		"let the network reach only `HOST[:PORT]`: a name, *.domain, an address or a CIDR; implies "+
 			"--network; /tcp or /udp behind a name's port lets any protocol pass (repeatable)")
+	flags.IntSliceVar(&s.allowHost, "allow-host", nil,
+		"open this `PORT` of the host's own 127.0.0.1 to the guest, at host.pyro.internal (repeatable)")
+	flags.StringVar(&s.caFile, "ca-file", "",
+		"`FILE` with certificates of authorities, in PEM, that programs in the guest trust as well")
+	flags.BoolVar(&s.hostCA, "host-ca", false, "have programs in the guest trust the authorities that were "+
+		"added to the host's (default: if it has a network that leads outwards; =false is not to)")
+	s.cmd = cmd
 	flags.Var(&choice{&s.isolation, pyro.IsolationChoices()}, "isolation",
 		"what stands between guest and host: vm is a virtual machine, gvisor a kernel in user space, "+
 			"much faster if the host has no KVM ($PYRO_ISOLATION, else vm)")
@@ -46,7 +57,7 @@ func (s *shapeFlags) add(cmd *cobra.Command) {
 
 func (s *shapeFlags) shape(environment string) pyro.Shape {
 	ttl, wait := s.ttl.value, s.wait.value
-	return pyro.Shape{
+	out := pyro.Shape{
 		Environment:     environment,
 		VCPUCount:       s.vcpus.value,
 		MemMiB:          s.memory.value,
@@ -57,7 +68,13 @@ func (s *shapeFlags) shape(environment string) pyro.Shape {
 		Allow:           s.allow,
 		Isolation:       s.isolation,
 		AllowHostCompat: s.hostCompat,
+		AllowHost:       s.allowHost,
+		CAFile:          s.caFile,
 	}
+	if s.cmd.Flags().Changed("host-ca") {
+		out.HostCA = &s.hostCA
+	}
+	return out
 }
 
 func timeoutFlag(cmd *cobra.Command) *duration {

@@ -14,7 +14,12 @@ func (g *Guest) become(ctx context.Context, spec Spec) error {
 		if err := g.identify(ctx, spec); err != nil {
 			return err
 		}
-		setUp := link.SetUp{Env: spec.Env, User: spec.User, WorkDir: spec.WorkDir}
+		setUp := link.SetUp{
+			Env:     spec.Env,
+			User:    spec.User,
+			WorkDir: spec.WorkDir,
+			Trust:   spec.Trust,
+		}
 		if err := g.client.Call(ctx, link.OpSetUp, setUp, nil); err != nil {
 			return g.failed("the guest could not be set up", err)
 		}

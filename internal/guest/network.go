@@ -31,6 +31,7 @@ func NoNetwork(enabled bool) any { return network.Info{Enabled: enabled} }
 func (g *Guest) newNetwork(spec Spec) (*network.Network, error) {
 	return network.New(context.Background(), network.Config{
 		Allow:   spec.Allow,
+		Host:    spec.Host,
 		Publish: spec.Publish,
 		Inbound: spec.Inbound,
 		Inside:  g.dialInside,

@@ -30,6 +30,7 @@ type Spec struct {
 	Env     []string
 	User    string
 	WorkDir string
+	Trust   string // authorities that the guest is to trust besides, in PEM
 
 	VCPUs   int
 	MemMiB  int
@@ -40,6 +41,7 @@ type Spec struct {
 
 	Network bool
 	Allow   []string // what the guest may reach, as package network reads rules
+	Host    []int    // ports of the host's loopback that it may reach besides
 	Publish []string // the guest's ports that the host listens for
 	Inbound bool     // the network is for these ports alone: the guest reaches nothing
 

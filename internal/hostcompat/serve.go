@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -185,7 +186,11 @@ func (m *machine) unpack(ctx context.Context, i link.Import, stream *wire.Stream
 		}
 		return nil, &link.Error{Code: code, Message: err.Error()}
 	}
-	return link.ImportResult{Entries: summary.Entries, Bytes: summary.Bytes}, nil
+	return link.ImportResult{
+		Entries: summary.Entries,
+		Bytes:   summary.Bytes,
+		AtNS:    time.Now().UnixNano(),
+	}, nil
 }
 
 // sync waits until the workspace is on the disk.

@@ -165,6 +165,7 @@ type SetUp struct {
 	Env     []string `json:"env"`      // the environment's own variables, over the agent's defaults
 	User    string   `json:"user"`     // who runs commands: name, uid, or either with :group; empty is root
 	WorkDir string   `json:"work_dir"` // default working directory, made if missing; empty is /workspace
+	Trust   string   `json:"trust"`    // certificates of authorities in PEM, to be trusted besides the image's
 }
 
 // Import asks for a tree to be written. It follows as package archive packs it, up to the stream's end.
@@ -181,6 +182,7 @@ type Import struct {
 type ImportResult struct {
 	Entries int64 `json:"entries"`
 	Bytes   int64 `json:"bytes"`
+	AtNS    int64 `json:"at_ns"` // when it was done, by the guest's clock
 }
 
 // Extend asks for the TTL to begin anew, with another length if one is given.
@@ -246,6 +248,12 @@ type Fetch struct {
 	Name       string `json:"name"` // of it in the archive; a directory without one is what is in it
 	MaxEntries int64  `json:"max_entries"`
 	MaxBytes   int64  `json:"max_bytes"`
+	// Heads leaves out the contents of files that have not changed since SinceNS, or are over MaxContent
+	// bytes.
+	Heads      bool     `json:"heads,omitempty"`
+	SinceNS    int64    `json:"since_ns,omitempty"`
+	MaxContent int64    `json:"max_content,omitempty"`
+	Skip       []string `json:"skip,omitempty"` // names of directories that are left out with what is in them
 }
 
 // Fetched ends a Fetch.
@@ -273,6 +281,7 @@ type Replacement struct {
 	Content []byte `json:"content"`
 	Mode    uint32 `json:"mode"` // as in WriteFile
 	Remove  bool   `json:"remove"`
+	Prune   bool   `json:"prune,omitempty"` // with Remove: the directories above it, too, if they are empty then
 }
 
 // Event is something that happened to a command, for those who follow.

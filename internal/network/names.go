@@ -158,6 +158,14 @@ func (n *Network) lookUpA(ctx context.Context, name string) ([]dnsmessage.Resour
 		n.answered("A", name, false, "a name of this host's own")
 		return nil, dnsmessage.RCodeNameError
 	}
+	if name == HostName {
+		if !n.policy.hostOpen() {
+			n.answered("A", name, false, "no port of this host's is open")
+			return nil, dnsmessage.RCodeNameError
+		}
+		n.answered("A", name, true, "this host")
+		return []dnsmessage.ResourceBody{&dnsmessage.AResource{A: n.gateway.As4()}}, dnsmessage.RCodeSuccess
+	}
 	found, err := n.hooks.resolver.LookupNetIP(ctx, "ip4", name+".")
 	if err != nil {
 		n.answered("A", name, true, "not resolved")

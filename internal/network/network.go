@@ -45,6 +45,8 @@ type Config struct {
 	Allow []string
 	// [HOST_IP:]HOST_PORT:GUEST_PORT; the default address is 127.0.0.1, host port 0 is any free one
 	Publish []string
+	// Ports of this host's loopback that the guest reaches by HostName, beside what else it may reach
+	Host    []int
 	Inbound bool // without rules the guest reaches nothing: the network is for the published ports alone
 	// Inside connects to a server on the guest's own loopback, where published ports lead if nobody listens
 	// at the guest's address. nil is not to.

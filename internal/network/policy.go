@@ -98,7 +98,7 @@ func refuse(format string, args ...any) verdict { return verdict{reason: fmt.Spr
 // Parse checks the words of an allow-list and of published ports, so that a mistake is told before anything
 // starts.
 func Parse(cfg Config) (*Policy, error) {
-	if len(cfg.Allow) > maxRules || len(cfg.Publish) > maxRules {
+	if len(cfg.Allow)+len(cfg.Host) > maxRules || len(cfg.Publish) > maxRules {
 		return nil, fmt.Errorf("cannot use more than %d rules or published ports", maxRules)
 	}
 	p := &Policy{own: cfg.hooks.own, inbound: cfg.Inbound}
@@ -110,6 +110,14 @@ func Parse(cfg Config) (*Policy, error) {
 		if err != nil {
 			return nil, err
 		}
+		p.rules = append(p.rules, r)
+	}
+	for _, port := range cfg.Host {
+		r, err := parseRule(fmt.Sprintf("%s:%d", HostName, port))
+		if err != nil {
+			return nil, err
+		}
+		r.beside = true
 		p.rules = append(p.rules, r)
 	}
 	for _, word := range cfg.Publish {
@@ -137,7 +145,7 @@ const (
 // Mode tells which of the kinds of policy this is.
 func (p *Policy) Mode() string {
 	switch {
-	case len(p.rules) > 0:
+	case slices.ContainsFunc(p.rules, func(r rule) bool { return !r.beside }):
 		return ModeAllowList
 	case p.inbound:
 		return ModeInbound
@@ -252,10 +260,15 @@ func (p *Policy) nameRule(protocol, name string, port uint16) (found rule, ok bo
 
 // nameListed tells whether the name may be looked up at all.
 func (p *Policy) nameListed(name string) bool {
-	if p.Mode() == ModePublic {
+	if p.Mode() == ModePublic || name == HostName && p.hostOpen() {
 		return true
 	}
 	return slices.ContainsFunc(p.rules, func(r rule) bool { return r.matchesName(name) })
+}
+
+// hostOpen tells whether a port of this host's is open to the guest by the host's name.
+func (p *Policy) hostOpen() bool {
+	return slices.ContainsFunc(p.rules, func(r rule) bool { return r.host })
 }
 
 // answerable tells whether an address may stand in an answer to the guest, and if not why. An address that

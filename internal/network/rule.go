@@ -12,6 +12,9 @@ import (
 // maxRules bounds an allow-list and a list of published ports, which are looked through for each connection.
 const maxRules = 1024
 
+// HostName is what the guest calls this host, whose loopback it reaches at the gateway.
+const HostName = "host.pyro.internal"
+
 // rule is one word of the allow-list: a name or a range of addresses, and a port or all of them.
 type rule struct {
 	name     string       // without the trailing dot, lower case, ASCII; "" for a range of addresses
@@ -19,6 +22,8 @@ type rule struct {
 	prefix   netip.Prefix // the zero Prefix for a name
 	port     uint16       // 0 means every port
 	protocol string       // "tcp" or "udp"; "" means both for a range, and TCP that names a host for a name
+	host     bool         // a port of this host's loopback, by HostName
+	beside   bool         // it makes no allow-list: the rest of the policy is as without it
 	original string       // as the user wrote it
 }
 
@@ -49,6 +54,11 @@ func parseRule(word string) (rule, error) {
 	switch {
 	case host == "":
 		return fail("the host is missing")
+	case host == HostName:
+		if r.port == 0 || r.port == 53 {
+			return fail("name the port of this host's that is opened, which cannot be 53")
+		}
+		r.prefix, r.host = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 32), true
 	case strings.Contains(host, "/"):
 		prefix, err := netip.ParsePrefix(host)
 		if err != nil {

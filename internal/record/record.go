@@ -29,6 +29,9 @@ const (
 	ConsoleFile = "console.log"
 	LogFile     = "supervisor.log"
 	SocketFile  = "socket"
+	// What a task was seeded with, and from where; made before its creation is complete.
+	SeedPackFile = "seed.pack"
+	SeedFile     = "seed.json"
 )
 
 // maxRecord bounds a record as it is read: a longer file is no record of pyro's.
@@ -74,6 +77,7 @@ type VM struct {
 	ExpiresAt      *time.Time        `json:"expires_at"`
 	NetworkEnabled bool              `json:"network_enabled"`
 	Allow          []string          `json:"allow,omitempty"`
+	AllowHost      []int             `json:"allow_host,omitempty"`
 	Publish        []string          `json:"publish,omitempty"`
 	Forwards       []Forward         `json:"forwards,omitempty"`
 	// The network is for published ports alone
@@ -132,6 +136,7 @@ func (v *VM) Like() VM {
 		TTLSeconds:      v.TTLSeconds,
 		NetworkEnabled:  v.NetworkEnabled,
 		Allow:           v.Allow,
+		AllowHost:       v.AllowHost,
 		InboundOnly:     v.InboundOnly,
 		Isolation:       v.Isolation,
 		WantAccelerator: v.WantAccelerator,
@@ -183,6 +188,8 @@ type Boot struct {
 	Cmd         []string `json:"cmd,omitempty"`        // of a run without one
 	// Where commands run unless they say otherwise; empty is /workspace
 	WorkDir string `json:"work_dir,omitempty"`
+	// Trust are authorities that its programs are to trust besides, in PEM.
+	Trust string `json:"trust,omitempty"`
 }
 
 // Kernel is what a guest runs on: an image, and modules in the order in which they are loaded.

@@ -261,6 +261,14 @@ export interface Shape {
   metadata?: Record<string, string> | undefined;
   /** Seconds to wait for a place while as many VMs and tasks live as may; 0 fails at once. */
   wait_seconds?: number | undefined;
+  /** A file on the host with certificates of authorities, in PEM, that programs in the guest are to
+   * trust. */
+  ca_file?: string | undefined;
+  /** Have programs in the guest trust the authorities that were added to the host's; left out: if it
+   * has a network. */
+  host_ca?: boolean | undefined;
+  /** Ports of the host's loopback that the guest may reach, at host.pyro.internal. */
+  allow_host?: Array<number> | undefined;
 }
 
 /** CommandSettings say as whom, where and with what variables commands run. */
@@ -829,6 +837,54 @@ export interface ExportTaskRequest {
   host_path: string;
 }
 
+/** FileChange is a file or a link that is not what it was. Change is added, modified or removed;
+ * modified is also one whose permission to be run has changed. */
+export interface FileChange {
+  path: string;
+  change: string;
+  size_bytes: number;
+}
+
+/** DiffTaskResult is what a task changed, in the order of paths. */
+export interface DiffTaskResult {
+  task_id: string;
+  changes: Array<FileChange>;
+  patch?: string | undefined;
+  left_out?: Array<string> | undefined;
+  truncated?: boolean | undefined;
+}
+
+/** DiffTaskRequest asks what a task changed in its workspace since it was seeded. What is in .git
+ * directories is never told of. */
+export interface DiffTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Give the changes as a patch, too. */
+  patch?: boolean | undefined;
+  /** Patterns of what is not told of, as in .gitignore. */
+  exclude?: Array<string> | undefined;
+  /** Tell of new files that a .gitignore ignores, too. */
+  include_ignored?: boolean | undefined;
+}
+
+/** SyncTaskResult says which files were written and removed in the task, and which were left as the
+ * task has them because it changed them as well. */
+export interface SyncTaskResult {
+  task_id: string;
+  written: Array<string>;
+  removed: Array<string>;
+  conflicts: Array<string>;
+}
+
+/** SyncTaskRequest asks for a task's workspace to get what changed in the directory that it was seeded
+ * from. What is in .git directories stays as it is. */
+export interface SyncTaskRequest {
+  /** The task's id. */
+  task_id: string;
+  /** Replace files that the task changed as well. */
+  force?: boolean | undefined;
+}
+
 /** PatchTaskResult says which files were changed. */
 export interface PatchTaskResult {
   task_id: string;
@@ -1176,6 +1232,16 @@ export abstract class Operations {
   /** Copy all that a task changed over its environment to the host. */
   async exportTask(params: ExportTaskRequest, options: CallOptions = {}): Promise<CopyResult> {
     return (await this.call("export_task", params, options)) as CopyResult;
+  }
+
+  /** Tell what a task changed in its workspace since it was seeded: names, or a patch. */
+  async diffTask(params: DiffTaskRequest, options: CallOptions = {}): Promise<DiffTaskResult> {
+    return (await this.call("diff_task", params, options)) as DiffTaskResult;
+  }
+
+  /** Send into a task what changed since in the directory that it was seeded from. */
+  async syncTask(params: SyncTaskRequest, options: CallOptions & ProgressOptions = {}): Promise<SyncTaskResult> {
+    return (await this.call("sync_task", params, options)) as SyncTaskResult;
   }
 
   /** Apply a unified diff to files of a task, all of it or nothing. */

@@ -17,6 +17,7 @@ from .types import (
     CopyResult,
     DeleteResult,
     DeleteSnapshotResult,
+    DiffTaskResult,
     EnvironmentManifest,
     Environments,
     Everything,
@@ -38,6 +39,7 @@ from .types import (
     RollbackTaskResult,
     RunResult,
     Snapshot,
+    SyncTaskResult,
     Task,
     TaskCommand,
     TaskLogs,
@@ -153,6 +155,9 @@ class Operations(Calls):
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
         wait_seconds: int = 60,
+        ca_file: str | None = None,
+        host_ca: bool | None = None,
+        allow_host: Iterable[int] | None = None,
         env: Mapping[str, str] | None = None,
         workdir: str | None = None,
         user: str | None = None,
@@ -187,6 +192,9 @@ class Operations(Calls):
             disk_mib=disk_mib,
             metadata=metadata,
             wait_seconds=wait_seconds,
+            ca_file=ca_file,
+            host_ca=host_ca,
+            allow_host=allow_host,
             env=env,
             workdir=workdir,
             user=user,
@@ -218,6 +226,9 @@ class Operations(Calls):
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
         wait_seconds: int = 60,
+        ca_file: str | None = None,
+        host_ca: bool | None = None,
+        allow_host: Iterable[int] | None = None,
         on_progress: OnProgress | None = None,
     ) -> VM:
         """Create a VM that is not started yet."""
@@ -235,6 +246,9 @@ class Operations(Calls):
             disk_mib=disk_mib,
             metadata=metadata,
             wait_seconds=wait_seconds,
+            ca_file=ca_file,
+            host_ca=host_ca,
+            allow_host=allow_host,
         ))
 
     def start_vm(
@@ -348,6 +362,9 @@ class Operations(Calls):
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
         wait_seconds: int = 60,
+        ca_file: str | None = None,
+        host_ca: bool | None = None,
+        allow_host: Iterable[int] | None = None,
         env: Mapping[str, str] | None = None,
         workdir: str | None = None,
         user: str | None = None,
@@ -373,6 +390,9 @@ class Operations(Calls):
             disk_mib=disk_mib,
             metadata=metadata,
             wait_seconds=wait_seconds,
+            ca_file=ca_file,
+            host_ca=host_ca,
+            allow_host=allow_host,
             env=env,
             workdir=workdir,
             user=user,
@@ -850,6 +870,38 @@ class Operations(Calls):
             "export_task",
             task_id=task_id,
             host_path=_path(host_path),
+        ))
+
+    def diff_task(
+        self,
+        task_id: str,
+        *,
+        patch: bool = False,
+        exclude: Iterable[str] | None = None,
+        include_ignored: bool = False,
+    ) -> DiffTaskResult:
+        """Tell what a task changed in its workspace since it was seeded: names, or a patch."""
+        return cast(DiffTaskResult, self._call(
+            "diff_task",
+            task_id=task_id,
+            patch=patch,
+            exclude=exclude,
+            include_ignored=include_ignored,
+        ))
+
+    def sync_task(
+        self,
+        task_id: str,
+        *,
+        force: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> SyncTaskResult:
+        """Send into a task what changed since in the directory that it was seeded from."""
+        return cast(SyncTaskResult, self._call(
+            "sync_task",
+            _handlers(on_progress=on_progress),
+            task_id=task_id,
+            force=force,
         ))
 
     def patch_task(

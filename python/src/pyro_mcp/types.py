@@ -494,6 +494,35 @@ class ListFilesResult(TypedDict):
     truncated: bool
 
 
+class FileChange(TypedDict):
+    """A file or a link that is not what it was. Change is added, modified or removed; modified is also one
+    whose permission to be run has changed."""
+
+    path: str
+    change: str
+    size_bytes: int
+
+
+class DiffTaskResult(TypedDict):
+    """What a task changed, in the order of paths."""
+
+    task_id: str
+    changes: list[FileChange]
+    patch: NotRequired[str]
+    left_out: NotRequired[list[str]]
+    truncated: NotRequired[bool]
+
+
+class SyncTaskResult(TypedDict):
+    """Which files were written and removed in the task, and which were left as the task has them because it
+    changed them as well."""
+
+    task_id: str
+    written: list[str]
+    removed: list[str]
+    conflicts: list[str]
+
+
 class PatchTaskResult(TypedDict):
     """Which files were changed."""
 
