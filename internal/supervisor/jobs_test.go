@@ -123,12 +123,13 @@ func (w *watcher) see(t *testing.T, text string) {
 // Several see and type in one shell; one who goes, or comes late, changes nothing for the others.
 func TestWatchersOfOneShell(t *testing.T) {
 	o := task(t)
-	o.call(link.OpJobStart, link.JobStart{Kind: link.JobShell, Name: "sh", Exec: link.Exec{
+	shell := link.Exec{
 		Argv:     []string{"/bin/sh", "-i"},
 		Env:      []string{"PS1=ready> ", "ENV="},
 		Stdin:    true,
 		Terminal: &link.Terminal{},
-	}}, nil)
+	}
+	o.call(link.OpJobStart, link.JobStart{Kind: link.JobShell, Name: "sh", Exec: shell}, nil)
 	first, second := o.attach("sh"), o.attach("sh")
 	first.see(t, "ready> ")
 	second.see(t, "ready> ")
@@ -305,7 +306,12 @@ func TestServicesAreStartedAgain(t *testing.T) {
 	service := func(name, script string, s link.Service) {
 		t.Helper()
 		s.ReadyMS = 10_000
-		start := link.JobStart{Kind: link.JobService, Name: name, Exec: sh(script), Service: &s}
+		start := link.JobStart{
+			Kind:    link.JobService,
+			Name:    name,
+			Exec:    sh(script),
+			Service: &s,
+		}
 		o.call(link.OpJobStart, start, &j)
 	}
 	service("fails", "echo again; exit 7", link.Service{Restart: true, MaxRestarts: 1})
