@@ -72,7 +72,8 @@ asyncio.run(main())
 // forwarded gives addresses of this host that lead to the servers.
 func forwarded(t *testing.T) map[int]string {
 	p := engine(t)
-	task, err := p.CreateTask(t.Context(), pyro.CreateTaskRequest{Shape: pyro.Shape{Environment: "debian:12"}})
+	create := pyro.CreateTaskRequest{Shape: pyro.Shape{Environment: "debian:12"}}
+	task, err := p.CreateTask(t.Context(), create)
 	if err != nil {
 		t.Fatal(err)
 	}
