@@ -43,6 +43,7 @@ func plainText(s string, size TerminalSize) string {
 // plain is a screen, with all that was scrolled out of it above.
 type plain struct {
 	rows, cols  int
+	pipe        bool // it is no terminal
 	lines       []plainLine
 	top         int // the first line of the screen
 	row, col    int // of the cursor; a column after the last one is that the next character wraps
@@ -64,7 +65,7 @@ type plainLine struct {
 func newPlain(size TerminalSize) *plain {
 	p := &plain{rows: int(size.Rows), cols: int(size.Cols)}
 	if p.rows == 0 || p.cols == 0 {
-		p.rows, p.cols = plainRows, plainWidth
+		p.rows, p.cols, p.pipe = plainRows, plainWidth, true
 	}
 	p.rows, p.cols = min(p.rows, plainMost), min(p.cols, plainMost)
 	p.last = p.rows - 1
@@ -84,6 +85,9 @@ func (p *plain) put(r rune) {
 	case r == '\n', r == '\v', r == '\f':
 		p.line(p.row).wrapped = false
 		p.down()
+		if p.pipe {
+			p.col = 0 // A terminal gets a carriage return as well, from its line settings.
+		}
 	case r == '\r':
 		p.col = 0
 	case r == '\b':

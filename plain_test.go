@@ -51,6 +51,9 @@ func TestPlainText(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
+	if got := plainText("one\ntwo\n", TerminalSize{}); got != "one\ntwo\n" {
+		t.Errorf("lines of a command without a terminal: %q", got)
+	}
 	long := strings.Repeat("x", 5000)
 	if got := plainText(long+"\n"+long, TerminalSize{}); got != long+"\n"+long {
 		t.Error("a long line of a command without a terminal is changed")
