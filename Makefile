@@ -82,6 +82,10 @@ test-typescript: npm
 test-terminal: setup-test build
 	PYRO_TEST_PROGRAMS=all $(PYTHON) -m pytest -q test/terminal
 
+# test-browser drives a Chromium of the host's on a server in a task, through a forwarded port.
+test-browser: build
+	./test/browser/run
+
 # test-kvm runs guests on a real KVM, in a machine whose virtualization is emulated: as root, in two to six minutes, with
 # nothing else beside it. It wants an installed debian:12.
 test-kvm: build

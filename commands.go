@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
@@ -168,17 +169,68 @@ func (p *Pyro) ReadCommand(ctx context.Context, r ReadCommandRequest) (ReadComma
 	if r.Cursor >= 0 {
 		out.LostBytes = max(0, answer.From-r.Cursor)
 	}
-	var text []byte
-	for _, piece := range answer.Pieces {
-		text = append(text, piece.Data...)
+	text, taken := readable(answer.Pieces, rec.Ended())
+	if r.Plain && !rec.Ended() {
+		if keep := wholeSequences(text); keep > 0 {
+			text, taken = text[:keep], taken-len(text)+keep
+		}
 	}
-	keep := whole(text, rec.Ended())
-	out.Cursor = answer.Next - int64(len(text)-keep)
-	out.Output = strings.ToValidUTF8(string(text[:keep]), "\uFFFD")
+	out.Cursor = answer.From + int64(taken)
+	out.Output = strings.ToValidUTF8(string(text), "\uFFFD")
 	if r.Plain {
-		out.Output = plainText(out.Output)
+		out.Output = plainText(out.Output, TerminalSize{Rows: rec.Rows, Cols: rec.Cols})
 	}
 	return out, nil
+}
+
+// readable puts the pieces of both streams together so that no character is cut in two, and tells how many of
+// their bytes it has taken. A character whose end has not come is left for the next read, unless all has.
+func readable(pieces []link.JobPiece, all bool) (text []byte, taken int) {
+	type half struct {
+		data     []byte
+		at, text int // where it stands in the pieces, and would in the text
+	}
+	held := map[uint8]half{} // the beginning of a character, of each stream
+	for _, piece := range pieces {
+		h := held[piece.Stream]
+		delete(held, piece.Stream)
+		joined := append(h.data, piece.Data...)
+		n := wholeCharacters(joined)
+		text = append(text, joined[:n]...)
+		if n > 0 || len(h.data) == 0 {
+			h.at, h.text = taken+n-len(h.data), len(text)
+		}
+		if n < len(joined) {
+			held[piece.Stream] = half{joined[n:], h.at, h.text}
+		}
+		taken += len(piece.Data)
+	}
+	cut := half{at: taken, text: len(text)}
+	for _, h := range held {
+		if h.at < cut.at {
+			cut = h
+		}
+	}
+	if !all && (cut.at > 0 || len(pieces) <= 1) {
+		return text[:cut.text], cut.at
+	}
+	for _, h := range held {
+		text = append(text, h.data...)
+	}
+	return text, taken
+}
+
+// wholeCharacters is how many of a text's bytes make whole characters: the last may still be on its way.
+func wholeCharacters(text []byte) int {
+	for i := len(text) - 1; i >= 0 && i >= len(text)-utf8.UTFMax; i-- {
+		if utf8.RuneStart(text[i]) {
+			if !utf8.FullRune(text[i:]) {
+				return i
+			}
+			break
+		}
+	}
+	return len(text)
 }
 
 // AttachCommand passes a background command's output on as it comes, and input to it, and returns its record

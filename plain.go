@@ -1,41 +1,36 @@
 package pyro
 
 import (
-	"strconv"
-	"strings"
+	"bytes"
+	"slices"
+	"unicode"
 	"unicode/utf8"
 )
 
-// whole is how many of a text's bytes make whole characters. The last may still be on its way, unless all has
-// come.
-func whole(text []byte, all bool) int {
-	if all {
-		return len(text)
-	}
-	for i := len(text) - 1; i >= 0 && i >= len(text)-utf8.UTFMax; i-- {
-		if utf8.RuneStart(text[i]) {
-			if !utf8.FullRune(text[i:]) {
-				return i
-			}
-			break
-		}
-	}
-	return len(text)
-}
-
-// Bounds of a screen that is rendered.
+// Bounds of a screen that is rendered. Its text is a guest's: no sequence takes more memory than these.
 const (
-	plainWidth = 1000
-	plainLines = 10_000
+	plainRows    = 24
+	plainWidth   = 1000    // of output that is no terminal's
+	plainMost    = 1000    // rows or columns
+	plainPadding = 1 << 18 // cells that were never written to
+)
+
+// A cell of a screen is a character, or one of these, or below them a combination by its place.
+const (
+	cellBlank = ' '
+	cellWide  = -1 // the second half of a wide character
+	cellFirst = -2 // the first combination
 )
 
 // plainText renders what a program wrote to a terminal as the text that is to be seen in the end: what was
-// overwritten, erased or only coloured is gone.
-func plainText(s string) string {
-	var p plain
+// overwritten, erased or only coloured is gone. A line that the terminal has wrapped is one again. No size is
+// that of output which is no terminal's.
+func plainText(s string, size TerminalSize) string {
+	p := newPlain(size)
 	for len(s) > 0 {
-		if rest, ok := p.escape(s); ok {
-			s = rest
+		if s[0] == 0x1b {
+			n, _ := p.escape(s)
+			s = s[n:]
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s)
@@ -45,137 +40,200 @@ func plainText(s string) string {
 	return p.String()
 }
 
-// plain is a screen of any height.
+// plain is a screen, with all that was scrolled out of it above.
 type plain struct {
-	lines    [][]rune
-	row, col int
+	rows, cols  int
+	pipe        bool // it is no terminal
+	lines       []plainLine
+	top         int // the first line of the screen
+	row, col    int // of the cursor; a column after the last one is that the next character wraps
+	saved       [2]int
+	first, last int     // rows that scroll
+	main        *plain  // the screen behind an alternate one
+	drawing     [2]bool // which of both character sets draws lines
+	shifted     int     // which one is used
+	repeat      rune    // the character that was written last
+	combined    []string
+	padding     int
+}
+
+type plainLine struct {
+	cells   []rune
+	wrapped bool // the next one goes on with it
+}
+
+func newPlain(size TerminalSize) *plain {
+	p := &plain{rows: int(size.Rows), cols: int(size.Cols)}
+	if p.rows == 0 || p.cols == 0 {
+		p.rows, p.cols, p.pipe = plainRows, plainWidth, true
+	}
+	p.rows, p.cols = min(p.rows, plainMost), min(p.cols, plainMost)
+	p.last = p.rows - 1
+	return p
+}
+
+// line gives a row's line, until the next change of the lines.
+func (p *plain) line(row int) *plainLine {
+	for len(p.lines) <= p.top+row {
+		p.lines = append(p.lines, plainLine{})
+	}
+	return &p.lines[p.top+row]
 }
 
 func (p *plain) put(r rune) {
 	switch {
-	case r == '\n':
-		p.row = min(p.row+1, plainLines)
+	case r == '\n', r == '\v', r == '\f':
+		p.line(p.row).wrapped = false
+		p.down()
+		if p.pipe {
+			p.col = 0 // A terminal gets a carriage return as well, from its line settings.
+		}
 	case r == '\r':
 		p.col = 0
 	case r == '\b':
-		p.col = max(p.col-1, 0)
+		p.col = max(min(p.col, p.cols-1)-1, 0)
 	case r == '\t':
-		p.col = min(p.col/8*8+8, plainWidth)
-	case r >= ' ' && r != 0x7f:
-		line := p.line()
-		for len(*line) <= p.col {
-			*line = append(*line, ' ')
-		}
-		(*line)[p.col] = r
-		p.col = min(p.col+1, plainWidth)
+		p.col = min(p.col/8*8+8, p.cols-1)
+	case r == 0x0e, r == 0x0f:
+		p.shifted = int(0x0f - r)
+	case r >= ' ' && r < 0x7f || r > 0x9f:
+		p.show(r)
 	}
 }
 
-// line gives the line that is written to.
-func (p *plain) line() *[]rune {
-	for len(p.lines) <= p.row {
-		p.lines = append(p.lines, nil)
+// show writes a character at the cursor.
+func (p *plain) show(r rune) {
+	if p.drawing[p.shifted] && r >= 'j' && r <= 'x' {
+		r = []rune("┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│")[r-'j']
 	}
-	return &p.lines[p.row]
+	width := runeWidth(r)
+	if width == 0 {
+		p.combine(r)
+		return
+	}
+	if p.col+width > p.cols {
+		p.line(p.row).wrapped = true
+		p.down()
+		p.col = 0
+	}
+	line := p.line(p.row)
+	p.pad(line, p.col)
+	at := min(p.col, len(line.cells))
+	written := []rune{r, cellWide}[:width]
+	line.cells = slices.Replace(line.cells, at, min(at+width, len(line.cells)), written...)
+	p.col, p.repeat = at+width, r
 }
 
-// escape obeys an escape sequence, and gives what follows it. One that is not whole is dropped.
-func (p *plain) escape(s string) (rest string, ok bool) {
-	if s[0] != 0x1b {
-		return "", false
-	}
-	if len(s) < 2 {
-		return "", true
-	}
-	switch s[1] {
-	case '[':
-		end := strings.IndexFunc(s[2:], func(r rune) bool { return r >= '@' && r <= '~' })
-		if end < 0 {
-			return "", true
-		}
-		p.control(s[2+end], s[2:2+end])
-		return s[3+end:], true
-	case ']', 'P', '_', '^': // up to BEL or ST
-		for i := 2; i < len(s); i++ {
-			if s[i] == '\a' {
-				return s[i+1:], true
-			}
-			if s[i] == 0x1b && i+1 < len(s) && s[i+1] == '\\' {
-				return s[i+2:], true
-			}
-		}
-		return "", true
-	case '(', ')', '*', '+', '#', '%':
-		return s[min(3, len(s)):], true
-	}
-	return s[2:], true
-}
-
-// control obeys ESC [ arguments final.
-func (p *plain) control(final byte, arguments string) {
-	first, _, _ := strings.Cut(strings.TrimLeft(arguments, "?>="), ";")
-	n, err := strconv.Atoi(first)
-	count := max(n, 1)
-	if err != nil {
-		n = 0
-	}
-	switch final {
-	case 'A':
-		p.row = max(p.row-count, 0)
-	case 'B':
-		p.row = min(p.row+count, plainLines)
-	case 'C':
-		p.col = min(p.col+count, plainWidth)
-	case 'D':
-		p.col = max(p.col-count, 0)
-	case 'G':
-		p.col = min(count-1, plainWidth)
-	case 'H', 'f':
-		_, col, _ := strings.Cut(arguments, ";")
-		c, _ := strconv.Atoi(col)
-		p.row, p.col = min(count-1, plainLines), min(max(c, 1)-1, plainWidth)
-	case 'J':
-		if n >= 2 {
-			p.lines = nil
-		} else if n == 0 {
-			p.erase()
-			p.lines = p.lines[:min(len(p.lines), p.row+1)]
-		}
-	case 'K':
-		switch line := p.line(); n {
-		case 0:
-			p.erase()
-		case 1:
-			for i := range min(p.col+1, len(*line)) {
-				(*line)[i] = ' '
-			}
-		case 2:
-			*line = nil
-		}
-	case 'P':
-		if line := p.line(); p.col < len(*line) {
-			*line = append((*line)[:p.col], (*line)[min(len(*line), p.col+count):]...)
-		}
+// pad makes a line reach a column, as far as there is room for it.
+func (p *plain) pad(line *plainLine, to int) {
+	for len(line.cells) < to && p.padding < plainPadding {
+		line.cells = append(line.cells, cellBlank)
+		p.padding++
 	}
 }
 
-// erase clears the line from here on.
-func (p *plain) erase() {
-	line := p.line()
-	*line = (*line)[:min(len(*line), p.col)]
+// combine adds a mark to the character before the cursor.
+func (p *plain) combine(r rune) {
+	const most = 32 // bytes of a combination
+	cells := p.line(p.row).cells
+	at := min(p.col, len(cells)) - 1
+	for at >= 0 && cells[at] == cellWide {
+		at--
+	}
+	if at < 0 {
+		return
+	}
+	text := p.text(cells[at]) + string(r)
+	if len(text) > most {
+		return
+	}
+	if cells[at] > cellFirst {
+		p.combined = append(p.combined, "")
+		cells[at] = rune(cellFirst - len(p.combined) + 1)
+	}
+	p.combined[cellFirst-cells[at]] = text
+}
+
+func (p *plain) text(cell rune) string {
+	switch {
+	case cell == cellWide:
+		return ""
+	case cell < 0:
+		return p.combined[cellFirst-cell]
+	}
+	return string(cell)
+}
+
+// down goes to the next row, and scrolls if there is none.
+func (p *plain) down() {
+	switch {
+	case p.row == p.last && p.first == 0 && p.last == p.rows-1 && p.main == nil:
+		p.line(p.row)
+		p.top++ // What goes out of the screen is kept.
+	case p.row == p.last:
+		p.scroll(p.first, 1)
+	default:
+		p.row = min(p.row+1, p.rows-1)
+	}
+}
+
+// scroll moves the rows from one on up to the last that scrolls, up, or down if by is below 0.
+func (p *plain) scroll(from, by int) {
+	if from > p.last {
+		return
+	}
+	p.line(p.last)
+	part := p.lines[p.top+from : p.top+p.last+1]
+	n := min(max(by, -by), len(part))
+	if by > 0 {
+		copy(part, part[n:])
+		clear(part[len(part)-n:])
+	} else {
+		copy(part[n:], part)
+		clear(part[:n])
+	}
 }
 
 func (p *plain) String() string {
-	var b strings.Builder
-	for i, line := range p.lines {
-		if i > 0 {
-			b.WriteByte('\n')
+	lines := p.lines
+	for len(lines) > p.top+p.row+1 && len(lines[len(lines)-1].cells) == 0 {
+		lines = lines[:len(lines)-1] // It is there because others were moved.
+	}
+	var out []byte
+	begin := 0 // of the line that is being written
+	for i, line := range lines {
+		if i > 0 && !lines[i-1].wrapped {
+			out = append(trimBlanks(out, begin), '\n')
+			begin = len(out)
 		}
-		b.WriteString(strings.TrimRight(string(line), " "))
+		for _, cell := range line.cells {
+			out = append(out, p.text(cell)...)
+		}
 	}
-	// The cursor stands in a line of its own after an end of line, and after a prompt.
-	if p.row >= len(p.lines) && len(p.lines) > 0 {
-		b.WriteByte('\n')
+	out = trimBlanks(out, begin)
+	// The cursor stands in a line of its own after an end of line.
+	if p.top+p.row >= len(lines) && len(lines) > 0 {
+		out = append(out, '\n')
 	}
-	return b.String()
+	return string(out)
+}
+
+func trimBlanks(text []byte, from int) []byte {
+	return text[:from+len(bytes.TrimRight(text[from:], " "))]
+}
+
+// runeWidth is how many columns a character takes.
+func runeWidth(r rune) int {
+	switch {
+	case r < 0x300:
+		return 1
+	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		return 0
+	case r >= 0x1100 && r <= 0x115f, r >= 0x2e80 && r <= 0xa4cf, r >= 0xac00 && r <= 0xd7a3,
+		r >= 0xf900 && r <= 0xfaff, r >= 0xfe30 && r <= 0xfe6f, r >= 0xff00 && r <= 0xff60,
+		r >= 0xffe0 && r <= 0xffe6, r >= 0x1f300 && r <= 0x1f64f, r >= 0x1f680 && r <= 0x1f6ff,
+		r >= 0x1f900 && r <= 0x1f9ff, r >= 0x20000 && r <= 0x3fffd:
+		return 2
+	}
+	return 1
 }

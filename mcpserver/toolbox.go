@@ -32,6 +32,7 @@ type call struct {
 type tool struct {
 	name, title, description string
 	operation                string
+	background               string    // the operation in its place if a model asks for the background
 	profiles                 []Profile // those that have it, beside full
 	required                 []string  // what a model must say, beside what the operation demands
 	doing                    string    // what a client is told while it lasts
@@ -104,15 +105,18 @@ func (b *toolbox) add(t tool) error {
 	if err != nil {
 		return err
 	}
+	out, err := outputSchema(o.Result)
+	if err == nil && t.background != "" {
+		err = offerBackground(t.background, in, out)
+	}
+	if err != nil {
+		return err
+	}
 	resolved, err := in.Resolve(nil)
 	if err != nil {
 		return err
 	}
 	shown, err := withProperties(in)
-	if err != nil {
-		return err
-	}
-	out, err := outputSchema(o.Result)
 	if err != nil {
 		return err
 	}
@@ -141,6 +145,7 @@ func (b *toolbox) add(t tool) error {
 				err = b.admit(ctx, roots, arguments)
 			}
 			var result any
+			t, o := t.chosen(o, arguments)
 			if err == nil {
 				result, err = b.run(ctx, r, t, o, arguments)
 			}

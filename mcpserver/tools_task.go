@@ -30,12 +30,13 @@ func taskTools() []tool {
 			doing:    "creating the task",
 		},
 		{
-			name:      "task_exec",
-			title:     "Run a command in a task",
-			operation: "exec_task",
+			name:       "task_exec",
+			title:      "Run a command in a task",
+			operation:  "exec_task",
+			background: "start_command",
 			description: "Run one shell command in a task, in /workspace. Files persist; variables and " +
 				"the current directory " +
-				"do not. " + outputNote + "task_logs has the rest.",
+				"do not. " + outputNote + "task_logs has the rest. With background: as task_start_command.",
 			profiles: []Profile{ProfileCore, ProfileTask},
 			required: []string{"command"},
 			doing:    "running the command",

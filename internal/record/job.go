@@ -27,6 +27,8 @@ type Job struct {
 	Sequence  int             `json:"sequence"` // in the VM's history, 0 if it is not there
 	Command   string          `json:"command"`
 	Terminal  bool            `json:"terminal,omitempty"`
+	Rows      uint16          `json:"rows,omitempty"` // of its terminal
+	Cols      uint16          `json:"cols,omitempty"`
 	Input     bool            `json:"input,omitempty"` // it takes input
 	StartedAt time.Time       `json:"started_at"`
 	EndedAt   *time.Time      `json:"ended_at"`

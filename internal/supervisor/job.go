@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,6 +68,9 @@ func newJob(s *supervisor, p link.JobStart) (*job, error) {
 		Input:     p.Exec.Stdin,
 		StartedAt: time.Now().UTC().Truncate(time.Millisecond),
 		Spec:      spec,
+	}
+	if terminal := p.Exec.Terminal; terminal != nil {
+		j.rec.Rows, j.rec.Cols = cmp.Or(terminal.Rows, 24), cmp.Or(terminal.Cols, 80)
 	}
 	if p.Service != nil {
 		j.rec.State = link.JobStarting
@@ -287,7 +291,11 @@ func (j *job) resize(ctx context.Context, size link.Size) error {
 	if err != nil {
 		return err
 	}
-	return j.reach(ctx, func() error { return g.Lost(g.Resize(ctx, link.Resize{ID: id, Size: size})) })
+	err = j.reach(ctx, func() error { return g.Lost(g.Resize(ctx, link.Resize{ID: id, Size: size})) })
+	if err == nil {
+		j.update(func(rec *record.Job) { rec.Rows, rec.Cols = cmp.Or(size.Rows, 24), cmp.Or(size.Cols, 80) })
+	}
+	return err
 }
 
 // input passes input on, and waits until the command's side has taken it.

@@ -31,36 +31,49 @@ const (
 // serve keeps a service running: it is started again when it fails, if that is wanted, each time a little
 // later.
 func (j *job) serve(g *running) (link.ExecResult, error) {
-	backoff := firstBackoff
-	for failures := 0; ; failures++ {
+	var b backoff
+	for {
 		began := time.Now()
 		result, err := j.attempt(g)
 		if err != nil || j.over.Err() != nil || j.isStopped() {
 			return result, err
 		}
-		if time.Since(began) > steadyAfter {
-			backoff, failures = firstBackoff, 0
-		}
 		service := j.spec.Service
 		failed := result.ExitCode != 0 || j.snapshot().State == link.JobFailed
-		if !failed || !service.Restart || service.MaxRestarts > 0 && failures >= service.MaxRestarts {
+		wait := b.failed(time.Since(began))
+		if !failed || !service.Restart || service.MaxRestarts > 0 && b.count > service.MaxRestarts {
 			if failed {
 				j.update(func(rec *record.Job) { rec.State = link.JobFailed })
 			}
 			return result, nil
 		}
 		j.update(func(rec *record.Job) { rec.State = link.JobBackoff })
-		if !j.pause(g, backoff) {
+		if !j.pause(g, wait) {
 			return result, nil
 		}
-		backoff = min(2*backoff, lastBackoff)
 		j.update(func(rec *record.Job) { rec.State, rec.Restarts = link.JobStarting, rec.Restarts+1 })
 	}
 }
 
+// backoff says how long to wait before a service is started again. The zero value has seen no failure.
+type backoff struct {
+	count int // failures in a row
+	last  time.Duration
+}
+
+// failed notes a failure of what has run for a while, and gives the wait after it.
+func (b *backoff) failed(ran time.Duration) time.Duration {
+	if ran > steadyAfter {
+		*b = backoff{}
+	}
+	b.count++
+	b.last = min(max(2*b.last, firstBackoff), lastBackoff)
+	return b.last
+}
+
 // pause waits before a service is started again, and tells whether it is to be.
-func (j *job) pause(g *running, backoff time.Duration) bool {
-	timer := time.NewTimer(backoff)
+func (j *job) pause(g *running, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
