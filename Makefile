@@ -13,7 +13,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
 .PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens soak faults fuzz man dist
-.PHONY: test-adapters test-terminal test-kvm test-qemu-next recording changelog clean
+.PHONY: test-adapters test-conformance test-terminal test-kvm test-qemu-next recording changelog clean
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
 build: $(GUEST) bin/pyro-runsc
@@ -100,6 +100,10 @@ test-cluster: build
 # test-adapters installs Inspect, LangChain's tests, the OpenAI Agents SDK, smolagents and Harbor, and runs their suites.
 test-adapters: build
 	./test/adapters/run
+
+# test-conformance runs the protocol's own suite for servers against the MCP server.
+test-conformance: build
+	./test/conformance/run
 
 # npm leaves dist/*.tgz: the package, and the one with pyro in it for this platform.
 npm: build dist/third-party-licenses
