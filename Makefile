@@ -12,8 +12,8 @@ export GOTOOLCHAIN := local
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
-.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens soak faults fuzz man dist
-.PHONY: test-adapters test-terminal test-kvm test-qemu-next recording changelog clean
+.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens bench-faces soak faults fuzz man dist
+.PHONY: test-adapters test-pythons test-conformance test-terminal test-kvm test-qemu-next recording changelog clean
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
 build: $(GUEST) bin/pyro-runsc
@@ -71,6 +71,10 @@ test-gvisor: build
 test-python: build
 	cd python && PYTHONPATH=src ../$(PYTHON) -m pytest -q
 
+# test-pythons runs the Python package's tests with each Python from 3.10 to 3.13 that is there.
+test-pythons: build
+	./test/pythons
+
 test-clients: build
 	./test/clients/run
 
@@ -105,6 +109,10 @@ test-cluster: build
 test-adapters: build
 	./test/adapters/run
 
+# test-conformance runs the protocol's own suite for servers against the MCP server.
+test-conformance: build
+	./test/conformance/run
+
 # npm leaves dist/*.tgz: the package, and the one with pyro in it for this platform.
 npm: build dist/third-party-licenses
 	./tools/npm $(VERSION) $(GOARCH)
@@ -137,6 +145,10 @@ bench: build
 	python3 bench/start.py
 	python3 bench/work.py
 	python3 bench/plot.py
+	python3 bench/faces.py
+
+# bench-faces tells what each face adds to the engine's time, and how large the packages are. It wants an installed debian:12.
+bench-faces: build wheel npm
 	python3 bench/faces.py
 
 # bench-tokens counts what the profiles of the MCP server cost a model's context.

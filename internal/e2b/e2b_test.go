@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -201,4 +202,31 @@ func FuzzGuestWords(f *testing.F) {
 func FuzzFrame(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x02{}"))
 	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = receive[map[string]any](bytes.NewReader(data)) })
+}
+
+func TestPortsHaveNames(t *testing.T) {
+	for host, want := range map[string][2]string{
+		"8000-task-0a1b.localhost:3000": {"task-0a1b", "8000"},
+		"8000-TASK-0A1B.LOCALHOST:3000": {"task-0a1b", "8000"},
+		"8000-task-0a1b.localhost":      {},
+		"localhost:3000":                {},
+		"8000.localhost:3000":           {},
+		"a.8000-task-0.localhost:3000":  {},
+		"127.0.0.1:3000":                {},
+	} {
+		if id, port := hostOfPort(host, "localhost:3000"); id != want[0] || port != want[1] {
+			t.Errorf("%q is port %q of %q, want %v", host, port, id, want)
+		}
+	}
+	for listening, want := range map[string]string{
+		"127.0.0.1:3000": "localhost:3000", "[::1]:9": "localhost:9", "192.0.2.1:80": "192.0.2.1:80",
+	} {
+		address, err := net.ResolveTCPAddr("tcp", listening)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := defaultDomain(address); got != want {
+			t.Errorf("%s: %s, want %s", listening, got, want)
+		}
+	}
 }

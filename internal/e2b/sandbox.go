@@ -71,6 +71,10 @@ func (s *Server) serveSandbox(
 		fail(w, err)
 		return
 	}
+	if port != envdPort {
+		s.servePort(w, r, id, port)
+		return
+	}
 	call, ok := calls[r.Method+" "+r.URL.Path]
 	if !ok {
 		reply(w, http.StatusNotFound, connectError{"unimplemented", "there is no " + r.URL.Path + " here"})

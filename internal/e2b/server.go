@@ -29,7 +29,7 @@ type Options struct {
 	// Key is the API key that requests must carry. It must not be empty.
 	Key string
 	// Domain is the end of the host names by which the ports of sandboxes are reached, PORT-ID.Domain; empty
-	// is the address that the server listens on.
+	// is localhost with the port that the server listens on, or its address if that is no loopback one.
 	Domain string
 	// Template is the environment of the template "base", which SDKs ask for unless told otherwise. All
 	// other names of templates are names of environments.
@@ -76,7 +76,7 @@ func New(engine *pyro.Pyro, o Options) (*Server, error) {
 // Serve serves on a listener until ctx ends. Sandboxes live on, for as long as they were given.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	if s.options.Domain == "" {
-		s.options.Domain = listener.Addr().String()
+		s.options.Domain = defaultDomain(listener.Addr())
 	}
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
@@ -162,15 +162,7 @@ func (s *Server) addressee(r *http.Request) (id, port string) {
 		}
 		return id, port
 	}
-	label, rest, ok := strings.Cut(r.Host, ".")
-	if !ok || !strings.EqualFold(rest, s.options.Domain) {
-		return "", ""
-	}
-	port, id, ok = strings.Cut(label, "-")
-	if !ok {
-		return "", ""
-	}
-	return id, port
+	return hostOfPort(r.Host, s.options.Domain)
 }
 
 // allowed checks the API key.

@@ -55,7 +55,7 @@ func (s *supervisor) handle(
 		}
 		return nil, s.notStarted()
 	case link.OpStat, link.OpRead, link.OpWrite, link.OpList, link.OpFetch, link.OpReplace,
-		link.OpExport, link.OpSync, link.OpResize, link.OpCommands:
+		link.OpExport, link.OpSync, link.OpResize, link.OpCommands, link.OpDial:
 		if g := s.current(); g != nil {
 			return g.Pass(ctx, req, stream)
 		}

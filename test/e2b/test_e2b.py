@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import re
 import subprocess
@@ -142,6 +143,28 @@ def test_links_to_files(sandbox: Sandbox) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(urllib.request.Request(forged, headers=header))
     assert refused.value.code == 401
+
+
+def test_ports_by_host_name(sandbox: Sandbox) -> None:
+    sandbox.files.write("/srv/www/index.html", "from the guest")
+    sandbox.commands.run(
+        "cd /srv/www && exec python3 -m http.server --bind 127.0.0.1 8000", background=True, timeout=0)
+    host = sandbox.get_host(8000)
+    assert re.fullmatch(r"8000-task-[0-9a-f]+\.localhost:\d+", host)
+    server = os.environ["E2B_API_URL"].removeprefix("http://")
+
+    def ask(name: str) -> tuple[int, str]:
+        # What a browser does: the name is resolved to this machine, and stays in the Host header.
+        connection = http.client.HTTPConnection(server, timeout=60)
+        connection.request("GET", "/index.html", headers={"Host": name})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+    while (got := ask(host))[0] == 502:
+        assert "port is not open" in got[1]
+    assert got == (200, "from the guest")
+    assert ask(host.replace("8000-", "8001-"))[0] == 502
+    assert ask(host.replace(sandbox.sandbox_id, "task-000000000000"))[0] == 502
 
 
 def test_life(sandbox: Sandbox) -> None:
