@@ -214,6 +214,8 @@ func (p *Pyro) createHeld(ctx context.Context, vm record.VM) (*instances.Session
 		return nil, err
 	}
 	defer release()
+	// What a snapshot left that was broken off is in nobody's way, and goes with it if it can.
+	_, _ = p.snapshots().Sweep()
 	s, err := p.instances.Create(ctx, vm)
 	if err != nil {
 		return nil, fromLink("", err)

@@ -155,7 +155,7 @@ func TestHostDiskFull(t *testing.T) {
 	w := newWorld(t)
 	script := `
 set -u
-mount -t tmpfs -o size=48m none "$PYRO_STATE_DIR" || exit 70
+mount -t tmpfs -o size=48m,mode=0700 none "$PYRO_STATE_DIR" || exit 70
 id=$("$PYRO_BINARY" -q task create debian:12) || exit 71
 "$PYRO_BINARY" task exec "$id" -- sh -c 'echo kept >kept' || exit 72
 "$PYRO_BINARY" task exec "$id" -- sh -c 'dd if=/dev/urandom of=big bs=1M count=200; sync' && exit 73
