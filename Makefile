@@ -12,8 +12,8 @@ export GOTOOLCHAIN := local
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
-.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks soak faults fuzz man dist
-.PHONY: test-kvm test-qemu-next recording changelog clean
+.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens soak faults fuzz man dist
+.PHONY: test-terminal test-kvm test-qemu-next recording changelog clean
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
 build: $(GUEST) bin/pyro-runsc
@@ -63,9 +63,10 @@ test: setup-test build
 test-go: build
 	go test -timeout 15m ./...
 
-# test-gvisor runs the end-to-end tests with guests in gVisor.
+# test-gvisor runs the end-to-end tests, then the table of faults, with guests in gVisor. It wants an installed debian:12.
 test-gvisor: build
 	PYRO_ISOLATION=gvisor PYRO_RUNSC=$(CURDIR)/bin/pyro-runsc PYRO_BINARY=$(CURDIR)/bin/pyro go test -count 1 -timeout 15m ./test/e2e
+	PYRO_ISOLATION=gvisor PYRO_BINARY=$(CURDIR)/bin/pyro go test -tags faults -count 1 -timeout 20m ./test/faults
 
 test-python: build
 	cd python && PYTHONPATH=src ../$(PYTHON) -m pytest -q
@@ -76,6 +77,10 @@ test-clients: build
 # test-typescript builds the npm package, packs it, and tests what an empty folder gets of it.
 test-typescript: npm
 	./test/npm
+
+# test-terminal drives all programs of test/terminal on terminals; make test drives the few that are small.
+test-terminal: setup-test build
+	PYRO_TEST_PROGRAMS=all $(PYTHON) -m pytest -q test/terminal
 
 # test-kvm runs guests on a real KVM, in a machine whose virtualization is emulated: as root, in two to six minutes, with
 # nothing else beside it. It wants an installed debian:12.
@@ -126,6 +131,10 @@ bench: build
 	python3 bench/plot.py
 	python3 bench/faces.py
 
+# bench-tokens counts what the profiles of the MCP server cost a model's context.
+bench-tokens: build
+	python3 bench/tokens.py
+
 # recording draws the README's terminal session from a real one.
 recording: build
 	bin/pyro -q env warm debian:12
@@ -154,7 +163,7 @@ bench-network: build
 bench-oci: build
 	python3 bench/oci.py
 
-# faults ends callers, supervisors and QEMU at every moment of a VM's life.
+# faults ends callers, supervisors and QEMU at every moment of a VM's life; make test-gvisor does so with gVisor's processes.
 faults: build
 	PYRO_BINARY=$(CURDIR)/bin/pyro go test -tags faults -count 1 -timeout 60m -v ./test/faults
 

@@ -132,6 +132,7 @@ func TestContractGoMethods(t *testing.T) {
 		"vcpu_count": pyro.DefaultVCPUCount, "mem_mib": pyro.DefaultMemMiB,
 		"timeout_seconds": pyro.DefaultTimeoutSeconds,
 		"ttl_seconds":     pyro.DefaultTTLSeconds, "max_active_vms": pyro.DefaultMaxActiveVMs,
+		"wait_seconds": pyro.DefaultWaitSeconds,
 	} {
 		if fmt.Sprint(got) != fmt.Sprint(c.Defaults[name]) {
 			t.Errorf("%s is %v by default, want %v", name, got, c.Defaults[name])

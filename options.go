@@ -18,7 +18,8 @@ const (
 	DefaultTimeoutSeconds = 30
 	DefaultGraceSeconds   = 5
 	DefaultTTLSeconds     = 600
-	DefaultMaxActiveVMs   = 4
+	DefaultWaitSeconds    = 60
+	DefaultMaxActiveVMs   = 4 // at the least: what memory and processors hold
 	DefaultDiskMiB        = 8192
 )
 
@@ -32,7 +33,7 @@ type Options struct {
 	// Command is the pyro executable that supervises VMs: this program if it is pyro, else pyro on PATH.
 	Command string
 	// MaxActiveVMs is how many VMs and tasks may live at once for one StateDir: $PYRO_MAX_ACTIVE_VMS, else
-	// 4.
+	// what the host's memory and processors hold, 4 at least.
 	MaxActiveVMs int
 	// Accelerator is auto (KVM if a guest really boots on it, else TCG), kvm or tcg: $PYRO_ACCELERATOR,
 	// else auto.
@@ -122,9 +123,11 @@ func (o *Options) complete() error {
 	if err := trustDirs(o.StateDir, o.CacheDir); err != nil {
 		return err
 	}
-	if o.MaxActiveVMs, err = positive(o.MaxActiveVMs, "PYRO_MAX_ACTIVE_VMS",
-		DefaultMaxActiveVMs); err != nil {
+	if o.MaxActiveVMs, err = positive(o.MaxActiveVMs, "PYRO_MAX_ACTIVE_VMS", 0); err != nil {
 		return err
+	}
+	if o.MaxActiveVMs == 0 {
+		o.MaxActiveVMs = hostPlaces()
 	}
 	if text := os.Getenv("PYRO_KEEP_WARM"); o.KeepWarm == 0 && text != "" {
 		if o.KeepWarm, err = strconv.Atoi(text); err != nil {

@@ -88,6 +88,7 @@ func Parameters() []Parameter {
 		{Name: "ttl_seconds", Default: DefaultTTLSeconds, Min: 0, Max: maxSeconds},
 		{Name: "timeout_seconds", Default: DefaultTimeoutSeconds, Min: 0, Max: maxSeconds},
 		{Name: "keep_warm", Min: 0, Max: 86400},
+		{Name: "wait_seconds", Default: DefaultWaitSeconds, Min: 0, Max: maxSeconds},
 		{Name: "grace_seconds", Default: DefaultGraceSeconds, Min: 0, Max: 3600},
 		{Name: "network", Default: false},
 		{Name: "allow_host_compat", Default: false},

@@ -16,6 +16,7 @@ package pyro
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
 	"github.com/pyro-mcp/pyro/internal/environment/debian"
@@ -49,6 +50,7 @@ func New(options ...Option) (*Pyro, error) {
 		StateDir:  o.StateDir,
 		Command:   o.Command,
 		MaxActive: o.MaxActiveVMs,
+		Wait:      DefaultWaitSeconds * time.Second,
 		Log:       o.Logger,
 	})
 	return &Pyro{

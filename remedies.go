@@ -51,7 +51,7 @@ func Remedies() []Remedy {
 		{Cause: "no_instance", Text: "to see those there are, {do:list_vms}",
 			Model: "use an id that a create tool returned, or create a new one"},
 		{Cause: "expired", Text: "create another one, with a longer {ttl_seconds} if it is to wait longer"},
-		{Cause: "max_active", Text: "delete one that is not needed, or raise the limit with {set:max_active_vms}",
+		{Cause: "max_active", Text: "delete one that is not needed, wait longer with {wait_seconds}, or raise the limit with {set:max_active_vms}",
 			Model: "to remove what has expired, {do:reap_expired}"},
 		{Cause: "no_program", Text: "put pyro on PATH, or name it with {set:command}"},
 		{Cause: "supervisor", Text: "try again, or delete it"},

@@ -34,7 +34,7 @@ func (p *Pyro) RunInVM(ctx context.Context, r RunInVMRequest) (RunInVMResult, er
 	if with.spare, err = p.wishSpare(r.KeepWarm, vm); err != nil {
 		return RunInVMResult{}, err
 	}
-	ready, err := p.taken(ctx, vm)
+	ready, err := p.taken(ctx, vm, r.Shape)
 	if err != nil {
 		return RunInVMResult{}, err
 	}
@@ -43,14 +43,14 @@ func (p *Pyro) RunInVM(ctx context.Context, r RunInVMRequest) (RunInVMResult, er
 }
 
 // taken gives a VM for a run: one of the pool, else a spare, else a new one.
-func (p *Pyro) taken(ctx context.Context, vm record.VM) (instances.Ready, error) {
+func (p *Pyro) taken(ctx context.Context, vm record.VM, shape Shape) (instances.Ready, error) {
 	if ready, ok := p.pool.Take(vm); ok {
 		return ready, nil
 	}
 	if ready, ok := p.instances.Claim(ctx, vm); ok {
 		return ready, nil
 	}
-	s, err := p.createHeld(ctx, vm)
+	s, err := p.createHeld(ctx, vm, shape)
 	return instances.Ready{Session: s, VM: vm}, err
 }
 

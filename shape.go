@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/network"
 	"github.com/pyro-mcp/pyro/internal/record"
@@ -33,6 +32,9 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	}
 	if vm.Metadata == nil {
 		vm.Metadata = map[string]string{}
+	}
+	if _, err := s.wait(); err != nil {
+		return vm, err
 	}
 	if err := checkShape(vm); err != nil {
 		return vm, err
@@ -194,35 +196,4 @@ func (c CommandLine) check() error {
 		return invalid("the program's name is empty")
 	}
 	return c.checkSettings()
-}
-
-// make describes a shape and makes a VM of it, while nobody prunes what it is made from.
-func (p *Pyro) make(ctx context.Context, kind record.Kind, shape Shape,
-	publish []string) (*instances.Session, record.VM, error) {
-	vm, err := p.describe(ctx, kind, shape, publish)
-	if err != nil {
-		return nil, vm, err
-	}
-	s, err := p.createHeld(ctx, vm)
-	return s, vm, err
-}
-
-// createHeld makes a VM while nobody prunes what it is made from.
-func (p *Pyro) createHeld(ctx context.Context, vm record.VM) (*instances.Session, error) {
-	release, err := p.store.Hold(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	// What a snapshot left that was broken off is in nobody's way, and goes with it if it can.
-	_, _ = p.snapshots().Sweep()
-	s, err := p.instances.Create(ctx, vm)
-	if err != nil {
-		return nil, fromLink("", err)
-	}
-	if err := p.store.Use(vm.Boot.ImageSHA256, vm.Boot.Kernel.Path, p.instances.Dir(s.ID)); err != nil {
-		s.Close()
-		return nil, errors.Join(environmentError("", err), p.instances.Discard(s.ID))
-	}
-	return s, nil
 }

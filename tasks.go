@@ -22,7 +22,7 @@ func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error
 	if err != nil {
 		return Task{}, err
 	}
-	s, err := p.createHeld(ctx, r.CommandSettings.over(vm))
+	s, err := p.createHeld(ctx, r.CommandSettings.over(vm), r.Shape)
 	if err != nil {
 		return Task{}, err
 	}

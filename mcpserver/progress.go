@@ -79,6 +79,9 @@ func (p *reporter) pulling() func(pyro.PullProgress) {
 // pull tells of a pull: a new phase at once, the rest at the usual pace.
 func (p *reporter) pull(m pyro.PullProgress) {
 	message := "pulling the environment: " + m.Phase
+	if m.Phase == pyro.PhaseWait || m.Phase == pyro.PhaseCopy {
+		message = m.Detail
+	}
 	if m.BytesTotal > 0 {
 		message += fmt.Sprintf(", %d of %d MiB", m.BytesDone>>20, m.BytesTotal>>20)
 	}

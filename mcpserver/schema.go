@@ -92,6 +92,8 @@ func outputSchema(result reflect.Type) (*jsonschema.Schema, error) {
 	s, err := jsonschema.ForType(
 		result,
 		&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
+			// As encoding/json writes it, though the package for schemas sees a list of numbers.
+			reflect.TypeFor[[]byte](): {Type: "string", ContentEncoding: "base64"},
 			reflect.TypeFor[map[string]string](): {
 				Types:                []string{"null", "object"},
 				AdditionalProperties: &jsonschema.Schema{Type: "string"},

@@ -24,12 +24,13 @@ type Profile string
 // The profiles, from the narrowest to the widest.
 const (
 	ProfileRun  Profile = "vm-run" // vm_run alone
-	ProfileTask Profile = "task"   // vm_run, the tasks, and the list of environments
+	ProfileCore Profile = "core"   // vm_run, and what a task needs: create, run, read what is left, delete
+	ProfileTask Profile = "task"   // all that tasks have, and the list of environments
 	ProfileFull Profile = "full"   // all
 )
 
 // Profiles lists the profiles.
-func Profiles() []Profile { return []Profile{ProfileRun, ProfileTask, ProfileFull} }
+func Profiles() []Profile { return []Profile{ProfileRun, ProfileCore, ProfileTask, ProfileFull} }
 
 // Options changes what [CreateServer] makes. The zero value of each field is its documented default.
 type Options struct {

@@ -26,7 +26,7 @@ func taskTools() []tool {
 				{"source_path", "source_path seeds /workspace with a copy of a directory or tar archive of " +
 					"the user's; changes never reach the original."},
 			},
-			profiles: []Profile{ProfileTask},
+			profiles: []Profile{ProfileCore, ProfileTask},
 			doing:    "creating the task",
 		},
 		{
@@ -36,7 +36,7 @@ func taskTools() []tool {
 			description: "Run one shell command in a task, in /workspace. Files persist; variables and " +
 				"the current directory " +
 				"do not. " + outputNote + "task_logs has the rest.",
-			profiles: []Profile{ProfileTask},
+			profiles: []Profile{ProfileCore, ProfileTask},
 			required: []string{"command"},
 			doing:    "running the command",
 			finish: finishing(func(_ call, _ pyro.ExecTaskRequest, r *pyro.ExecTaskResult) {
@@ -59,7 +59,7 @@ func taskTools() []tool {
 			description: "Read a task's commands, oldest first, each output shortened. With sequence: one " +
 				"command's output " +
 				"from offset_bytes on; the answer says where to go on.",
-			profiles: []Profile{ProfileTask},
+			profiles: []Profile{ProfileCore, ProfileTask},
 			prepare: preparing(func(in *pyro.LogsTaskRequest) {
 				if in.Sequence != 0 {
 					in.MaxBytes = min(cmp.Or(in.MaxBytes, streamLimit), streamLimit)
@@ -81,7 +81,7 @@ func taskTools() []tool {
 			title:       "Delete a task",
 			operation:   "delete_task",
 			description: "End a task and delete its files and history.",
-			profiles:    []Profile{ProfileTask},
+			profiles:    []Profile{ProfileCore, ProfileTask},
 		},
 	}
 }

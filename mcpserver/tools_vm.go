@@ -20,7 +20,7 @@ func runTools() []tool {
 				"machine; nothing is kept. " +
 				"An environment that is not installed is installed first, which takes minutes. " + outputNote,
 			notes:    []note{{"network", "Set network only if the command needs the internet."}},
-			profiles: []Profile{ProfileRun, ProfileTask},
+			profiles: []Profile{ProfileRun, ProfileCore, ProfileTask},
 			required: []string{"command"},
 			doing:    "running the command in a VM",
 			finish: finishing(func(_ call, _ pyro.RunInVMRequest, r *pyro.RunInVMResult) {

@@ -252,6 +252,9 @@ func (c *command) cannotRun(err error) (link.ExecResult, error) {
 	if !ok {
 		return link.ExecResult{}, fmt.Errorf("cannot run %q: %w", c.run.Argv[0], err)
 	}
+	if c.known.Exec().Terminal != nil {
+		line = strings.ReplaceAll(line, "\n", "\r\n") // The caller's is in raw mode.
+	}
 	_, err = c.known.Output(link.KindStderr).Write([]byte(line))
 	return link.ExecResult{ExitCode: code}, err
 }

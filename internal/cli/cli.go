@@ -105,12 +105,16 @@ func (i interrupted) Error() string { return "stopped by " + i.signal.String() }
 // Signal is what a command in a guest is sent for it.
 func (i interrupted) Signal() syscall.Signal { return i.signal }
 
-// withSignals ends the context at the first SIGINT or SIGTERM. The second one ends the program at once: what
-// runs in a VM then ends with its supervisor, which sees us gone.
+// withSignals ends the context at the first SIGINT, SIGTERM or SIGHUP, unless the last is ignored (nohup).
+// The second one ends the program at once: what runs in a VM then ends with its supervisor, which sees us
+// gone.
 func withSignals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	done := make(chan struct{})
 	go func() {
 		select {

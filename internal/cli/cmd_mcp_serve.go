@@ -50,7 +50,7 @@ the directories that the client declares as its roots, or from those of --source
 		RunE:              func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
 	}
 	flags := cmd.Flags()
-	flags.Var(&choice{&f.profile, profiles}, "profile", "tools to offer: vm-run, task or full")
+	flags.Var(&choice{&f.profile, profiles}, "profile", "tools to offer: vm-run, core, task or full")
 	flags.StringVar(&f.http, "http", "", "serve HTTP on this `ADDRESS:PORT` in place of stdio")
 	flags.StringVar(&f.token, "token", "",
 		"bearer `TOKEN` for HTTP ($PYRO_MCP_TOKEN, which others cannot see; else a new one)")

@@ -15,7 +15,7 @@ import (
 type shapeFlags struct {
 	vcpus               number
 	memory, disk        mebibytes
-	ttl                 duration
+	ttl, wait           duration
 	network, hostCompat bool
 	allow               []string
 	isolation           string
@@ -24,12 +24,14 @@ type shapeFlags struct {
 func (s *shapeFlags) add(cmd *cobra.Command) {
 	s.vcpus = number{pyro.DefaultVCPUCount, 1}
 	s.memory, s.disk = mebibytes{pyro.DefaultMemMiB, 1}, mebibytes{pyro.DefaultDiskMiB, 1}
-	s.ttl = duration{pyro.DefaultTTLSeconds, 0}
+	s.ttl, s.wait = duration{pyro.DefaultTTLSeconds, 0}, duration{pyro.DefaultWaitSeconds, 0}
 	flags := cmd.Flags()
 	flags.Var(&s.vcpus, "vcpu-count", "virtual CPUs")
 	flags.Var(&s.memory, "mem-mib", "memory in MiB, or with a unit: 512m, 2g")
 	flags.Var(&s.ttl, "ttl-seconds",
 		"seconds without a command after which it is removed, or 10m, 2h; 0 is no limit")
+	flags.Var(&s.wait, "wait-seconds",
+		"seconds to wait for a place while as many VMs and tasks live as may, or 10m, 2h; 0 fails at once")
 	flags.Var(&s.disk, "disk-mib", "size of the writable disk in MiB, or with a unit; it is sparse")
 	flags.BoolVar(&s.network, "network", false, "give the guest a network")
 	flags.StringArrayVar(&s.allow, "allow", nil,
@@ -45,12 +47,13 @@ func (s *shapeFlags) add(cmd *cobra.Command) {
 }
 
 func (s *shapeFlags) shape(environment string) pyro.Shape {
-	ttl := s.ttl.value
+	ttl, wait := s.ttl.value, s.wait.value
 	return pyro.Shape{
 		Environment:     environment,
 		VCPUCount:       s.vcpus.value,
 		MemMiB:          s.memory.value,
 		TTLSeconds:      &ttl,
+		WaitSeconds:     &wait,
 		DiskMiB:         s.disk.value,
 		Network:         s.network || len(s.allow) > 0,
 		Allow:           s.allow,

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path"
@@ -150,29 +149,39 @@ func (t *ourTerminal) watch() {
 			return
 		case s := <-signals:
 			if s == syscall.SIGTSTP {
+				t.modes.undo()
 				t.cook()
 				_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 				continue
 			}
 			if s == syscall.SIGCONT {
 				t.raw()
+				t.modes.redo()
 			}
 			if t.screen != nil {
-				t.resized()
+				t.resized(s == syscall.SIGCONT)
 			}
 		}
 	}
 }
 
-// resized tells the newest size, in place of one that nobody has taken yet.
-func (t *ourTerminal) resized() {
+// resized tells the newest size, in place of one that nobody has taken yet. To have everything drawn anew it
+// tells another one before.
+func (t *ourTerminal) resized(anew bool) {
+	size := sizeOf(t.screen)
+	sizes := []pyro.TerminalSize{size}
+	if anew && size.Rows > 1 {
+		sizes = []pyro.TerminalSize{{Rows: size.Rows - 1, Cols: size.Cols}, size}
+	}
 	select {
 	case <-t.sizes:
 	default:
 	}
-	select {
-	case t.sizes <- sizeOf(t.screen):
-	case <-t.over:
+	for _, each := range sizes {
+		select {
+		case t.sizes <- each:
+		case <-t.over:
+		}
 	}
 }
 
@@ -182,82 +191,4 @@ func sizeOf(f *os.File) pyro.TerminalSize {
 		return pyro.TerminalSize{}
 	}
 	return pyro.TerminalSize{Rows: uint16(rows), Cols: uint16(cols)}
-}
-
-// modes passes a screen's output on, and notes which of the terminal's modes the program has changed, so that
-// they can be undone if it ends without doing so itself.
-type modes struct {
-	to io.Writer
-
-	mu      sync.Mutex
-	changed map[string]bool // modes that are not as a shell wants them
-	pending []byte          // the beginning of a sequence
-}
-
-// undoing says how a mode that was changed is made what it was. The set and reset sequences are ESC [ ? N h
-// and l.
-var undoing = map[string]string{
-	"1": "l", "25": "h", "47": "l", "1047": "l", "1049": "l", "1000": "l", "1002": "l", "1003": "l",
-	"1004": "l", "1005": "l", "1006": "l", "1015": "l", "2004": "l", "2026": "l",
-}
-
-func (m *modes) Write(p []byte) (int, error) {
-	m.mu.Lock()
-	for _, b := range p {
-		m.note(b)
-	}
-	m.mu.Unlock()
-	return m.to.Write(p)
-}
-
-func (m *modes) note(b byte) {
-	const longest = 32
-	switch {
-	case b == 0x1b:
-		m.pending = append(m.pending[:0], b)
-	case len(m.pending) == 0:
-	case len(m.pending) == 1 && b == '[', len(m.pending) == 2 && b == '?':
-		m.pending = append(m.pending, b)
-	case len(m.pending) >= 3 && len(m.pending) < longest && (b >= '0' && b <= '9' || b == ';'):
-		m.pending = append(m.pending, b)
-	default:
-		if len(m.pending) > 3 && (b == 'h' || b == 'l') {
-			m.set(string(m.pending[3:]), string(b))
-		}
-		m.pending = m.pending[:0]
-	}
-}
-
-func (m *modes) set(numbers, to string) {
-	for _, n := range strings.Split(numbers, ";") {
-		if back, ok := undoing[n]; ok {
-			if m.changed == nil {
-				m.changed = map[string]bool{}
-			}
-			m.changed[n] = back != to
-		}
-	}
-}
-
-// undo makes the modes what they were.
-func (m *modes) undo() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.to == nil {
-		return
-	}
-	var names []string
-	for n, changed := range m.changed {
-		if changed {
-			names = append(names, n)
-		}
-	}
-	slices.Sort(names)
-	for _, n := range names {
-		fmt.Fprintf(m.to, "\x1b[?%s%s", n, undoing[n])
-	}
-	if len(names) > 0 {
-		io.WriteString(m.to, "\x1b[0m")
-	}
-	m.changed = nil
 }

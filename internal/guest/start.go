@@ -198,7 +198,7 @@ func (p *plan) box(ctx context.Context, program environment.Agent) (err error) {
 		return err
 	}
 	p.kept = filepath.Join(p.Dir, p.ScratchFile)
-	p.cmdline = fmt.Sprintf("%s%d %s%d", link.CmdlineDiskSize, p.DiskMiB, link.CmdlineMemory, p.MemMiB)
+	p.cmdline = fmt.Sprintf("%s %s%d %s%d", agentEnv, link.CmdlineDiskSize, p.DiskMiB, link.CmdlineMemory, p.MemMiB)
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
-	"github.com/pyro-mcp/pyro/internal/record"
 )
 
 // The causes of failures that a VM's supervisor has no part in, beside those of package link.
@@ -55,20 +54,6 @@ func moment(t time.Time) string {
 		return t.Format("15:04")
 	}
 	return t.Format("2006-01-02 15:04")
-}
-
-// limitReached words the limit on living VMs.
-func limitReached(err error) error {
-	var limit *record.LimitError
-	if !errors.As(err, &limit) {
-		return err
-	}
-	return &link.Error{
-		Code:  link.CodeLimit,
-		Cause: CauseMaxActive,
-		Message: fmt.Sprintf("cannot create another VM: %d VMs and tasks are alive, as many as "+
-			"max_active_vms allows", limit.Limit),
-	}
 }
 
 // about says of an error that crossed the link what could not be done.

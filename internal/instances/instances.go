@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
@@ -19,7 +20,9 @@ type Options struct {
 	StateDir  string
 	Command   string // the pyro executable that supervises VMs; empty finds it
 	MaxActive int    // how many runs, VMs and tasks may live at once
-	Log       *slog.Logger
+	// Wait is how long one whose supervisor is gone waits for a place before it is supervised again.
+	Wait time.Duration
+	Log  *slog.Logger
 }
 
 // Instances are the VMs of one state directory. Several processes may share it. Its errors are [*link.Error]
@@ -27,11 +30,12 @@ type Options struct {
 type Instances struct {
 	options Options
 	root    record.Root
+	turn    chan struct{} // held by who of this process is next to have a place
 }
 
 // Open gives the VMs of a state directory. Nothing is made until a VM is.
 func Open(o Options) *Instances {
-	return &Instances{options: o, root: record.NewRoot(o.StateDir)}
+	return &Instances{options: o, root: record.NewRoot(o.StateDir), turn: make(chan struct{}, 1)}
 }
 
 // Dir is the directory of a VM.
@@ -43,21 +47,19 @@ func (i *Instances) IDs() ([]string, error) { return i.root.IDs() }
 // Alive tells whether a VM has a supervisor.
 func (i *Instances) Alive(id string) bool { return !i.root.Gone(id) }
 
-// Create makes a VM with a supervisor. The VM is bound to the session until it is complete.
+// Create makes a VM with a supervisor, in a place that is there at once. The VM is bound to the session until
+// it is complete.
 func (i *Instances) Create(ctx context.Context, vm record.VM) (*Session, error) {
-	if _, err := i.Sweep(); err != nil {
-		// It is done in passing.
-		i.options.Log.Warn("cannot remove what is orphaned", "error", err)
-	}
-	counted := i.counts
-	if vm.Kind == record.KindBuild || vm.Kind == record.KindPool {
-		counted = nil
-	}
-	id, lock, err := i.root.Create(vm.Kind, i.options.MaxActive, counted)
+	place, err := i.Take(ctx, vm.Kind, Wait{})
 	if err != nil {
-		return nil, limitReached(err)
+		return nil, err
 	}
-	return i.begin(ctx, id, lock, vm)
+	return i.Fill(ctx, place, vm)
+}
+
+// Fill makes a VM with a supervisor in a place. The VM is bound to the session until it is complete.
+func (i *Instances) Fill(ctx context.Context, place Place, vm record.VM) (*Session, error) {
+	return i.begin(ctx, place.id, place.lock, vm)
 }
 
 // begin gives a new directory its supervisor, and that the VM's description.

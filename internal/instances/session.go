@@ -83,12 +83,16 @@ func (i *Instances) Reach(ctx context.Context, id string) (*Session, error) {
 		if !errors.Is(err, ErrUnsupervised) {
 			return s, err
 		}
-		lock, err := i.root.Revive(id, i.options.MaxActive, i.counts)
+		var lock *os.File
+		err = i.queue(ctx, Wait{For: i.options.Wait}, true, func() (err error) {
+			lock, err = i.root.Revive(id, i.options.MaxActive, i.counts)
+			return err
+		})
 		if errors.Is(err, record.ErrLocked) {
 			continue // Somebody else was quicker.
 		}
 		if err != nil {
-			return nil, limitReached(err)
+			return nil, err
 		}
 		s, err = i.spawn(id, lock)
 		if err != nil {

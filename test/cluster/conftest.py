@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,16 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
         yield s
     finally:
         s.stop()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Any]:
+    """Two Ray nodes."""
+    from ray_nodes import World
+
+    w = World(tmp_path)
+    yield w
+    w.close()
 
 
 def wait_until(true: object, limit: float = 60) -> None:

@@ -3,60 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-import ray
-from ray.cluster_utils import Cluster
+from ray_nodes import JOBS, OPTIONS, World, supervisors, wait_for
 
 import pyro_mcp.ray as cluster_jobs
-
-JOBS = int(os.environ.get("PYRO_TEST_CLUSTER_JOBS", "40"))
-OPTIONS: dict[str, Any] = {"environment": "debian:12", "mem_mib": 512, "progress": False}
-
-
-class World:
-    """A head that runs no jobs, and two nodes that do."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-        self.nodes = [self.add_node(f"node{n}") for n in range(2)]
-        self.cluster.wait_for_nodes()
-        ray.init(address=self.cluster.address, log_to_driver=False)
-
-    def add_node(self, name: str) -> Any:
-        state = self.directory / name
-        return self.cluster.add_node(num_cpus=1, memory=2 << 30, env_vars={"PYRO_STATE_DIR": str(state)})
-
-    def left(self, name: str) -> list[str]:
-        """What VMs a node still has."""
-        try:
-            return [vm for vm in os.listdir(self.directory / name / "vms") if not vm.startswith(".")]
-        except FileNotFoundError:
-            return []
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    w = World(tmp_path)
-    yield w
-    ray.shutdown()
-    w.cluster.shutdown()
-
-
-def wait_for(what: str, true: Any, limit: float = 60) -> None:
-    deadline = time.monotonic() + limit
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def records(output: Path) -> list[dict[str, Any]]:
@@ -113,16 +68,3 @@ def test_the_driver_is_killed(world: World, tmp_path: Path) -> None:
     assert {line[1] for line in lines} == {"ok"}
     assert done <= {line[0] for line in lines if line[2] == "earlier"}, "what was done is not done again"
     wait_for("nothing is left", lambda: not world.left("node0") and not world.left("node1"))
-
-
-def supervisors(state: Path) -> list[str]:
-    """The processes that supervise VMs below a state directory."""
-    found = []
-    for proc in Path("/proc").iterdir():
-        try:
-            words = (proc / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"supervise" in words and any(word.startswith(bytes(state)) for word in words):
-            found.append(proc.name)
-    return found

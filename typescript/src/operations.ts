@@ -257,6 +257,8 @@ export interface Shape {
   disk_mib?: number | undefined;
   /** Kept with the VM and given back by its status. */
   metadata?: Record<string, string> | undefined;
+  /** Seconds to wait for a place while as many VMs and tasks live as may; 0 fails at once. */
+  wait_seconds?: number | undefined;
 }
 
 /** CommandSettings say as whom, where and with what variables commands run. */

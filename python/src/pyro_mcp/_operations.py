@@ -152,6 +152,7 @@ class Operations(Calls):
         isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
+        wait_seconds: int = 60,
         env: Mapping[str, str] | None = None,
         workdir: str | None = None,
         user: str | None = None,
@@ -185,6 +186,7 @@ class Operations(Calls):
             isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
+            wait_seconds=wait_seconds,
             env=env,
             workdir=workdir,
             user=user,
@@ -215,6 +217,7 @@ class Operations(Calls):
         isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
+        wait_seconds: int = 60,
         on_progress: OnProgress | None = None,
     ) -> VM:
         """Create a VM that is not started yet."""
@@ -231,6 +234,7 @@ class Operations(Calls):
             isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
+            wait_seconds=wait_seconds,
         ))
 
     def start_vm(
@@ -343,6 +347,7 @@ class Operations(Calls):
         isolation: str | None = None,
         disk_mib: int = 8192,
         metadata: Mapping[str, str] | None = None,
+        wait_seconds: int = 60,
         env: Mapping[str, str] | None = None,
         workdir: str | None = None,
         user: str | None = None,
@@ -367,6 +372,7 @@ class Operations(Calls):
             isolation=isolation,
             disk_mib=disk_mib,
             metadata=metadata,
+            wait_seconds=wait_seconds,
             env=env,
             workdir=workdir,
             user=user,

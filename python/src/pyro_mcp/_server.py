@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, get_args
 
 from ._binary import find_binary
 from .errors import InvalidArgumentError
 
-Profile = Literal["vm-run", "task", "full"]
+Profile = Literal["vm-run", "core", "task", "full"]
 
 
 class Server:
@@ -41,6 +41,6 @@ def create_server(
     environment: Mapping[str, str] | None = None,
 ) -> Server:
     """Make an MCP server that offers the tools of a profile. Start it with run()."""
-    if profile not in ("vm-run", "task", "full"):
-        raise InvalidArgumentError(f"profile {profile!r} is none of vm-run, task, full")
+    if profile not in get_args(Profile):
+        raise InvalidArgumentError(f"profile {profile!r} is none of {', '.join(get_args(Profile))}")
     return Server([find_binary(binary), "mcp", "serve", "--profile", profile], environment or {})

@@ -14,21 +14,10 @@ from typing import Any
 
 import submitit
 
-from ._jobs import (
-    RETRIED,
-    Command,
-    Function,
-    Plan,
-    Result,
-    Tally,
-    Work,
-    earlier,
-    in_order,
-    perform,
-    plan_of,
-    storage,
-    work_of,
-)
+from ._jobs import RETRIED, Command, Function, Plan, Result, Work, earlier, in_order, plan_of, work_of
+from ._perform import perform
+from ._storage import storage
+from ._tally import Tally
 from .errors import PyroError
 
 __all__ = ["Result", "map"]
