@@ -175,6 +175,11 @@ fuzz:
 bench-tasks: build
 	python3 bench/tasks.py
 
+# bench-snapshots measures snapshots, forks, rollbacks and pauses, and memory and disk against the number of forks, and draws
+# that. It wants an installed debian:12.
+bench-snapshots: build
+	python3 bench/snapshots.py
+
 # changelog writes CHANGELOG.md from changes/; with VERSION=x.y.z it makes a release's section of them.
 changelog:
 	./tools/changelog $(if $(findstring command line,$(origin VERSION)),$(VERSION))
