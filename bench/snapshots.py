@@ -191,7 +191,9 @@ def many(b: Bench, most: int) -> None:
         made += b.pyro("task", "fork", kept, "-n", str(n - len(made))).split()
         time.sleep(3)
         points.append((n, b.memory()[0], b.disk()))
-        print(f"{n:3} forks: {points[-1][1]:7.0f} MiB of memory, {points[-1][2]:7.0f} MiB of disk", flush=True)
+        print(
+            f"{n:3} forks: {points[-1][1]:7.0f} MiB of memory, {points[-1][2]:7.0f} MiB of disk", flush=True
+        )
     b.delete(*made)
     d = Drawing(296, "Forks of one snapshot: memory and disk")
     d.text(12, 22, "Idle forks of one snapshot", "t")
