@@ -108,7 +108,7 @@ def pauses(b: Bench, runs: int) -> None:
                f"head -c {WRITTEN} /dev/urandom >{path}")  # fmt: skip
         stood, whole, parts = [], [], []
         for _ in range(runs):
-            took, made = timed(lambda: b.snapshot(task))
+            took, made = timed(lambda task=task: b.snapshot(task))
             stood.append(float(made["pause_ms"]))
             whole.append(took)
             parts.append((made["memory_bytes"] / 1e6, made["disk_bytes"] / 1e6))
