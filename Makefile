@@ -12,7 +12,7 @@ export GOTOOLCHAIN := local
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
-.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens bench-snapshots soak faults fuzz man dist
+.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens bench-snapshots demo-attempts soak faults fuzz man dist
 .PHONY: test-terminal test-kvm test-qemu-next recording changelog clean
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
@@ -179,6 +179,10 @@ bench-tasks: build
 # that. It wants an installed debian:12.
 bench-snapshots: build
 	python3 bench/snapshots.py
+
+# demo-attempts runs 20 attempts from one prepared state, and as many that are each prepared.
+demo-attempts: build
+	python3 bench/attempts.py
 
 # changelog writes CHANGELOG.md from changes/; with VERSION=x.y.z it makes a release's section of them.
 changelog:
