@@ -12,7 +12,7 @@ export GOTOOLCHAIN := local
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
-.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens soak faults fuzz man dist
+.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens bench-cluster bench-attempts soak faults fuzz man dist
 .PHONY: test-terminal test-kvm test-qemu-next recording changelog clean
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
@@ -142,6 +142,14 @@ recording: build
 # bench-terminal measures key presses, attaching, and the memory of 100 background commands.
 bench-terminal: build
 	python3 bench/terminal.py bin/pyro
+
+# bench-cluster measures jobs a second on Ray nodes of this machine beside the same loop without Ray, and a lost node.
+bench-cluster: build
+	./test/cluster/run bench/cluster.py
+
+# bench-attempts makes 50 attempts at one prepared repository, by fork, over two Ray nodes, and prepares for each beside it.
+bench-attempts: build
+	./test/cluster/run bench/attempts.py
 
 bench-setup:
 	./tools/setup bench

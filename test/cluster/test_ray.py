@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ray_nodes import JOBS, OPTIONS, World, supervisors, wait_for
+from conftest import supervisors
+from ray_nodes import JOBS, OPTIONS, World, wait_for
 
 import pyro_mcp.ray as cluster_jobs
 
