@@ -12,8 +12,8 @@ export GOTOOLCHAIN := local
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
-.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens bench-cluster bench-attempts soak faults fuzz man dist
-.PHONY: test-terminal test-kvm test-qemu-next recording changelog clean
+.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens soak faults fuzz man dist
+.PHONY: bench-cluster bench-attempts test-adapters test-terminal test-kvm test-qemu-next recording changelog clean
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
 build: $(GUEST) bin/pyro-runsc
@@ -63,9 +63,10 @@ test: setup-test build
 test-go: build
 	go test -timeout 15m ./...
 
-# test-gvisor runs the end-to-end tests with guests in gVisor.
+# test-gvisor runs the end-to-end tests, then the table of faults, with guests in gVisor. It wants an installed debian:12.
 test-gvisor: build
 	PYRO_ISOLATION=gvisor PYRO_RUNSC=$(CURDIR)/bin/pyro-runsc PYRO_BINARY=$(CURDIR)/bin/pyro go test -count 1 -timeout 15m ./test/e2e
+	PYRO_ISOLATION=gvisor PYRO_BINARY=$(CURDIR)/bin/pyro go test -tags faults -count 1 -timeout 20m ./test/faults
 
 test-python: build
 	cd python && PYTHONPATH=src ../$(PYTHON) -m pytest -q
@@ -95,6 +96,10 @@ test-qemu-next: build
 # test-cluster runs jobs on a Ray cluster and under a Slurm of its own on this machine, and ends nodes in the middle.
 test-cluster: build
 	./test/cluster/run
+
+# test-adapters installs Inspect, LangChain's tests, the OpenAI Agents SDK, smolagents and Harbor, and runs their suites.
+test-adapters: build
+	./test/adapters/run
 
 # npm leaves dist/*.tgz: the package, and the one with pyro in it for this platform.
 npm: build dist/third-party-licenses
@@ -170,7 +175,7 @@ bench-network: build
 bench-oci: build
 	python3 bench/oci.py
 
-# faults ends callers, supervisors and QEMU at every moment of a VM's life.
+# faults ends callers, supervisors and QEMU at every moment of a VM's life; make test-gvisor does so with gVisor's processes.
 faults: build
 	PYRO_BINARY=$(CURDIR)/bin/pyro go test -tags faults -count 1 -timeout 60m -v ./test/faults
 

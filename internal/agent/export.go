@@ -5,7 +5,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -66,7 +65,6 @@ func besideRoot(dir string) bool {
 type exporter struct {
 	root  *os.Root
 	tar   *tar.Writer
-	whole bool              // everything goes as it is, what belongs to the overlay, too
 	links map[uint64]string // first name of each inode that has several
 }
 
@@ -126,7 +124,7 @@ func (e *exporter) add(name string) (added, error) {
 		return added{}, nil // It means nothing without who listens, and tar has no word for it.
 	}
 	st := info.Sys().(*syscall.Stat_t)
-	if info.Mode()&fs.ModeCharDevice != 0 && st.Rdev == 0 && !e.whole {
+	if info.Mode()&fs.ModeCharDevice != 0 && st.Rdev == 0 {
 		dir, base := path.Split(name)
 		return added{}, e.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: dir + whiteout + base})
 	}
@@ -172,10 +170,7 @@ func (e *exporter) add(name string) (added, error) {
 		return added{}, err
 	}
 	defer f.Close()
-	n, err := io.CopyN(e.tar, f, h.Size)
-	if errors.Is(err, io.EOF) && e.whole { // It was cut since it was looked at, and will be sent again.
-		_, err = io.CopyN(e.tar, zeros{}, h.Size-n)
-	}
+	_, err = io.CopyN(e.tar, f, h.Size)
 	return what, err
 }
 
@@ -198,7 +193,7 @@ func (e *exporter) xattrs(name string, h *tar.Header) (what added, err error) {
 		if err != nil {
 			return what, err
 		}
-		if rest, ok := strings.CutPrefix(string(key), "trusted.overlay."); ok && !e.whole {
+		if rest, ok := strings.CutPrefix(string(key), "trusted.overlay."); ok {
 			what.opaque = what.opaque || rest == "opaque" && string(value[:n]) == "y"
 			what.redirected = what.redirected || rest == "redirect"
 			continue
@@ -210,8 +205,3 @@ func (e *exporter) xattrs(name string, h *tar.Header) (what added, err error) {
 	}
 	return what, nil
 }
-
-// zeros reads as that for ever.
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

@@ -59,6 +59,36 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+// TestKeepSparse keeps files that are mostly zeros, by what else is in them.
+func TestKeepSparse(t *testing.T) {
+	from, to := openRoot(t, t.TempDir()), openRoot(t, t.TempDir())
+	for name, places := range map[string][]int64{
+		"empty":  nil,
+		"begin":  {0},
+		"middle": {sparseFrom + 5, sparseFrom + 7, 3*sparseFrom - 1},
+		"end":    {8*sparseFrom - 1},
+	} {
+		f, err := from.Create(name)
+		must(t, err, f.Truncate(8*sparseFrom))
+		for _, at := range places {
+			_, err := f.WriteAt([]byte("x"), at)
+			must(t, err)
+		}
+		must(t, f.Close())
+	}
+	var part, kept bytes.Buffer
+	must(t, (&keeper{root: from}).save(t.Context(), true, &part))
+	if part.Len() > 6*sparseBlock {
+		t.Errorf("what is nearly empty is sent as %d bytes", part.Len())
+	}
+	kept.Write(binary.LittleEndian.AppendUint64(nil, uint64(part.Len())))
+	kept.Write(part.Bytes())
+	must(t, restore(to, &kept))
+	if want, have := listing(t, from), listing(t, to); want != have {
+		t.Error("the files are not the same")
+	}
+}
+
 func openRoot(t *testing.T, dir string) *os.Root {
 	t.Helper()
 	root, err := os.OpenRoot(dir)
@@ -88,7 +118,11 @@ func listing(t *testing.T, root *os.Root) string {
 		if err != nil {
 			return err
 		}
-		at := stampOf(info)
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(root.Name(), name), &st); err != nil {
+			return err
+		}
+		at := stampOf(&st)
 		when := at.mtime.Nano()
 		if info.Mode()&fs.ModeSymlink != 0 {
 			when = 0

@@ -158,9 +158,7 @@ func (g *Guest) Shutdown() {
 // keep keeps all of a disk that is memory, that of files which were written by way of a mapping, too. If
 // that fails there is what was kept after the last command.
 func (g *Guest) keep() {
-	ctx, cancel := context.WithTimeout(context.Background(), syncLimit)
-	defer cancel()
-	if err := g.kept.save(ctx, g.client, true); err != nil {
+	if err := g.kept.save(context.Background(), g.client, true); err != nil {
 		g.log.Error("cannot keep the guest's disk as it is", "error", err)
 	}
 }
@@ -181,13 +179,13 @@ func (g *Guest) Sync() error { return g.SyncWithin(context.Background()) }
 
 // SyncWithin is Sync for a caller who waits no longer than ctx lasts.
 func (g *Guest) SyncWithin(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, syncLimit)
-	defer cancel()
 	var err error
 	if g.kept != nil {
 		err = g.kept.save(ctx, g.client, false)
 	} else {
-		err = g.client.Call(ctx, link.OpSync, link.Empty{}, nil)
+		limited, cancel := context.WithTimeout(ctx, syncLimit)
+		defer cancel()
+		err = g.client.Call(limited, link.OpSync, link.Empty{}, nil)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &link.Error{

@@ -96,8 +96,6 @@ func (g *Guest) keepIn(ctx context.Context, dir string, snap *template.Snapshot,
 // they are read. It does not stand still for it, for its kernel cannot hold commands.
 func (g *Guest) keepFilesIn(ctx context.Context, dir string, snap *template.Snapshot) error {
 	snap.WithoutMemory = "a guest in gVisor keeps its files alone"
-	ctx, cancel := context.WithTimeout(ctx, syncLimit)
-	defer cancel()
 	return g.Lost(g.kept.clone(ctx, g.client, template.PartsIn(dir).Scratch))
 }
 

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/template"
@@ -95,13 +97,21 @@ func (k *kept) part(
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	out := &bounded{w: io.NewOffsetWriter(f, at+link.PartSize), left: k.limit, fail: cancel}
+	// However much it is: a guest that sends is at work.
+	quiet := time.AfterFunc(syncLimit, func() { cancel(context.DeadlineExceeded) })
+	defer quiet.Stop()
+	out := &bounded{
+		w:    io.NewOffsetWriter(f, at+link.PartSize),
+		left: k.limit,
+		fail: cancel,
+		sent: func() { quiet.Reset(syncLimit) },
+	}
 	err := client.Save(ctx, link.Save{Full: full}, out)
 	if out.err != nil {
 		return 0, out.err
 	}
 	if err != nil {
-		return 0, err
+		return 0, cmp.Or(context.Cause(ctx), err)
 	}
 	if err := unix.Fdatasync(int(f.Fd())); err != nil {
 		return 0, err
@@ -120,9 +130,11 @@ type bounded struct {
 	done, left int64
 	err        error
 	fail       context.CancelCauseFunc
+	sent       func() // called when something has come
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
+	b.sent()
 	if b.err == nil && int64(len(p)) > b.left {
 		b.err = fmt.Errorf("the guest sends more than its disk holds")
 	}

@@ -96,7 +96,7 @@ func TestKills(t *testing.T) {
 		if delays == nil {
 			delays = []time.Duration{0}
 		}
-		for _, victim := range []string{"caller", "supervisor", "qemu", "all"} {
+		for _, victim := range append([]string{"caller", "supervisor", "all"}, monitors()...) {
 			if m.name == "idle" && victim == "caller" {
 				continue // there is none
 			}

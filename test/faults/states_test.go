@@ -14,17 +14,13 @@ import (
 	"time"
 )
 
-// A stopped QEMU answers nothing: commands end at their limit, and deleting does not wait for it.
-func TestQEMUStopped(t *testing.T) {
+// A guest that is stopped answers nothing: commands end at their limit, and deleting does not wait for it.
+func TestGuestStopped(t *testing.T) {
 	w := newWorld(t)
 	id := w.task()
-	for _, pid := range w.processes()["qemu"] {
-		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
-	}
+	w.freeze()
 	began := time.Now()
-	cmd := w.command("task", "exec", id, "--timeout-seconds", "1", "--", "true")
+	cmd := w.command("task", "exec", id, "--timeout-seconds", "1", "--grace-seconds", "0", "--", "true")
 	_ = cmd.Run()
 	if code, took := cmd.ProcessState.ExitCode(), time.Since(began); code != 124 || took > 3*time.Second {
 		t.Errorf("exit status %d after %v: %s", code, took, cmd.Stderr)
@@ -34,7 +30,8 @@ func TestQEMUStopped(t *testing.T) {
 	}
 	// A request that is longer than a window is bounded by the same limit while it is sent.
 	x := strings.Repeat("x", 100<<10)
-	long := w.command("task", "exec", id, "--timeout-seconds", "1", "--", "true", x, x, x, x)
+	long := w.command("task", "exec", id, "--timeout-seconds", "1", "--grace-seconds", "0", "--", "true",
+		x, x, x, x)
 	began = time.Now()
 	_ = long.Run()
 	if code, took := long.ProcessState.ExitCode(), time.Since(began); code != 124 || took > 3*time.Second {
@@ -48,16 +45,30 @@ func TestQEMUStopped(t *testing.T) {
 	w.empty()
 }
 
+// freeze stops all that the guests are made of.
+func (w world) freeze() {
+	w.Helper()
+	frozen := 0
+	found := w.processes()
+	for _, kind := range monitors() {
+		for _, pid := range found[kind] {
+			if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+				w.Fatal(err)
+			}
+			frozen++
+		}
+	}
+	if frozen == 0 {
+		w.Fatal("there is no guest to stop")
+	}
+}
+
 // A guest that does not end a command and gives no sign of life is ended, and its record says why.
 func TestWedgedGuestIsEnded(t *testing.T) {
 	w := newWorld(t)
 	id := w.task()
-	for _, pid := range w.processes()["qemu"] {
-		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_ = w.command("task", "exec", id, "--timeout-seconds", "1", "--", "true").Run()
+	w.freeze()
+	_ = w.command("task", "exec", id, "--timeout-seconds", "1", "--grace-seconds", "0", "--", "true").Run()
 	var status string
 	w.until("the end of the guest", func() bool {
 		status = w.must("task", "status", id)
@@ -155,7 +166,7 @@ func TestHostDiskFull(t *testing.T) {
 	w := newWorld(t)
 	script := `
 set -u
-mount -t tmpfs -o size=48m none "$PYRO_STATE_DIR" || exit 70
+mount -t tmpfs -o size=48m,mode=700 none "$PYRO_STATE_DIR" || exit 70
 id=$("$PYRO_BINARY" -q task create debian:12) || exit 71
 "$PYRO_BINARY" task exec "$id" -- sh -c 'echo kept >kept' || exit 72
 "$PYRO_BINARY" task exec "$id" -- sh -c 'dd if=/dev/urandom of=big bs=1M count=200; sync' && exit 73

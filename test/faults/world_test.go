@@ -1,7 +1,7 @@
 //go:build faults
 
-// Package faults ends callers, supervisors and QEMU at every moment of a VM's life, on real guests, and looks
-// for what they leave and for what is lost. It takes minutes: make faults.
+// Package faults ends callers, supervisors and QEMU, or the processes of gVisor, at every moment of a VM's
+// life, on real guests, and looks for what they leave and for what is lost. It takes minutes: make faults.
 package faults
 
 import (
@@ -30,9 +30,25 @@ const patience = 20 * time.Second
 type world struct {
 	*testing.T
 	state string
+	met   map[process]bool // all that ran when something was killed
 }
 
-func newWorld(t *testing.T) world { return world{t, t.TempDir()} }
+// process is one that no other is taken for: a number is given again.
+type process struct {
+	pid     int
+	started string
+}
+
+func newWorld(t *testing.T) world { return world{t, t.TempDir(), map[process]bool{}} }
+
+// monitors are the kinds of processes that a guest is made of. Guests in gVisor have no gofer: their images
+// are mapped.
+func monitors() []string {
+	if os.Getenv("PYRO_ISOLATION") == "gvisor" {
+		return []string{"runsc", "sandbox"}
+	}
+	return []string{"qemu"}
+}
 
 func (w world) env() []string {
 	return append(os.Environ(), "PYRO_STATE_DIR="+w.state, "PYRO_MAX_ACTIVE_VMS=16", "PYRO_BINARY="+binary())
@@ -114,27 +130,79 @@ func (w world) until(what string, condition func() bool) bool {
 	return true
 }
 
-// processes gives those of this world by what they are, "supervisor" or "qemu".
+// processes gives those of this world by what they are, "supervisor" or one of the monitors.
 func (w world) processes() map[string][]int {
 	found := map[string][]int{}
 	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range all {
 		words, err := os.ReadFile(path)
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err == nil && bytes.Contains(words, []byte("\x00supervise\x00"+w.state)) {
-			found["supervisor"] = append(found["supervisor"], pid)
+		if err != nil {
+			continue
 		}
-	}
-	// QEMU has nothing of the state directory among its words: it is its supervisor's child, or has an open
-	// file there.
-	for _, path := range all {
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		name, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
-		if bytes.HasPrefix(name, []byte("qemu-system")) && w.holds(pid) {
-			found["qemu"] = append(found["qemu"], pid)
+		if kind := w.kind(pid, string(words)); kind != "" {
+			found[kind] = append(found[kind], pid)
 		}
 	}
 	return found
+}
+
+// kind says what a process with these words is.
+func (w world) kind(pid int, words string) string {
+	switch program, _, _ := strings.Cut(words, "\x00"); {
+	case strings.Contains(words, "\x00supervise\x00"+w.state):
+		return "supervisor"
+	case program == "runsc-sandbox" && strings.Contains(words, "="+w.state):
+		return "sandbox"
+	case program == "runsc-gofer" && strings.Contains(words, "="+w.state):
+		return "gofer"
+	case strings.HasSuffix(program, "pyro-runsc") && strings.Contains(words, w.state):
+		return "runsc"
+	}
+	// QEMU has nothing of the state directory among its words: it is its supervisor's child, or has an open
+	// file there.
+	name, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
+	if bytes.HasPrefix(name, []byte("qemu-system")) && w.holds(pid) {
+		return "qemu"
+	}
+	return ""
+}
+
+// meet remembers a process and all that descend from it.
+func (w world) meet(pid int) {
+	if started := startOf(pid); started != "" {
+		w.met[process{pid, started}] = true
+	}
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, path := range lists {
+		list, _ := os.ReadFile(path)
+		for word := range strings.FieldsSeq(string(list)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				w.meet(child)
+			}
+		}
+	}
+}
+
+// startOf is when a process was started, empty if it has ended.
+func startOf(pid int) string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	if err != nil || len(fields) < 20 || fields[0] == "Z" {
+		return ""
+	}
+	return fields[19]
+}
+
+// left are the processes that were met and run still.
+func (w world) left() (pids []int) {
+	for p := range w.met {
+		if startOf(p.pid) == p.started {
+			pids = append(pids, p.pid)
+		}
+	}
+	return pids
 }
 
 func (w world) holds(pid int) bool {
@@ -150,10 +218,13 @@ func (w world) holds(pid int) bool {
 // kill ends a victim as the kernel's hunt for memory would.
 func (w world) kill(victim string, caller *exec.Cmd) {
 	found := w.processes()
+	for _, pid := range found["supervisor"] {
+		w.meet(pid)
+	}
 	if caller != nil && (victim == "caller" || victim == "all") {
 		_ = caller.Process.Kill()
 	}
-	for _, kind := range []string{"supervisor", "qemu"} {
+	for _, kind := range append([]string{"supervisor"}, monitors()...) {
 		for _, pid := range found[kind] {
 			if victim == kind || victim == "all" {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -173,11 +244,10 @@ func (w world) empty() {
 	w.Helper()
 	w.must("-q", "run", environment, "--", "true") // any creation sweeps, and has to work
 	ok := w.until("the end of all processes and directories", func() bool {
-		found := w.processes()
-		return len(w.directories()) == 0 && len(found["supervisor"])+len(found["qemu"]) == 0
+		return len(w.directories()) == 0 && len(w.processes()) == 0 && len(w.left()) == 0
 	})
 	if !ok {
-		w.Errorf("left: %v %v", w.directories(), w.processes())
+		w.Errorf("left: %v %v %v", w.directories(), w.processes(), w.left())
 	}
 	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil ||
 		bytes.Contains(mounts, []byte(w.state)) {

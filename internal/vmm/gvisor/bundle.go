@@ -71,14 +71,28 @@ func capabilities() map[string][]string {
 	return map[string][]string{"bounding": all, "effective": all, "permitted": all}
 }
 
-// bundle is the configuration of a guest. Its first process, the agent, gets spec.Cmdline as arguments.
+// firstProcess gives the arguments and the environment of a guest's first process, the agent, as a kernel
+// finds them in its command line: a name without a dot is a variable's.
+func firstProcess(cmdline string) (args, env []string) {
+	args, env = []string{"/init", link.Boxed}, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	for word := range strings.FieldsSeq(cmdline) {
+		if name, _, found := strings.Cut(word, "="); found && !strings.Contains(name, ".") {
+			env = append(env, word)
+		} else {
+			args = append(args, word)
+		}
+	}
+	return args, env
+}
+
+// bundle is the configuration of a guest.
 func bundle(spec vmm.Spec) config {
-	args := append([]string{"/init", link.Boxed}, strings.Fields(spec.Cmdline)...)
+	args, env := firstProcess(spec.Cmdline)
 	return config{
 		Version: "1.0.2",
 		Process: process{
 			Args:         args,
-			Env:          []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
+			Env:          env,
 			Dir:          "/",
 			Capabilities: capabilities(),
 		},

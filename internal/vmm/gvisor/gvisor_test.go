@@ -24,7 +24,7 @@ func TestBundle(t *testing.T) {
 		Name:    "name",
 		Initrd:  "/images/root.erofs",
 		Disks:   []vmm.Disk{{Path: "/images/base, \"quoted\".erofs"}},
-		Cmdline: "pyro.disk_mib=64 pyro.network=1",
+		Cmdline: "pyro.disk_mib=64 GOMAXPROCS=2 pyro.network=1",
 		MemMiB:  256,
 		Dir:     dir,
 	}
@@ -42,6 +42,9 @@ func TestBundle(t *testing.T) {
 	want := []string{"/init", link.Boxed, "pyro.disk_mib=64", "pyro.network=1"}
 	if !slices.Equal(got.Process.Args, want) {
 		t.Errorf("the first process is %q, not %q", got.Process.Args, want)
+	}
+	if !slices.Contains(got.Process.Env, "GOMAXPROCS=2") {
+		t.Errorf("its environment is %q", got.Process.Env)
 	}
 	if got.Hostname != "name" || got.Linux.Resources.Memory.Limit != 256<<20 {
 		t.Errorf("the guest is %q with %d bytes", got.Hostname, got.Linux.Resources.Memory.Limit)

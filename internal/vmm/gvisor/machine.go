@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -206,6 +207,18 @@ func (m *machine) Err() error {
 	default:
 		return nil
 	}
+}
+
+// Dying tells whether runsc was killed, or the process that is the guest's kernel.
+func (m *machine) Dying() bool {
+	select {
+	case <-m.done:
+		return true // and the number may be another's
+	default:
+	}
+	all := family(m.PID())
+	i := slices.IndexFunc(all, isSentry)
+	return i < 0 || dying(all[i]) || dying(all[0])
 }
 
 // Confinement says what confines the guest.

@@ -112,6 +112,8 @@ func (r *rig) checkPartKilled(t *testing.T, part int) {
 		return // There were more at another time.
 	}
 	must(t, unix.PidfdSendSignal(all[part], unix.SIGKILL, nil, 0))
+	mortal, ok := g.Machine.(vmm.Mortal)
+	doomed := ok && mortal.Dying()
 	_, err := io.WriteString(g.conn, "echo still here\n")
 	if err == nil {
 		late := time.AfterFunc(patience, func() { g.Kill() })
@@ -119,6 +121,9 @@ func (r *rig) checkPartKilled(t *testing.T, part int) {
 		_, err = g.lines.ReadString('\n')
 	}
 	if err == nil {
+		if doomed {
+			t.Errorf("process %d of %d: a machine that answers is dying", part+1, len(all))
+		}
 		must(t, g.Kill())
 	} else if err := g.ended(); err == nil || errors.Is(err, vmm.ErrKilled) {
 		t.Errorf("Err is %v after a kill of process %d of %d", err, part+1, len(all))
@@ -154,12 +159,13 @@ func descent(pid int) []int {
 	return all
 }
 
-// checkFamilyEnded wants processes to have ended, at once or soon.
+// checkFamilyEnded wants processes to have ended: the first at once or soon, those that descend from it soon,
+// for the kernel has sent them what ends them.
 func checkFamilyEnded(t *testing.T, handles []int, soon bool) {
 	t.Helper()
 	for i, handle := range handles {
 		wait := 0
-		if soon {
+		if soon || i > 0 {
 			wait = int(patience.Milliseconds())
 		}
 		n, err := poll(handle, wait)
