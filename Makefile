@@ -13,7 +13,8 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
 .PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens soak faults fuzz man dist
-.PHONY: bench-cluster bench-attempts test-adapters test-terminal test-kvm test-qemu-next recording changelog clean
+.PHONY: test-adapters test-terminal test-kvm test-qemu-next recording changelog clean
+.PHONY: bench-snapshots demo-attempts
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
 build: $(GUEST) bin/pyro-runsc
@@ -97,6 +98,15 @@ test-qemu-next: build
 test-cluster: build
 	./test/cluster/run
 
+# bench-cluster measures jobs a second on Ray nodes of this machine beside the same loop without Ray, and a lost node.
+.PHONY: bench-cluster bench-fork-map
+bench-cluster: build
+	./test/cluster/run bench/cluster.py
+
+# bench-fork-map makes 50 attempts at one prepared repository, by fork, over two Ray nodes; beside it each prepares.
+bench-fork-map: build
+	./test/cluster/run bench/fork_map.py
+
 # test-adapters installs Inspect, LangChain's tests, the OpenAI Agents SDK, smolagents and Harbor, and runs their suites.
 test-adapters: build
 	./test/adapters/run
@@ -148,14 +158,6 @@ recording: build
 bench-terminal: build
 	python3 bench/terminal.py bin/pyro
 
-# bench-cluster measures jobs a second on Ray nodes of this machine beside the same loop without Ray, and a lost node.
-bench-cluster: build
-	./test/cluster/run bench/cluster.py
-
-# bench-attempts makes 50 attempts at one prepared repository, by fork, over two Ray nodes, and prepares for each beside it.
-bench-attempts: build
-	./test/cluster/run bench/attempts.py
-
 bench-setup:
 	./tools/setup bench
 
@@ -186,6 +188,15 @@ fuzz:
 # bench-tasks measures tasks: commands, deleting, seeding, an idle supervisor. It wants an installed debian:12.
 bench-tasks: build
 	python3 bench/tasks.py
+
+# bench-snapshots measures snapshots, forks, rollbacks and pauses, and memory and disk against the number of forks, and draws
+# that. It wants an installed debian:12.
+bench-snapshots: build
+	python3 bench/snapshots.py
+
+# demo-attempts runs 20 attempts from one prepared state, and as many that are each prepared.
+demo-attempts: build
+	python3 bench/attempts.py
 
 # changelog writes CHANGELOG.md from changes/; with VERSION=x.y.z it makes a release's section of them.
 changelog:

@@ -1,7 +1,7 @@
 """Fifty attempts at one prepared repository, by fork, over two Ray nodes of this machine; and the same without forks.
 
 Each node clones the repository and runs its tests once; an attempt goes on from there, applies its change, runs the
-tests again and leaves their report. Run it by make bench-attempts, with debian:12 installed:  bench/attempts.py [ATTEMPTS]
+tests again and leaves their report. Run it by make bench-fork-map, with debian:12 installed:  bench/fork_map.py [ATTEMPTS]
 """
 
 from __future__ import annotations
