@@ -106,6 +106,15 @@ test-qemu-next: build
 test-cluster: build
 	./test/cluster/run
 
+# bench-cluster measures jobs a second on Ray nodes of this machine beside the same loop without Ray, and a lost node.
+.PHONY: bench-cluster bench-fork-map
+bench-cluster: build
+	./test/cluster/run bench/cluster.py
+
+# bench-fork-map makes 50 attempts at one prepared repository, by fork, over two Ray nodes; beside it each prepares.
+bench-fork-map: build
+	./test/cluster/run bench/fork_map.py
+
 # test-adapters installs Inspect, LangChain's tests, the OpenAI Agents SDK, smolagents and Harbor, and runs their suites.
 test-adapters: build
 	./test/adapters/run

@@ -2,10 +2,8 @@ package pyro
 
 import (
 	"cmp"
-	"errors"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,10 +11,11 @@ import (
 
 // Options is what an [Option] sets. The zero value of each field is its documented default.
 type Options struct {
-	// CacheDir holds environments, downloads and templates: $PYRO_CACHE_DIR, else pyro in the user's cache
-	// directory.
+	// CacheDir holds environments, downloads and templates: $PYRO_CACHE_DIR, else cache in $PYRO_HOME, else
+	// pyro in the user's cache directory.
 	CacheDir string
-	// StateDir holds VMs and tasks: $PYRO_STATE_DIR, else $XDG_STATE_HOME/pyro, else ~/.local/state/pyro.
+	// StateDir holds VMs and tasks: $PYRO_STATE_DIR, else state in $PYRO_HOME, else $XDG_STATE_HOME/pyro,
+	// else ~/.local/state/pyro.
 	StateDir string
 	// Command is the pyro executable that supervises VMs: this program if it is pyro, else pyro on PATH.
 	Command string
@@ -85,30 +84,8 @@ func WithKeepWarm(seconds int) Option { return func(o *Options) { o.KeepWarm = s
 func WithLogger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
 func (o *Options) complete() error {
-	var err error
-	if o.CacheDir == "" {
-		if o.CacheDir = os.Getenv("PYRO_CACHE_DIR"); o.CacheDir == "" {
-			base, errDir := os.UserCacheDir()
-			err = errDir
-			o.CacheDir = filepath.Join(base, "pyro")
-		}
-	}
+	err := o.completeDirs()
 	if err != nil {
-		return &Error{Kind: ErrInvalid, Message: "cannot find a cache directory: " + err.Error(),
-			Cause: "no_directory"}
-	}
-	if o.StateDir == "" {
-		if o.StateDir, err = stateDir(); err != nil {
-			return &Error{Kind: ErrInvalid, Message: "cannot find a state directory: " + err.Error(),
-				Cause: "no_directory"}
-		}
-	}
-	for _, dir := range []*string{&o.CacheDir, &o.StateDir} {
-		if *dir, err = filepath.Abs(*dir); err != nil {
-			return err
-		}
-	}
-	if err := trustDirs(o.StateDir, o.CacheDir); err != nil {
 		return err
 	}
 	if o.MaxActiveVMs, err = positive(o.MaxActiveVMs, "PYRO_MAX_ACTIVE_VMS", 0); err != nil {
@@ -144,20 +121,6 @@ func (o *Options) complete() error {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return nil
-}
-
-func stateDir() (string, error) {
-	if dir := os.Getenv("PYRO_STATE_DIR"); dir != "" {
-		return dir, nil
-	}
-	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
-		if !filepath.IsAbs(dir) {
-			return "", errors.New("$XDG_STATE_HOME is not absolute")
-		}
-		return filepath.Join(dir, "pyro"), nil
-	}
-	home, err := os.UserHomeDir()
-	return filepath.Join(home, ".local", "state", "pyro"), err
 }
 
 // positive is n, else the number that a variable of the environment holds, else a default.

@@ -66,6 +66,8 @@ func Remedies() []Remedy {
 		{Cause: "damaged", Text: "to have it made again, {do:pull_environment}"},
 		{Cause: "untrusted_directory", Text: "name directories of your own with {set:cache_dir} " +
 			"and {set:state_dir}"},
+		{Cause: "network_directory", Text: "name directories on disks of this host with {set:cache_dir} " +
+			"and {set:state_dir}"},
 		{Cause: "no_directory", Text: "name the directories with {set:cache_dir} and {set:state_dir}"},
 
 		{Kind: ErrInvalid, Model: "correct the arguments and call the tool again"},

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from pyro_mcp import Pyro
+from pyro_mcp._jobs import earlier, plan_of, work_of
+from pyro_mcp._perform import engine as worker_engine
+from pyro_mcp._perform import engine_of, perform
+from pyro_mcp._prepared import discard
+from pyro_mcp._storage import storage
 
 ENVIRONMENT = os.environ.get("PYRO_TEST_ENVIRONMENT", "debian:12")
 
@@ -38,3 +45,49 @@ def test_text_and_bytes_as_input(engine: Pyro) -> None:
             assert engine.exec_task(task, command="cat", stdin=stdin)["stdout"] == "größe"
     finally:
         engine.delete_task(task)
+
+
+@pytest.fixture
+def worker(binary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """This process does jobs as a worker on a cluster does, with a state directory of its own."""
+    monkeypatch.setenv("PYRO_BINARY", binary)
+    monkeypatch.setenv("PYRO_STATE_DIR", str(tmp_path / "state"))
+    engine_of.cache_clear()  # an engine of this process would be another test's
+    yield tmp_path
+    worker_engine().close()
+    engine_of.cache_clear()
+
+
+def left(state: Path, of: str) -> list[str]:
+    return [p.name for p in (state / "state" / of).glob("*") if not p.name.startswith(".")]
+
+
+def test_a_job_leaves_its_record_and_files(worker: Path) -> None:
+    command = "read -r job; mkdir out; echo $job >out/job; exit 3"
+    plan = plan_of(
+        ENVIRONMENT, command, None, worker / "run", ["out", "/workspace/none"], 60,
+        {"mem_mib": 512, "workdir": "/workspace"})
+    work = work_of([{"n": 1}], None)
+    for _ in range(2):  # the second attempt is the whole of it again
+        result = perform(plan, work[0])
+        assert (result.failure, result.exit_code, result.missing) == ("exit_status", 3, ["/workspace/none"])
+        assert result.environment
+        result.unpack(worker / "files")
+        assert (worker / "files" / "out" / "job").read_text() == '{"n": 1}\n'
+        shutil.rmtree(worker / "files")
+        assert os.listdir(worker / "run" / "files") == [f"{work[0].key}.tar"]
+    done, missing = earlier(storage(plan.output), work)
+    assert [r.exit_code for r in done] == [3] and not missing
+    assert left(worker, "vms") == []
+
+
+def test_attempts_begin_where_preparing_ended(worker: Path) -> None:
+    prepare = "cat /proc/sys/kernel/random/uuid >id"
+    plan = plan_of(ENVIRONMENT, "cat id; test ! -e mine && touch mine", None, worker / "run", ["id"], 60,
+                   {"mem_mib": 512}, prepare)
+    results = [perform(plan, w) for w in work_of([1, 2], None)]
+    assert [r.failure for r in results] == ["", ""], results
+    assert len({r.stdout for r in results}) == 1, "prepared once"
+    assert left(worker, "vms") == [] and len(left(worker, "snapshots")) == 1
+    discard(worker_engine(), plan)
+    assert left(worker, "snapshots") == left(worker, "prepared") == []

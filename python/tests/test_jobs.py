@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import json
 import os
 import tarfile
@@ -102,3 +104,17 @@ def test_a_summary_says_what_failed_and_why() -> None:
     assert summary.startswith("7 of 8 jobs done, 2 as they should, 1 of them in an earlier run\n")
     assert "bad2: ended with 2\n  and 2 more" in summary and "5 on b, 1 on a" in summary
     assert "failures of machines: 1" in summary
+
+
+def test_the_contract_names_what_there_is() -> None:
+    """Read without importing them, since Ray and submitit come with extras."""
+    root = Path(__file__).parents[2]
+    contract = json.loads((root / "contract" / "contract.json").read_text())["python"]
+    assert contract["job_result"] == [f.name for f in dataclasses.fields(Result)]
+    for module, exports in contract["modules"].items():
+        tree = ast.parse((root / "python" / "src" / Path(*module.split(".")).with_suffix(".py")).read_text())
+        given = next(n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__")
+        assert sorted(ast.literal_eval(given)) == sorted(exports), module
+        map_ = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "map")
+        parameters = [a.arg for a in map_.args.args + map_.args.kwonlyargs]
+        assert set(contract["map_parameters"]) <= set(parameters), module

@@ -135,3 +135,16 @@ def wait_until(true: object, limit: float = 60) -> None:
             pass
         assert time.monotonic() < deadline, "it does not come about"
         time.sleep(0.05)
+
+
+def supervisors(state: Path) -> list[str]:
+    """The processes that supervise VMs below a state directory."""
+    found = []
+    for proc in Path("/proc").iterdir():
+        try:
+            words = (proc / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"supervise" in words and any(word.startswith(bytes(state)) for word in words):
+            found.append(proc.name)
+    return found

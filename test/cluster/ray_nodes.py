@@ -15,17 +15,19 @@ OPTIONS: dict[str, Any] = {"environment": "debian:12", "mem_mib": 512, "progress
 
 
 class World:
-    """A head that runs no jobs, and two nodes that do."""
+    """A head that runs no jobs, and nodes that do, with a processor each."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, nodes: int = 2) -> None:
         self.directory = directory
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-        self.nodes = [self.add_node(f"node{n}") for n in range(2)]
+        self.nodes = [self.add_node(f"node{n}") for n in range(nodes)]
         self.cluster.wait_for_nodes()
         ray.init(address=self.cluster.address, log_to_driver=False)
 
-    def add_node(self, name: str, num_cpus: int = 1) -> Any:
+    def add_node(self, name: str, num_cpus: int = 1, cache: Path | None = None) -> Any:
         environment = {"PYRO_STATE_DIR": str(self.directory / name)}
+        if cache is not None:
+            environment["PYRO_CACHE_DIR"] = str(cache)
         return self.cluster.add_node(num_cpus=num_cpus, memory=2 << 30, env_vars=environment)
 
     def left(self, name: str, of: str = "vms") -> list[str]:
@@ -45,16 +47,3 @@ def wait_for(what: str, true: Any, limit: float = 60) -> None:
     while not true():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
-
-
-def supervisors(state: Path) -> list[str]:
-    """The processes that supervise VMs below a state directory."""
-    found = []
-    for proc in Path("/proc").iterdir():
-        try:
-            words = (proc / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"supervise" in words and any(word.startswith(bytes(state)) for word in words):
-            found.append(proc.name)
-    return found

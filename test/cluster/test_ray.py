@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ray_nodes import JOBS, OPTIONS, World, supervisors, wait_for
+from conftest import supervisors
+from ray_nodes import JOBS, OPTIONS, World, wait_for
 
 import pyro_mcp.ray as cluster_jobs
 
@@ -38,6 +39,19 @@ def test_results_and_failures(world: World, tmp_path: Path) -> None:
     values = cluster_jobs.map([1, 2], function=prepared, output=output, ordered=True, **OPTIONS)
     assert [r.value for r in values] == [2, 4]
     assert world.left("node0") == world.left("node1") == []
+
+
+def test_an_url(world: World, tmp_path: Path) -> None:
+    """Records and files by fsspec, and a second run of a longer list."""
+    output = f"file://{tmp_path}/run"
+    for jobs, resumed in (([1, 2], 0), ([1, 2, 3], 2)):
+        results = list(cluster_jobs.map(
+            jobs, command="cat >/workspace/out", files=["/workspace/out"], output=output, **OPTIONS))
+        assert [r.ok for r in results] == [True] * len(jobs), results
+        assert sum(r.resumed for r in results) == resumed
+        for r in results:
+            r.unpack(tmp_path / str(len(jobs)) / r.key)
+            assert (tmp_path / str(len(jobs)) / r.key / "workspace" / "out").read_text() == f"{r.job}\n"
 
 
 def test_a_node_is_lost(world: World, tmp_path: Path) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
-import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Slurm, wait_until
+from conftest import Slurm, supervisors, wait_until
 
 import pyro_mcp.slurm as slurm_jobs
 
-JOBS = int(os.environ.get("PYRO_TEST_CLUSTER_JOBS", "40"))
+JOBS = int(os.environ.get("PYRO_TEST_CLUSTER_JOBS", "200"))
 OPTIONS: dict[str, Any] = {
     "environment": "debian:12", "mem_mib": 512, "progress": False, "timeout_seconds": 60,
 }
@@ -58,19 +59,47 @@ def stepds(slurm: Slurm, node: str) -> list[int]:
     return found
 
 
-def test_sbatch_and_scancel(slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What docs/many-machines.md shows: an array of plain pyro runs, and nothing left after scancel."""
-    state = tmp_path / "state"
+SCRIPT = """#!/bin/sh
+#SBATCH --array=0-1 --cpus-per-task=1 --mem=600M --output={directory}/out-%a {options}
+export PYRO_STATE_DIR={directory}/state/$SLURM_ARRAY_TASK_ID
+exec {pyro} run debian:12 --mem-mib 512 --timeout-seconds 600 -- \\
+    sh -c 'trap "echo told to end; exit 3" TERM; echo started; while :; do sleep 0.1; done'
+"""
+
+
+@pytest.mark.parametrize("by", ["scancel", "a time limit"])
+def test_sbatch(slurm: Slurm, tmp_path: Path, by: str) -> None:
+    """An array of plain pyro runs: their commands hear of a time limit, and nothing is left of them."""
     script = tmp_path / "job.sh"
-    script.write_text(f"""#!/bin/sh
-#SBATCH --array=0-1 --cpus-per-task=1 --mem=600M --output={tmp_path}/out-%a
-export PYRO_STATE_DIR={state}/$SLURM_ARRAY_TASK_ID
-exec {os.environ["PYRO_BINARY"]} run debian:12 --mem-mib 512 --timeout-seconds 600 -- \\
-    sh -c 'echo started; sleep 500'
-""")
+    options = "" if by == "scancel" else "--time=2 --signal=B:TERM@60"
+    script.write_text(SCRIPT.format(directory=tmp_path, pyro=os.environ["PYRO_BINARY"], options=options))
     number = slurm.run("sbatch", "--parsable", str(script)).strip()
-    wait_until(lambda: all((tmp_path / f"out-{n}").read_text() == "started\n" for n in range(2)))
-    slurm.run("scancel", number)
-    wait_until(lambda: not slurm.run("squeue", "-h").strip())
-    wait_until(lambda: not [vm for vm in state.glob("*/vms/*") if not vm.name.startswith(".")])
-    assert not subprocess.run(["pgrep", "-f", f"supervise {state}"], stdout=subprocess.PIPE).stdout
+    outputs = [tmp_path / f"out-{n}" for n in range(2)]
+    wait_until(lambda: all(path.read_text().startswith("started\n") for path in outputs), 100)
+    if by == "scancel":
+        slurm.run("scancel", number)
+    wait_until(lambda: not slurm.run("squeue", "-h").strip(), 200)
+    if by != "scancel":  # whose SIGTERM goes to all processes of a job, the VMM's too
+        assert ["told to end" in path.read_text() for path in outputs] == [True, True]
+    wait_until(lambda: not left(tmp_path / "state"))
+
+
+def test_a_batch_is_ended(slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch job of map's ends what it runs."""
+    monkeypatch.setenv("PYRO_STATE_DIR", str(tmp_path / "state"))
+    run = tmp_path / "run"
+    results = slurm_jobs.map(
+        [1], output=run, retries=0, **{**OPTIONS, "timeout_seconds": 600},
+        command="trap 'echo; exit 3' TERM; echo started >&2; while :; do sleep 0.1; done")
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(list, results)
+        wait_until(lambda: bool(supervisors(tmp_path)))
+        slurm.run("scancel", "--state=RUNNING", "--user", getpass.getuser())
+        assert [r.failure for r in running.result(120)] == ["guest_lost"]
+    wait_until(lambda: not supervisors(tmp_path))
+
+
+def left(state: Path) -> list[str]:
+    """What VMs, or processes of theirs, there are yet."""
+    vms = [str(vm) for vm in state.glob("*/vms/*") if not vm.name.startswith(".")]
+    return vms + supervisors(state)

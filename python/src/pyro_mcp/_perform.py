@@ -27,14 +27,15 @@ OF_COMMANDS = frozenset({"env", "workdir", "user", "secrets", "grace_seconds"})
 
 
 @functools.cache
-def _engine_of(pid: int) -> Pyro:
+def engine_of(pid: int) -> Pyro:
+    """Give a process's engine: a forked one does not share its parent's."""
     # The cluster counts processors and memory, and so how many guests a machine can hold.
     return Pyro(max_active_vms=None if "PYRO_MAX_ACTIVE_VMS" in os.environ else 1000)
 
 
 def engine() -> Pyro:
     """Give this process's engine."""
-    return _engine_of(os.getpid())
+    return engine_of(os.getpid())
 
 
 def perform(plan: Plan, w: Work, host: str = "") -> Result:

@@ -105,10 +105,13 @@ def _name(plan: Plan) -> str:
 
 
 def _directory() -> Path:
-    state = os.environ.get("PYRO_STATE_DIR")
-    if not state:
-        state = os.path.join(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "pyro")
-    return Path(state, "prepared")
+    """Give a place beside the machine's tasks, by the rules by which pyro finds it."""
+    if state := os.environ.get("PYRO_STATE_DIR"):
+        return Path(state, "prepared")
+    if home := os.environ.get("PYRO_HOME"):
+        return Path(home, "state", "prepared")
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(base, "pyro", "prepared")
 
 
 @contextlib.contextmanager

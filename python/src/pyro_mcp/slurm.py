@@ -7,6 +7,7 @@ needs no daemon. Install with the extra: pip install 'pyro-mcp[slurm]'.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -55,7 +56,7 @@ def map(
     tally = Tally(len(work), progress)
 
     def counted() -> Iterator[Result]:
-        for source in (done, _spread(plan, left, retries, jobs_per_batch, batches_at_once, dict(slurm or {}))):
+        for source in (done, _spread(plan, left, retries, jobs_per_batch, batches_at_once, dict(slurm or {}), tally)):
             for result in source:
                 tally.add(result)
                 yield result
@@ -69,24 +70,36 @@ def batch(plan: Plan, work: Sequence[Work]) -> list[Result]:
     """Do some jobs, one after the other: what a batch job runs. Those that have a record are not done again."""
     node_local()
     done, left = earlier(storage(plan.output), work)
-    return done + [perform(plan, w) for w in left]
+    # submitit passes over SIGTERM: with it, Slurm would wait and then kill what runs, and no guest would hear of it.
+    usual = signal.signal(signal.SIGTERM, _end)
+    try:
+        return done + [perform(plan, w, host=os.environ.get("SLURMD_NODENAME", "")) for w in left]
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+
+
+def _end(number: int, frame: object) -> None:
+    """End the job under way: its command gets SIGTERM, and what it runs is gone before this process is."""
+    raise SystemExit(128 + number)
 
 
 def node_local() -> None:
-    """Keep this batch job's VMs in its own directory on its node, so that nothing is left when Slurm ends it."""
-    scratch = os.environ.get("SLURM_TMPDIR") or os.environ.get("TMPDIR")
+    """Keep this batch job's VMs in its own directory on its node, which Slurm removes, if it makes one."""
+    scratch = os.environ.get("SLURM_TMPDIR")
     if scratch and "PYRO_STATE_DIR" not in os.environ:
         os.environ["PYRO_STATE_DIR"] = os.path.join(scratch, "pyro-state")
 
 
 def _spread(
-    plan: Plan, work: Sequence[Work], retries: int, jobs_per_batch: int, batches_at_once: int, slurm: dict[str, Any]
+    plan: Plan, work: Sequence[Work], retries: int, jobs_per_batch: int, batches_at_once: int, slurm: dict[str, Any],
+    tally: Tally,
 ) -> Iterator[Result]:
     """Submit arrays until all is done; jobs that pyro itself failed, or whose batch is lost, go into the next."""
     for left_tries in range(retries, -1, -1):
         again: list[Work] = []
         for w, result in _array(plan, work, jobs_per_batch, batches_at_once, slurm):
             if result.failure in RETRIED and left_tries:
+                tally.again()
                 again.append(w)
             else:
                 yield result
