@@ -13,7 +13,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
 .PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens soak faults fuzz man dist
-.PHONY: test-terminal test-kvm test-qemu-next recording changelog clean
+.PHONY: test-adapters test-terminal test-kvm test-qemu-next recording changelog clean
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
 build: $(GUEST) bin/pyro-runsc
@@ -96,6 +96,10 @@ test-qemu-next: build
 # test-cluster runs jobs on a Ray cluster and under a Slurm of its own on this machine, and ends nodes in the middle.
 test-cluster: build
 	./test/cluster/run
+
+# test-adapters installs Inspect, LangChain's tests, the OpenAI Agents SDK, smolagents and Harbor, and runs their suites.
+test-adapters: build
+	./test/adapters/run
 
 # npm leaves dist/*.tgz: the package, and the one with pyro in it for this platform.
 npm: build dist/third-party-licenses

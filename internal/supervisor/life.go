@@ -131,6 +131,7 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		Generation:  vm.Generation,
 		Dir:         s.dir,
 		CacheDir:    vm.CacheDir,
+		OwnDir:      guest.OwnDir(vm.CacheDir, s.root.StateDir()),
 		Image:       vm.Boot.Image,
 		ImageSHA256: vm.Boot.ImageSHA256,
 		Missing:     vm.Boot.Missing,
