@@ -123,8 +123,8 @@ func (o *Output) widen() []byte {
 	return make([]byte, mostRead)
 }
 
-// pass copies to the end of r, with a larger buffer if this one is filled. After the writer's first error it reads on, so that the command does not hang
-// on a full pipe because nobody listens.
+// pass copies to the end of r, with a larger buffer if this one is filled. After the writer's first error it
+// reads on, so that the command does not hang on a full pipe because nobody listens.
 func (o *Output) pass(w io.Writer, r io.Reader, buffer []byte) error {
 	for {
 		n, err := r.Read(buffer)
