@@ -14,6 +14,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
 .PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens bench-starts bench-cold bench-kept bench-crowd bench-memory bench-work bench-data bench-pull soak faults fuzz man dist
 .PHONY: test-adapters test-terminal test-kvm test-qemu-next recording changelog clean
+.PHONY: bench-snapshots demo-attempts
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
 build: $(GUEST) bin/pyro-runsc
@@ -195,6 +196,15 @@ fuzz:
 # bench-tasks measures tasks: commands, deleting, seeding, an idle supervisor. It wants an installed debian:12.
 bench-tasks: build
 	python3 bench/tasks.py
+
+# bench-snapshots measures snapshots, forks, rollbacks and pauses, and memory and disk against the number of forks, and draws
+# that. It wants an installed debian:12.
+bench-snapshots: build
+	python3 bench/snapshots.py
+
+# demo-attempts runs 20 attempts from one prepared state, and as many that are each prepared.
+demo-attempts: build
+	python3 bench/attempts.py
 
 # changelog writes CHANGELOG.md from changes/; with VERSION=x.y.z it makes a release's section of them.
 changelog:
