@@ -95,6 +95,11 @@ test-kvm: build
 	./tools/setup kvm
 	./test/kvm/run
 
+# bench-kvm is test-kvm with KVM and TCG compared there: a cold and a warm run, an exec, a loop.
+bench-kvm: build
+	./tools/setup kvm
+	PYRO_TEST_KVM_RATIOS=1 ./test/kvm/run
+
 # test-qemu-next runs the VMM suite and a warm start with Debian 13's QEMU, beside the system's. It wants an installed debian:12.
 test-qemu-next: build
 	./tools/setup kvm
@@ -187,6 +192,14 @@ recording: build
 # bench-terminal measures key presses, attaching, and the memory of 100 background commands.
 bench-terminal: build
 	python3 bench/terminal.py bin/pyro
+
+# bench-confinement measures warm starts with and without QEMU's confinement; bench-users cold and warm ones as an ordinary
+# user beside root's, as root. BENCH_ROUNDS is how often. They want an installed debian:12.
+bench-confinement: build
+	python3 bench/confinement.py
+
+bench-users: build
+	python3 bench/users.py
 
 bench-setup:
 	./tools/setup bench

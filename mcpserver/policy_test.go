@@ -123,7 +123,9 @@ func TestPolicy(t *testing.T) {
 		"a directory as an image":  {some, image, "oci:" + other, flagSourceRoot},
 	} {
 		t.Run(what, func(t *testing.T) {
-			args := map[string]any{"environment": "debian:none", "command": "true"}
+			// What isolates the guest makes no difference to what the model may reach.
+			isolation := []string{"vm", "gvisor"}[len(what)%2]
+			args := map[string]any{"environment": "debian:none", "command": "true", "isolation": isolation}
 			tool := "vm_run"
 			if row.parameter == "source_path" || row.parameter == "publish" {
 				tool = "task_create"

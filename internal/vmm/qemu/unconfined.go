@@ -1,0 +1,5 @@
+//go:build unconfined
+
+package qemu
+
+const confining = false
