@@ -12,7 +12,7 @@ export GOTOOLCHAIN := local
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
-.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens soak faults fuzz man dist
+.PHONY: wheel wheel-gvisor npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens soak faults fuzz man dist
 .PHONY: test-terminal test-kvm test-qemu-next recording changelog clean
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
@@ -107,6 +107,10 @@ wheel: build dist/third-party-licenses
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check build
 	mkdir -p dist
 	PYRO_BINARY=$(CURDIR)/bin/pyro PYRO_LICENSES=$(CURDIR)/dist/third-party-licenses PYRO_GOARCH=$(GOARCH) $(PYTHON) -m build --wheel --outdir dist python
+
+# wheel-gvisor leaves a wheel with pyro-runsc, for those who want --isolation gvisor beside the wheel of make wheel.
+wheel-gvisor: wheel
+	PYRO_BINARY=$(CURDIR)/bin/pyro-runsc PYRO_LICENSES=$(CURDIR)/dist/third-party-licenses PYRO_GOARCH=$(GOARCH) $(PYTHON) -m build --wheel --outdir dist python/runsc
 
 # man leaves the man pages, written from the help texts, in dist/man.
 man:
