@@ -136,6 +136,10 @@ wheel: build dist/third-party-licenses
 	mkdir -p dist
 	PYRO_BINARY=$(CURDIR)/bin/pyro PYRO_LICENSES=$(CURDIR)/dist/third-party-licenses PYRO_GOARCH=$(GOARCH) $(PYTHON) -m build --wheel --outdir dist python
 
+# wheel-gvisor leaves a wheel with pyro-runsc, for those who want --isolation gvisor beside the wheel of make wheel.
+wheel-gvisor: wheel
+	PYRO_BINARY=$(CURDIR)/bin/pyro-runsc PYRO_LICENSES=$(CURDIR)/dist/third-party-licenses PYRO_GOARCH=$(GOARCH) $(PYTHON) -m build --wheel --outdir dist python/runsc
+
 # man leaves the man pages, written from the help texts, in dist/man.
 man:
 	rm -rf dist/man

@@ -16,7 +16,10 @@ PLATFORMS = {
 
 
 class CustomBuildHook(BuildHookInterface):  # type: ignore[misc]
-    """Adds $PYRO_BINARY, by default ../bin/pyro, as the wheel's script pyro, and the licences in $PYRO_LICENSES."""
+    """Adds $PYRO_BINARY, by default ../bin/pyro, as the wheel's script pyro, and the licences in $PYRO_LICENSES.
+
+    The script has another name if the hook's configuration has one as "program".
+    """
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "editable":
@@ -27,6 +30,6 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[misc]
         platform = PLATFORMS[os.environ.get("PYRO_GOARCH", "amd64")]
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform}"
-        build_data["shared_scripts"] = {str(binary.resolve()): "pyro"}
+        build_data["shared_scripts"] = {str(binary.resolve()): self.config.get("program", "pyro")}
         if licenses := os.environ.get("PYRO_LICENSES"):
             build_data["extra_metadata"] = {licenses: "third-party-licenses"}

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -12,13 +14,22 @@ import (
 // that has answered, and then runs no further.
 const holdLimit = 200 * time.Millisecond
 
-// hold has all commands stand still, or go on. What is held does not notice but by the clock.
+// hold has all commands stand still, or go on. What is held does not notice but by the clock. In a kernel that
+// cannot do it, gVisor's, they go on.
 func (g *cgroups) hold(still bool) error {
 	value := "0"
 	if still {
 		value = "1"
 	}
-	if err := os.WriteFile(g.dir+"/cgroup.freeze", []byte(value), 0o644); err != nil || !still {
+	freezer, err := os.OpenFile(g.dir+"/cgroup.freeze", os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = freezer.WriteString(value)
+	if err = errors.Join(err, freezer.Close()); err != nil || !still {
 		return err
 	}
 	events, err := os.Open(g.dir + "/cgroup.events")
