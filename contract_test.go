@@ -24,6 +24,11 @@ type contract struct {
 	Python     struct {
 		Package string   `json:"package"`
 		Exports []string `json:"exports"`
+
+		// python/tests/test_jobs.py reads these.
+		Modules       json.RawMessage `json:"modules"`
+		MapParameters json.RawMessage `json:"map_parameters"`
+		JobResult     json.RawMessage `json:"job_result"`
 	} `json:"python"`
 	CLI struct {
 		Commands        []string `json:"commands"`

@@ -15,12 +15,12 @@ import (
 const homeVariable = "PYRO_HOME"
 
 // completeDirs fills in the directories that are not named, and refuses those that cannot be used.
-func (o *Options) completeDirs() error {
+func completeDirs(cache, state *string) error {
 	for _, d := range []struct {
 		what  string
 		dir   *string
 		usual func() (string, error)
-	}{{"cache", &o.CacheDir, cacheDir}, {"state", &o.StateDir, stateDir}} {
+	}{{"cache", cache, cacheDir}, {"state", state, stateDir}} {
 		var err error
 		if *d.dir == "" {
 			*d.dir, err = d.usual()
@@ -39,7 +39,7 @@ func (o *Options) completeDirs() error {
 			return err
 		}
 	}
-	return trustDirs(o.StateDir, o.CacheDir)
+	return trustDirs(*state, *cache)
 }
 
 func cacheDir() (string, error) {

@@ -84,7 +84,7 @@ func WithKeepWarm(seconds int) Option { return func(o *Options) { o.KeepWarm = s
 func WithLogger(l *slog.Logger) Option { return func(o *Options) { o.Logger = l } }
 
 func (o *Options) complete() error {
-	err := o.completeDirs()
+	err := completeDirs(&o.CacheDir, &o.StateDir)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,8 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	if vm.Boot.Trust, err = s.trust(vm); err != nil {
 		return vm, err
 	}
-	if _, err := network.Parse(network.Config{Allow: vm.Allow, Host: vm.AllowHost, Publish: vm.Publish}); err != nil {
+	rules := network.Config{Allow: vm.Allow, Host: vm.AllowHost, Publish: vm.Publish}
+	if _, err := network.Parse(rules); err != nil {
 		return vm, &Error{Kind: ErrInvalid, Message: err.Error(), cause: err}
 	}
 	if kind != record.KindRun || vm.DiskMiB > DefaultDiskMiB { // A run fills no disk of the default's size.
