@@ -179,6 +179,10 @@ fuzz:
 bench-tasks: build
 	python3 bench/tasks.py
 
+# bench-files measures files in and out of a task, and what changed, beside cp and diff on this host: ROUNDS, 3 by default.
+bench-files: build
+	python3 bench/files.py $(ROUNDS)
+
 # changelog writes CHANGELOG.md from changes/; with VERSION=x.y.z it makes a release's section of them.
 changelog:
 	./tools/changelog $(if $(findstring command line,$(origin VERSION)),$(VERSION))
