@@ -236,6 +236,10 @@ fuzz:
 bench-tasks: build
 	python3 bench/tasks.py
 
+# bench-files measures files in and out of a task, and what changed, beside cp and diff on this host: ROUNDS, 3 by default.
+bench-files: build
+	python3 bench/files.py $(ROUNDS)
+
 # bench-snapshots measures snapshots, forks, rollbacks and pauses, and memory and disk against the number of forks, and draws
 # that. It wants an installed debian:12.
 bench-snapshots: build

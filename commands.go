@@ -50,7 +50,12 @@ func (p *Pyro) jobRecord(ctx context.Context, task string, op link.Op, params an
 // StartCommand starts a command in the background of a task. A task whose guest has ended is started again
 // first.
 func (p *Pyro) StartCommand(ctx context.Context, r StartCommandRequest) (Command, error) {
-	line := CommandLine{Command: r.Command, Argv: r.Argv, TimeoutSeconds: &r.LimitSeconds}
+	line := CommandLine{
+		Command:         r.Command,
+		Argv:            r.Argv,
+		CommandSettings: r.CommandSettings,
+		TimeoutSeconds:  &r.LimitSeconds,
+	}
 	if err := line.check(); err != nil {
 		return Command{}, err
 	}
@@ -60,6 +65,9 @@ func (p *Pyro) StartCommand(ctx context.Context, r StartCommandRequest) (Command
 		Exec: link.Exec{
 			Command:   r.Command,
 			Argv:      r.Argv,
+			Env:       variables(r.Env),
+			WorkDir:   r.WorkDir,
+			User:      r.User,
 			TimeoutMS: int64(r.LimitSeconds) * 1000,
 			Stdin:     r.Input,
 		},

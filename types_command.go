@@ -10,6 +10,7 @@ type StartCommandRequest struct {
 	Command string `json:"command,omitempty" jsonschema:"a shell command line, run by /bin/sh -lc in the guest"`
 	// Argv is an argument vector, run as it is, in place of Command.
 	Argv []string `json:"argv,omitempty" jsonschema:"an argument vector, run as it is, in place of command"`
+	CommandSettings
 	// Name is what the command is to be called; empty is an id that pyro makes up.
 	Name string `json:"name,omitempty" jsonschema:"what the command is to be called, in place of an id that is made up"`
 	// LimitSeconds bounds the command; 0 is no limit.

@@ -60,8 +60,8 @@ func newTaskSync(a *app) *cobra.Command {
 		Use:   "sync ID",
 		Short: "Send into a task what changed in the directory that it was seeded from",
 		Long: `Sends into a task what changed in the directory that it was seeded from, since then or since the
-last sync, and removes there what is gone. A file that the task changed as well stays as the task has it
-and is named, unless --force is given. What is in .git stays as it is.`,
+last sync, and removes there what is gone. A file that the task changed as well stays as the task
+has it and is named, unless --force is given. What is in .git stays as it is.`,
 		Example:           "  pyro task sync \"$id\" && pyro task exec \"$id\" -- make test",
 		Args:              exactly("ID"),
 		ValidArgsFunction: a.completeTask(false),

@@ -29,11 +29,21 @@ command's own.
 		ValidArgsFunction: a.completeTask(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if detach {
+				own, err := settings.settings()
+				if err != nil {
+					return err
+				}
+				if len(settings.secrets) > 0 {
+					return usagef("%s: --secret and --detach exclude each other: what a background command "+
+						"was started with is kept", cmd.CommandPath())
+				}
 				return a.startDetached(cmd, pyro.StartCommandRequest{
-					TaskID:       args[0],
-					Name:         name,
-					Argv:         args[1:],
-					LimitSeconds: detachedLimit(cmd, timeout),
+					TaskID: args[0],
+					Name:   name,
+					Argv:   args[1:],
+
+					CommandSettings: own,
+					LimitSeconds:    detachedLimit(cmd, timeout),
 				})
 			}
 			line, restore := a.commandLine(cmd.Context(), args[1:], timeout, &tty)

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/pyro-mcp/pyro"
 	"github.com/spf13/cobra"
@@ -12,6 +14,7 @@ func newTaskList(a *app) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:               "list",
+		Aliases:           []string{"ls", "ps"},
 		Short:             "List the tasks and VMs that there are",
 		Example:           "  pyro task list",
 		Args:              exactly(),
@@ -24,19 +27,23 @@ func newTaskList(a *app) *cobra.Command {
 				return err
 			}
 			return a.print(result, func(w io.Writer) {
-				rows := [][]string{{"ID", "KIND", "ENVIRONMENT", "STATE", "COMMANDS", "EXPIRES"}}
+				rows := [][]string{{
+					"ID", "KIND", "ENVIRONMENT", "STATE", "AGE", "COMMANDS", "EXPIRES", "RUNS",
+				}}
 				for _, t := range result.Tasks {
-					rows = append(rows, []string{t.TaskID, "task", t.Environment, t.State,
-						strconv.Itoa(t.CommandCount), moment(t.ExpiresAt)})
+					rows = append(rows, []string{t.TaskID, "task", t.Environment, t.State, age(t.CreatedAt),
+						strconv.Itoa(t.CommandCount), moment(t.ExpiresAt), running(t.Running)})
+				}
+				vm := func(v pyro.VM, kind string) {
+					rows = append(rows, []string{v.VMID, kind, v.Environment, v.State, age(v.CreatedAt),
+						"", moment(v.ExpiresAt), ""})
 				}
 				for _, v := range result.VMs {
-					rows = append(rows, []string{v.VMID, "vm", v.Environment, v.State, "",
-						moment(v.ExpiresAt)})
+					vm(v, "vm")
 				}
 				for _, v := range result.Spares {
 					if all {
-						rows = append(rows, []string{v.VMID, "spare", v.Environment, v.State, "",
-							moment(v.ExpiresAt)})
+						vm(v, "spare")
 					}
 				}
 				table(w, rows...)
@@ -45,5 +52,44 @@ func newTaskList(a *app) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "also the spares that --keep-warm leaves for the next run")
 	a.jsonFlag(cmd)
+	return cmd
+}
+
+// shownCommand is how much of a command is shown where many are.
+const shownCommand = 40
+
+// running shows what runs in a task: the newest command, and how many more.
+func running(all []pyro.RunningCommand) string {
+	if len(all) == 0 {
+		return ""
+	}
+	line := []rune(oneLine(all[len(all)-1].Command))
+	if len(line) > shownCommand {
+		line = append(line[:shownCommand-1], '…')
+	}
+	if more := len(all) - 1; more > 0 {
+		return fmt.Sprintf("%s (and %d more)", string(line), more)
+	}
+	return string(line)
+}
+
+// age is how long ago something was made, in one unit.
+func age(since time.Time) string {
+	switch d := time.Since(since); {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", max(int(d.Seconds()), 0))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%dd", int(d.Hours()/24))
+	}
+}
+
+// newPS is task list by the name that a user of containers types.
+func newPS(a *app) *cobra.Command {
+	cmd := newTaskList(a)
+	cmd.Use, cmd.Aliases, cmd.Example = "ps", nil, "  pyro ps"
 	return cmd
 }

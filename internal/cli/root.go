@@ -51,7 +51,8 @@ whose workspace outlives each command. There is no daemon, and it needs no root.
 	_ = root.RegisterFlagCompletionFunc("accelerator",
 		cobra.FixedCompletions(pyro.AcceleratorChoices(), cobra.ShellCompDirectiveNoFileComp))
 	root.Flags().BoolVar(&version, "version", false, "print the version and stop")
-	root.AddCommand(newEnv(a), newRun(a), newTask(a), newSnapshot(a), newMCP(a), newServe(a), newDoctor(a),
+	root.AddCommand(newEnv(a), newRun(a), newTask(a), newSnapshot(a), newPS(a),
+		newMCP(a), newServe(a), newDoctor(a),
 		newDemo(a), newVersion(a), newRPC(a))
 	root.InitDefaultHelpFlag()
 	a.completeFlags(root)
@@ -90,9 +91,16 @@ func group(cmd *cobra.Command, args []string) error {
 	return err
 }
 
+// takesCommand tells whether a command of the guest's follows --.
+func takesCommand(cmd *cobra.Command) bool { return strings.Contains(cmd.Use, "-- COMMAND") }
+
 // flagError words a refused flag, with the nearest one that exists.
 func flagError(cmd *cobra.Command, err error) error {
 	out := &usageError{message: strings.TrimSpace(err.Error())}
+	if cmd.ArgsLenAtDash() < 0 && takesCommand(cmd) && len(cmd.Flags().Args()) > 1 {
+		out.hint = "if that belongs to the command, put -- before the command"
+		return out
+	}
 	if name, ok := strings.CutPrefix(out.message, "unknown flag: --"); ok {
 		if near := text.Nearest(name, flagNames(cmd)); near != "" {
 			out.hint = fmt.Sprintf("did you mean --%s?", near)

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"strings"
 )
 
 // ErrTooLong is the error of [Line] for a line that is longer than its limit.
@@ -36,8 +37,17 @@ func Line(r *bufio.Reader, limit, keep int) (line []byte, length int64, err erro
 	}
 }
 
-// Nearest gives the known name that a mistyped one is closest to, or "" if none is close.
+// leastPrefix is how many characters of a name's beginning tell which one is meant.
+const leastPrefix = 3
+
+// Nearest gives the known name that begins with a mistyped one, or else is closest to it, or "" if none is
+// close.
 func Nearest(name string, known []string) string {
+	for _, candidate := range known {
+		if len(name) >= leastPrefix && strings.HasPrefix(candidate, name) {
+			return candidate
+		}
+	}
 	best, bestDistance := "", max(2, len(name)/3)+1
 	for _, candidate := range known {
 		if d := distance(name, candidate, bestDistance); d < bestDistance {

@@ -552,7 +552,7 @@ export interface Command {
 
 /** StartCommandRequest asks for a command that runs in the background of a task: it goes on when the
  * caller goes, and what it writes is kept on disk, the last 2 MiB at least. */
-export interface StartCommandRequest {
+export interface StartCommandRequest extends CommandSettings {
   /** The task's id. */
   task_id: string;
   /** A shell command line, run by /bin/sh -lc in the guest. */
