@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/pyro-mcp/pyro"
+	"github.com/pyro-mcp/pyro/test/built"
 )
 
 // rootTests is how the names of the tests begin that only root can run.
@@ -29,7 +30,8 @@ const rootTests = "TestRoot"
 func asUser() (status int) {
 	flag.Parse()
 	if os.Geteuid() != 0 {
-		must(flag.Set("test.skip", "^"+rootTests))
+		skip := flag.Lookup("test.skip").Value.String()
+		must(flag.Set("test.skip", strings.TrimPrefix(skip+"|^"+rootTests, "|")))
 		return 0
 	}
 	run := flag.Lookup("test.run").Value.String()
@@ -142,16 +144,15 @@ func runAs(c *syscall.Credential) int {
 	must(copyFile(self, filepath.Join(dir, "bin/e2e.test")))
 	env := append(os.Environ(), "HOME="+dir+"/home", "XDG_CACHE_HOME=", "XDG_STATE_HOME=", "TMPDIR="+dir+"/t",
 		"PYRO_CACHE_DIR="+dir+"/cache", "PYRO_STATE_DIR=")
-	for variable, program := range map[string]string{
-		"PYRO_BINARY": os.Getenv("PYRO_BINARY"), "PYRO_RUNSC": os.Getenv("PYRO_RUNSC"),
-	} {
-		if program == "" && variable == "PYRO_BINARY" {
-			program = "../../bin/pyro"
-		}
-		if program != "" {
-			must(copyFile(program, filepath.Join(dir, "bin", filepath.Base(program))))
-			env = append(env, variable+"="+filepath.Join(dir, "bin", filepath.Base(program)))
-		}
+	// The companion program is looked for beside pyro.
+	pyro := built.Program()
+	programs := map[string]string{"PYRO_BINARY": pyro, "PYRO_RUNSC": os.Getenv("PYRO_RUNSC")}
+	if programs["PYRO_RUNSC"] == "" {
+		programs["PYRO_RUNSC"] = filepath.Join(filepath.Dir(pyro), "pyro-runsc")
+	}
+	for variable, program := range programs {
+		must(copyFile(program, filepath.Join(dir, "bin", filepath.Base(program))))
+		env = append(env, variable+"="+filepath.Join(dir, "bin", filepath.Base(program)))
 	}
 	// Root's files of results are not theirs to write.
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool {
