@@ -1,4 +1,7 @@
-"""Measures terminals and background commands of one task: python3 bench/terminal.py [PYRO]. Prints a table."""
+"""Measures terminals and background commands of one task: python3 bench/terminal.py [PYRO [SHELLS [COMMANDS]]].
+
+Prints a table. It takes two to four minutes with 64 shells and 100 commands, on an idle machine.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ import sys
 import time
 
 PYRO = sys.argv[1] if len(sys.argv) > 1 else "bin/pyro"
+SHELLS = int(sys.argv[2]) if len(sys.argv) > 2 else 64
+COMMANDS = int(sys.argv[3]) if len(sys.argv) > 3 else 100
+EACH = (1 << 30) // 100  # bytes that a command writes
 
 # What the guest itself needs for a key: a shell on a terminal, without pyro in between.
 INSIDE = r"""
@@ -89,9 +95,16 @@ def agent_memory(task: str) -> float:
     return int(pyro("task", "exec", task, "--", "awk", "/^VmRSS/{print $2}", "/proc/1/status")) / 1024
 
 
+class Rows:
+    """The table, printed as it grows."""
+
+    def append(self, row: tuple[str, str]) -> None:
+        print(f"{row[0]:<60} {row[1]}", flush=True)
+
+
 def main() -> None:
     task = pyro("task", "create", "debian:12", "--ttl-seconds", "0")
-    rows: list[tuple[str, str]] = []
+    rows = Rows()
     try:
         inside = float(pyro("task", "exec", task, "--timeout-seconds", "120", "--", "python3", "-c", INSIDE))
         shell = Terminal("task", "exec", "-it", task, "--", "bash")
@@ -102,7 +115,9 @@ def main() -> None:
         rows.append(("a key through pyro, median", f"{statistics.median(took):.1f} ms"))
         rows.append(("a key through pyro, 90 %", f"{took[int(len(took) * 0.9)]:.1f} ms"))
         name = pyro("task", "shell", "--detach", task)
-        time.sleep(1)
+        first = Terminal("task", "attach", task, name)
+        first.expect(b"# ")
+        first.close()
         attaching = []
         for _ in range(10):
             began = time.perf_counter()
@@ -111,33 +126,38 @@ def main() -> None:
             attaching.append((time.perf_counter() - began) * 1000)
             watcher.close()
         rows.append(("attach to first output, median", f"{statistics.median(attaching):.0f} ms"))
+        asking = []
+        for _ in range(10):
+            began = time.perf_counter()
+            pyro("task", "command", "status", task, name)
+            asking.append((time.perf_counter() - began) * 1000)
+        rows.append(("for comparison: asking for its record, median", f"{statistics.median(asking):.0f} ms"))
         pyro("task", "command", "stop", task, name, "--grace-seconds", "0")
         before = memory(supervisor(task)), agent_memory(task)
-        many = [Terminal("task", "exec", "-it", task, "--", "sh") for _ in range(64)]
+        began = time.perf_counter()
+        many = [Terminal("task", "exec", "-it", task, "--", "sh") for _ in range(SHELLS)]
         for each in many:
             each.expect(b"# ", 300)
         for each in many:
             each.type(b"echo $((6*7))\r")
         for each in many:
             each.expect(b"42", 300)
-        rows.append(("64 shells at once answer", "yes"))
+        rows.append((f"{SHELLS} shells at once, until all have answered", f"{time.perf_counter() - began:.1f} s"))
         for each in many:
             each.close()
-        for i in range(100):
-            pyro("task", "exec", "-d", "--name", f"n{i}", task, "--", "sh", "-c", "head -c 10737418 /dev/zero; sleep 1000")
+        for i in range(COMMANDS):
+            pyro("task", "exec", "-d", "--name", f"n{i}", task, "--", "sh", "-c", f"head -c {EACH} /dev/zero; exec sleep 1000")
         while True:
             listed = json.loads(pyro("task", "command", "list", task, "--json"))["commands"]
             done = sum(1 for c in listed if c["command_id"].startswith("n") and c["state"] == "running")
             written = pyro("task", "exec", task, "--", "sh", "-c", "pgrep -c -x head || true")
-            if done == 100 and written == "0":
+            if done == COMMANDS and written == "0":
                 break
             time.sleep(1)
-        rows.append(("supervisor, before and with 100 commands and 1 GiB", f"{before[0]:.0f}, {memory(supervisor(task)):.0f} MiB"))
-        rows.append(("agent, before and with 100 commands and 1 GiB", f"{before[1]:.0f}, {agent_memory(task):.0f} MiB"))
+        rows.append((f"supervisor, before and with {COMMANDS} commands and {COMMANDS * EACH >> 20} MiB", f"{before[0]:.0f}, {memory(supervisor(task)):.0f} MiB"))
+        rows.append((f"agent, before and with {COMMANDS} commands and {COMMANDS * EACH >> 20} MiB", f"{before[1]:.0f}, {agent_memory(task):.0f} MiB"))
     finally:
         pyro("task", "delete", task)
-    for what, figure in rows:
-        print(f"{what:<52} {figure}")
 
 
 main()
