@@ -861,6 +861,7 @@ export interface Snapshot {
   disk_bytes: number;
   shared_bytes: number;
   bytes: number;
+  forks: Array<string>;
   commands: Array<string>;
 }
 
@@ -925,6 +926,7 @@ export interface CommitTaskRequest {
 export interface ListSnapshotsResult {
   snapshots: Array<Snapshot>;
   total_bytes: number;
+  limit_bytes: number;
 }
 
 /** SnapshotRequest names a snapshot. */

@@ -518,6 +518,7 @@ class Snapshot(TypedDict):
     disk_bytes: int
     shared_bytes: int
     bytes: int
+    forks: list[str]
     commands: list[str]
 
 
@@ -547,6 +548,7 @@ class ListSnapshotsResult(TypedDict):
 
     snapshots: list[Snapshot]
     total_bytes: int
+    limit_bytes: int
 
 
 class DeleteSnapshotResult(TypedDict):
