@@ -56,6 +56,8 @@ func Remedies() []Remedy {
 		{Cause: "max_active", Text: "delete one that is not needed, wait longer with {wait_seconds}, " +
 			"or raise the limit with {set:max_active_vms}",
 			Model: "to remove what has expired, {do:reap_expired}"},
+		{Cause: "max_snapshots", Text: "delete one that is not needed (to see what they take, " +
+			"{do:list_snapshots}), or raise the limit with {set:snapshots_max_bytes}"},
 		{Cause: "no_program", Text: "put pyro on PATH, or name it with {set:command}"},
 		{Cause: "supervisor", Text: "try again, or delete it"},
 		{Cause: "bad_record", Text: "delete it, or use the version of pyro that wrote it"},

@@ -26,12 +26,36 @@ func (p *Pyro) SnapshotTask(ctx context.Context, r SnapshotTaskRequest) (Snapsho
 	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
 		return Snapshot{}, err
 	}
+	if err := p.roomForSnapshot(); err != nil {
+		return Snapshot{}, err
+	}
 	id, done, err := p.takeSnapshot(ctx, r.TaskID, link.TakeSnapshot{Name: r.Name})
 	if err != nil {
 		return Snapshot{}, err
 	}
 	done()
+	if err := p.useSnapshot(id); err != nil {
+		_, _, gone := p.snapshots().Delete(id)
+		return Snapshot{}, errors.Join(err, gone)
+	}
 	return p.InspectSnapshot(ctx, SnapshotRequest{Snapshot: id})
+}
+
+// useSnapshot records that a snapshot needs its environment, for those who prune with another state
+// directory.
+func (p *Pyro) useSnapshot(id string) error {
+	snap, err := p.snapshots().Get(id)
+	if err != nil {
+		return snapshotError("cannot take a snapshot", err)
+	}
+	vm, err := forkOf(snap, ForkTaskRequest{})
+	if err != nil {
+		return err
+	}
+	if err := p.store.Use(vm.Boot.ImageSHA256, vm.Boot.Kernel.Path, snap.Dir()); err != nil {
+		return environmentError("", err)
+	}
+	return nil
 }
 
 // takeSnapshot gives the snapshot's id, and done, which ends a brief one.
@@ -166,6 +190,9 @@ func (p *Pyro) fork(ctx context.Context, vm record.VM, from string) (Task, error
 		return Task{}, fromLink("", err)
 	}
 	defer s.Close()
+	if err := p.store.Use(vm.Boot.ImageSHA256, vm.Boot.Kernel.Path, p.instances.Dir(s.ID)); err != nil {
+		return Task{}, errors.Join(environmentError("", err), p.instances.Discard(s.ID))
+	}
 	if err := inherit(p.instances.Dir(from), p.instances.Dir(s.ID)); err != nil {
 		return Task{}, errors.Join(err, p.instances.Discard(s.ID))
 	}
@@ -251,9 +278,14 @@ func (p *Pyro) ListSnapshots(context.Context) (ListSnapshotsResult, error) {
 	if err != nil {
 		return ListSnapshotsResult{}, fmt.Errorf("cannot list snapshots: %w", err)
 	}
-	out := ListSnapshotsResult{Snapshots: []Snapshot{}}
+	limit, err := snapshotLimit()
+	if err != nil {
+		return ListSnapshotsResult{}, err
+	}
+	out := ListSnapshotsResult{Snapshots: []Snapshot{}, LimitBytes: limit}
+	forks := p.forksOf()
 	for _, snap := range all {
-		s := viewSnapshot(snap)
+		s := viewSnapshot(snap, forks[snap.ID])
 		out.Snapshots = append(out.Snapshots, s)
 		out.TotalBytes += s.Bytes
 	}
@@ -266,7 +298,7 @@ func (p *Pyro) InspectSnapshot(_ context.Context, r SnapshotRequest) (Snapshot, 
 	if err != nil {
 		return Snapshot{}, snapshotError("cannot inspect a snapshot", err)
 	}
-	return viewSnapshot(snap), nil
+	return viewSnapshot(snap, p.forksOf()[snap.ID]), nil
 }
 
 // DeleteSnapshot removes a snapshot. Tasks that were forked from it or rolled back to it keep what they need.
@@ -286,7 +318,54 @@ func snapshotError(what string, err error) error {
 	return out
 }
 
-func viewSnapshot(snap template.Snapshot) Snapshot {
+// forksOf gives the tasks that were made from snapshots, by those.
+func (p *Pyro) forksOf() map[string][]string {
+	of := map[string][]string{}
+	ids, err := p.instances.IDs()
+	if err != nil {
+		return of // Then there is nobody to be told.
+	}
+	for _, id := range ids {
+		if vm, err := p.status(id); err == nil && vm.From != "" {
+			of[vm.From] = append(of[vm.From], id)
+		}
+	}
+	return of
+}
+
+// snapshotLimit is how many bytes snapshots may take together before no other is made:
+// $PYRO_SNAPSHOTS_MAX_BYTES, else 0, which is no limit.
+func snapshotLimit() (int64, error) {
+	limit, err := positive(0, "PYRO_SNAPSHOTS_MAX_BYTES", 0)
+	return int64(limit), err
+}
+
+// roomForSnapshot refuses another snapshot if those there are take as much as they may.
+func (p *Pyro) roomForSnapshot() error {
+	limit, err := snapshotLimit()
+	if err != nil || limit == 0 {
+		return err
+	}
+	all, err := p.snapshots().List()
+	if err != nil {
+		return snapshotError("cannot take a snapshot", err)
+	}
+	var sum int64
+	for _, snap := range all {
+		sum += snap.Sizes().Own
+	}
+	if sum < limit {
+		return nil
+	}
+	return &Error{
+		Kind:  ErrLimitReached,
+		Cause: "max_snapshots",
+		Message: fmt.Sprintf("the %d snapshots that there are take %d bytes of the %d allowed", len(all), sum,
+			limit),
+	}
+}
+
+func viewSnapshot(snap template.Snapshot, forks []string) Snapshot {
 	sizes := snap.Sizes()
 	var vm record.VM
 	_ = json.Unmarshal(snap.VM, &vm) // One that cannot be read has nothing to show.
@@ -303,7 +382,8 @@ func viewSnapshot(snap template.Snapshot) Snapshot {
 		MemoryBytes:   sizes.Memory,
 		DiskBytes:     sizes.Disk,
 		SharedBytes:   sizes.Base,
-		Bytes:         sizes.Own(),
+		Bytes:         sizes.Own,
+		Forks:         append([]string{}, forks...),
 		Commands:      []string{},
 	}
 	for _, c := range vm.Running {

@@ -29,12 +29,14 @@ type Snapshot struct {
 	MemMiB        int    `json:"mem_mib"`
 	PauseMS       int64  `json:"pause_ms"` // for which the task stood still
 	// MemoryBytes and DiskBytes are what memory and disk take on the host's disk; SharedBytes is the memory
-	// of the template below, which others may hold, too. Bytes is what deleting the snapshot would free at
-	// least.
+	// of the template below, which others may hold, too. Bytes is what deleting the snapshot would free:
+	// what nobody else holds.
 	MemoryBytes int64 `json:"memory_bytes"`
 	DiskBytes   int64 `json:"disk_bytes"`
 	SharedBytes int64 `json:"shared_bytes"`
 	Bytes       int64 `json:"bytes"`
+	// Forks are the tasks there are that were made from it. They go on without it.
+	Forks []string `json:"forks"`
 	// Commands are the command lines that ran when it was taken.
 	Commands []string `json:"commands"`
 }
@@ -73,6 +75,8 @@ type RollbackTaskResult struct {
 type ListSnapshotsResult struct {
 	Snapshots  []Snapshot `json:"snapshots"`
 	TotalBytes int64      `json:"total_bytes"`
+	// LimitBytes is how much they may take together before no other is made; 0 is no limit.
+	LimitBytes int64 `json:"limit_bytes"`
 }
 
 // DeleteSnapshotResult says what a deletion did.

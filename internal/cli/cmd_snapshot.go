@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/pyro-mcp/pyro"
@@ -33,12 +34,17 @@ func newSnapshotList(a *app) *cobra.Command {
 				return err
 			}
 			return a.print(result, func(w io.Writer) {
-				rows := [][]string{{"ID", "NAME", "TASK", "ENVIRONMENT", "CREATED", "KEEPS", "OWN", "SHARED"}}
+				rows := [][]string{{"ID", "NAME", "TASK", "ENVIRONMENT", "CREATED", "KEEPS", "OWN", "SHARED",
+					"FORKS"}}
 				for _, s := range result.Snapshots {
 					rows = append(rows, []string{s.SnapshotID, s.Name, s.TaskID, s.Environment,
-						moment(&s.CreatedAt), keeps(s), size(s.Bytes), size(s.SharedBytes)})
+						moment(&s.CreatedAt), keeps(s), size(s.Bytes), size(s.SharedBytes),
+						strconv.Itoa(len(s.Forks))})
 				}
 				table(w, rows...)
+				if result.LimitBytes > 0 {
+					fmt.Fprintf(w, "\n%s of %s\n", size(result.TotalBytes), size(result.LimitBytes))
+				}
 			})
 		},
 	}
@@ -90,6 +96,9 @@ func writeSnapshot(w io.Writer, s pyro.Snapshot) {
 	}
 	if s.WithoutMemory != "" {
 		rows = append(rows, []string{"without memory", s.WithoutMemory})
+	}
+	if len(s.Forks) > 0 {
+		rows = append(rows, []string{"forks", strings.Join(s.Forks, " ")})
 	}
 	if len(s.Commands) > 0 {
 		rows = append(rows, []string{"running", oneLine(strings.Join(s.Commands, "; "))})

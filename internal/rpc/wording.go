@@ -20,7 +20,7 @@ func wording() pyro.Wording {
 			switch option {
 			case "command":
 				return "binary"
-			case "seed_max_bytes", "seed_max_entries":
+			case "seed_max_bytes", "seed_max_entries", "snapshots_max_bytes":
 				return "$PYRO_" + strings.ToUpper(option)
 			}
 			return option

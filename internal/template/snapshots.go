@@ -138,6 +138,9 @@ func (s *Snapshots) Make(snap Snapshot, fill func(dir string, snap *Snapshot) er
 	return made, err
 }
 
+// Dir is the directory that the snapshot is kept in. It is gone when the snapshot is.
+func (s Snapshot) Dir() string { return s.dir }
+
 // Discard removes a brief snapshot. It is for whoever has made it.
 func (s Snapshot) Discard() error {
 	gone := s.dir + ".gone"
@@ -263,7 +266,7 @@ func (s *Snapshots) Delete(word string) (Snapshot, int64, error) {
 	if err != nil {
 		return snap, 0, err
 	}
-	freed := snap.Sizes().Own()
+	freed := snap.Sizes().Own
 	gone := snap.dir + ".gone"
 	if err := os.Rename(snap.dir, gone); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -323,32 +326,27 @@ type Sizes struct {
 	Memory int64 // the guest's own pages and its devices
 	Disk   int64 // its writable disk
 	Base   int64 // the memory that it rests on, which it may share with a template and with others
-	Shared bool  // it does
-}
-
-// Own is what would be free without the snapshot.
-func (s Sizes) Own() int64 {
-	if s.Shared {
-		return s.Memory + s.Disk
-	}
-	return s.Memory + s.Disk + s.Base
+	Own    int64 // what would be free without the snapshot: of the files that nobody else holds
 }
 
 // Sizes looks at what a snapshot takes.
 func (s Snapshot) Sizes() (out Sizes) {
 	for name, to := range map[string]*int64{
 		pagesFile:   &out.Memory,
+		stateFile:   &out.Memory,
 		scratchFile: &out.Disk,
 		baseFile:    &out.Base,
 	} {
-		if _, n, err := sizes(filepath.Join(s.dir, name)); err == nil {
-			*to = n
+		path := filepath.Join(s.dir, name)
+		_, n, err := sizes(path)
+		if err != nil {
+			continue
+		}
+		*to += n
+		var st unix.Stat_t
+		if unix.Stat(path, &st) == nil && st.Nlink == 1 {
+			out.Own += n
 		}
 	}
-	if _, n, err := sizes(filepath.Join(s.dir, stateFile)); err == nil {
-		out.Memory += n
-	}
-	var st unix.Stat_t
-	out.Shared = unix.Stat(filepath.Join(s.dir, baseFile), &st) == nil && st.Nlink > 1
 	return out
 }

@@ -47,7 +47,7 @@ func TestSnapshotsAreTheirOwn(t *testing.T) {
 	if _, _, err := s.Delete("second"); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Get(first.ID); err != nil || !got.Sizes().Shared {
+	if got, err := s.Get(first.ID); err != nil || got.Sizes().Own == 0 {
 		t.Errorf("the other snapshot: %+v, %v", got, err)
 	}
 	kept, err := FindKept(vm)

@@ -917,6 +917,7 @@ export interface Snapshot {
   disk_bytes: number;
   shared_bytes: number;
   bytes: number;
+  forks: Array<string>;
   commands: Array<string>;
 }
 
@@ -981,6 +982,7 @@ export interface CommitTaskRequest {
 export interface ListSnapshotsResult {
   snapshots: Array<Snapshot>;
   total_bytes: number;
+  limit_bytes: number;
 }
 
 /** SnapshotRequest names a snapshot. */

@@ -547,6 +547,7 @@ class Snapshot(TypedDict):
     disk_bytes: int
     shared_bytes: int
     bytes: int
+    forks: list[str]
     commands: list[str]
 
 
@@ -576,6 +577,7 @@ class ListSnapshotsResult(TypedDict):
 
     snapshots: list[Snapshot]
     total_bytes: int
+    limit_bytes: int
 
 
 class DeleteSnapshotResult(TypedDict):
