@@ -1,5 +1,5 @@
-// Command engine calls the engine itself, for bench/faces.py: a line on standard input is the name of an operation, the answer how
-// many milliseconds it took.
+// Command engine calls the engine itself, for bench/faces.py: a line on standard input is the name of an
+// operation, the answer how many milliseconds it took.
 package main
 
 import (

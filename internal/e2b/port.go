@@ -15,8 +15,8 @@ import (
 // ours are headers of a request that are for this server, not for a program in a sandbox.
 var ours = []string{"E2b-Sandbox-Id", "E2b-Sandbox-Port", "X-Access-Token", "X-Api-Key"}
 
-// servePort passes a request on to a server in a sandbox. Whoever knows the sandbox's id may ask, as there: it
-// cannot be guessed, and browsers have no other credentials to send.
+// servePort passes a request on to a server in a sandbox. Whoever knows the sandbox's id may ask, as there:
+// it cannot be guessed, and browsers have no other credentials to send.
 func (s *Server) servePort(w http.ResponseWriter, r *http.Request, id, port string) {
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || number == 0 {

@@ -1,5 +1,5 @@
-// Command conformance is pyro's MCP server over HTTP with the tools that the protocol's conformance suite calls, for
-// test/conformance/run. Nothing that is shipped has them.
+// Command conformance is pyro's MCP server over HTTP with the tools that the protocol's conformance suite
+// calls, for test/conformance/run. Nothing that is shipped has them.
 package main
 
 import (
