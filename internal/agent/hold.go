@@ -14,8 +14,8 @@ import (
 // that has answered, and then runs no further.
 const holdLimit = 200 * time.Millisecond
 
-// hold has all commands stand still, or go on. What is held does not notice but by the clock. In a kernel that
-// cannot do it, gVisor's, they go on.
+// hold has all commands stand still, or go on. What is held does not notice but by the clock. In a kernel
+// that cannot do it, gVisor's, they go on.
 func (g *cgroups) hold(still bool) error {
 	value := "0"
 	if still {
