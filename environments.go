@@ -43,7 +43,7 @@ func (p *Pyro) PullEnvironment(ctx context.Context, r PullEnvironmentRequest) (P
 		// What was frozen of it may be damaged as well.
 		image := result.Manifest.Image.SHA256
 		sound := func(key template.Key) bool { return key.Image != image }
-		if _, err := template.Open(p.options.CacheDir).Prune(sound, template.DefaultLimit); err != nil {
+		if _, err := p.templates().Prune(sound, template.DefaultLimit); err != nil {
 			return PullEnvironmentResult{}, environmentError("cannot remove what was frozen of it", err)
 		}
 	}
@@ -82,13 +82,17 @@ func (p *Pyro) PruneEnvironments(ctx context.Context) (PruneEnvironmentsResult, 
 	if _, err := p.ReapExpired(ctx); err != nil {
 		return PruneEnvironmentsResult{}, err
 	}
-	result, err := p.store.Prune(ctx, environment.PruneRequest{InUse: p.inUse})
+	store := p.store
+	if own := p.ownDir(); own != p.options.CacheDir {
+		store = environment.Open(own) // What is another user's is for them to prune.
+	}
+	result, err := store.Prune(ctx, environment.PruneRequest{InUse: p.inUse})
 	out := PruneEnvironmentsResult{Removed: append([]string{}, result.Removed...),
 		FreedBytes: result.FreedBytes}
 	if err != nil {
 		return out, environmentError("cannot prune", err)
 	}
-	templates, err := template.Open(p.options.CacheDir).Prune(p.usable, template.DefaultLimit)
+	templates, err := p.templates().Prune(p.usable, template.DefaultLimit)
 	for _, t := range templates {
 		out.Removed = append(out.Removed, "templates/"+t.Name)
 		out.FreedBytes += t.Freed
@@ -99,6 +103,12 @@ func (p *Pyro) PruneEnvironments(ctx context.Context) (PruneEnvironmentsResult, 
 	}
 	return out, errors.Join(err, unswept)
 }
+
+// templates are those of this user's own.
+func (p *Pyro) templates() *template.Store { return template.Open(p.ownDir()) }
+
+// ownDir is where what guests need is kept that the cache has not.
+func (p *Pyro) ownDir() string { return environment.OwnDir(p.options.CacheDir, p.options.StateDir) }
 
 // inSnapshots gives the digests of what the snapshots of this state directory boot from, or would.
 func (p *Pyro) inSnapshots() (digests []string, err error) {

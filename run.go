@@ -88,18 +88,20 @@ func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record
 		ahead.Go(func() { p.keepSpare(ctx, vm, *with.spare) }) // Beside the end of this one.
 	}
 	return RunInVMResult{
-		VMID:          s.ID,
-		Environment:   vm.Environment,
-		Command:       commandText(c),
-		Output:        output,
-		VCPUCount:     vm.VCPUCount,
-		MemMiB:        vm.MemMiB,
-		Accelerator:   vm.Accelerator,
-		Isolation:     isolation(vm),
-		Confinement:   vm.Confinement,
-		Warnings:      append(slices.Clip(vm.Warnings), missing...),
-		WorkspaceSeed: seed,
-		Outputs:       copies,
+		VMID:           s.ID,
+		Environment:    vm.Environment,
+		Command:        commandText(c),
+		Output:         output,
+		VCPUCount:      vm.VCPUCount,
+		MemMiB:         vm.MemMiB,
+		Accelerator:    vm.Accelerator,
+		Isolation:      isolation(vm),
+		Warm:           vm.Warm,
+		VMMConfinement: vm.VMMConfinement,
+		Confinement:    vm.Confinement,
+		Warnings:       append([]string{}, slices.Concat(vm.Warnings, missing)...),
+		WorkspaceSeed:  seed,
+		Outputs:        copies,
 	}, nil
 }
 

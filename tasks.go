@@ -132,7 +132,7 @@ func viewTask(v record.VM) Task {
 		AllowHostCompat: v.AllowHostCompat, ExecutionMode: v.ExecutionMode, CommandCount: v.CommandCount,
 		WorkspaceSeed: WorkspaceSeed{Mode: "empty", Destination: Workspace}, LastError: v.LastError, Metadata: v.Metadata,
 		Accelerator: v.Accelerator, Isolation: isolation(v), Confinement: v.Confinement,
-		Warm: v.Warm, VMMConfinement: v.VMMConfinement, Warnings: v.Warnings, ForkedFrom: v.From}
+		Warm: v.Warm, VMMConfinement: v.VMMConfinement, Warnings: append([]string{}, v.Warnings...), ForkedFrom: v.From}
 	for _, c := range v.Current {
 		t.Running = append(t.Running, RunningCommand(c))
 	}

@@ -167,10 +167,14 @@ type RunInVMResult struct {
 	Accelerator string `json:"accelerator"`
 	// Isolation is what stood between the guest and the host: vm, gvisor, or none, if the host stood in.
 	Isolation string `json:"isolation"`
+	// Warm is that the guest was started from a template.
+	Warm bool `json:"warm"`
+	// VMMConfinement says what the VMM that the guest ran in was confined by, and what not.
+	VMMConfinement string `json:"vmm_confinement"`
 	// Confinement says what is confined and what is not, if the host stood in for a guest.
 	Confinement string `json:"confinement,omitempty"`
 	// Warnings are what the host may not be able to keep of what was asked for, and outputs that are not there.
-	Warnings []string `json:"warnings,omitempty"`
+	Warnings []string `json:"warnings"`
 	// WorkspaceSeed says what the workspace was filled with, if it was.
 	WorkspaceSeed *WorkspaceSeed `json:"workspace_seed,omitempty"`
 	// Outputs are the copies on the host.
@@ -208,9 +212,9 @@ type VM struct {
 	// Warm is that the guest was started from a template.
 	Warm bool `json:"warm"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
-	VMMConfinement string `json:"vmm_confinement,omitempty"`
+	VMMConfinement string `json:"vmm_confinement"`
 	// Warnings are what the host may not be able to keep of what was asked for.
-	Warnings []string `json:"warnings,omitempty"`
+	Warnings []string `json:"warnings"`
 }
 
 // ExecVMRequest asks for one command in a started VM, which is removed afterwards.
@@ -283,9 +287,9 @@ type Task struct {
 	// Warm is that the guest was started from a template.
 	Warm bool `json:"warm"`
 	// VMMConfinement says what the VMM that the guest runs in is confined by, and what not.
-	VMMConfinement string `json:"vmm_confinement,omitempty"`
+	VMMConfinement string `json:"vmm_confinement"`
 	// Warnings are what the host may not be able to keep of what was asked for.
-	Warnings []string `json:"warnings,omitempty"`
+	Warnings []string `json:"warnings"`
 	// ForkedFrom is the id of the snapshot that the task was forked from, which may be gone.
 	ForkedFrom string `json:"forked_from,omitempty"`
 }

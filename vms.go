@@ -96,6 +96,6 @@ func viewVM(v record.VM) VM {
 		Confinement:     v.Confinement,
 		Warm:            v.Warm,
 		VMMConfinement:  v.VMMConfinement,
-		Warnings:        v.Warnings,
+		Warnings:        append([]string{}, v.Warnings...),
 	}
 }

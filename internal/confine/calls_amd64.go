@@ -11,6 +11,9 @@ const (
 var deniedHere = []uint32{unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT, unix.SYS_USELIB,
 	unix.SYS__SYSCTL}
 
+// timesHere are the ones of this architecture alone that set a file's times.
+var timesHere = []uint32{unix.SYS_UTIME, unix.SYS_UTIMES, unix.SYS_FUTIMESAT}
+
 // opens has the system calls that open by a path, and where in their data the flags are.
 func opens() map[uint32]uint32 {
 	return map[uint32]uint32{unix.SYS_OPENAT: offsetArg0 + 16, unix.SYS_OPEN: offsetArg0 + 8}

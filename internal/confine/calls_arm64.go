@@ -10,6 +10,9 @@ const (
 // deniedHere are denied on this architecture, which has them.
 var deniedHere []uint32
 
+// timesHere are the ones of this architecture alone that set a file's times.
+var timesHere []uint32
+
 // opens has the system calls that open by a path, and where in their data the flags are.
 func opens() map[uint32]uint32 {
 	return map[uint32]uint32{unix.SYS_OPENAT: offsetArg0 + 16}

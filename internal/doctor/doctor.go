@@ -161,7 +161,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 
 // openVMM opens the default driver.
 func openVMM(o Options) (VMM, error) {
-	driver, err := o.Drivers.Driver("", o.CacheDir)
+	driver, err := o.Drivers.Driver("", environment.OwnDir(o.CacheDir, o.StateDir))
 	if err != nil {
 		return nil, err
 	}

@@ -15,11 +15,16 @@ const boxedFile = "boxed.erofs"
 
 // Boxed returns the path of an image, of which the path is given, in the form for a guest whose kernel is a
 // program of the host's: that maps files out of the image, so that each has its content in whole blocks,
-// and it knows no extended attributes there. It is made once, and goes when the image goes.
-func (s *Store) Boxed(ctx context.Context, base string) (string, error) {
+// and it knows no extended attributes there. It is made once, in own if the store may only be read, and goes
+// when the image goes.
+func (s *Store) Boxed(ctx context.Context, base, own string) (string, error) {
 	path := filepath.Join(filepath.Dir(base), boxedFile)
-	if _, err := os.Stat(path); err == nil {
+	if exists(path) {
 		return path, nil
+	}
+	spare := Open(own).path("images", filepath.Base(filepath.Dir(base)), boxedFile)
+	if exists(spare) {
+		return spare, nil
 	}
 	in, err := os.Open(base)
 	if err != nil {
@@ -32,7 +37,7 @@ func (s *Store) Boxed(ctx context.Context, base string) (string, error) {
 	}
 	tree, err := image.ReadEROFS(in, info.Size())
 	if err == nil {
-		err = writeImage(ctx, path, tree)
+		path, err = writeEither(path, spare, func(path string) error { return writeImage(ctx, path, tree) })
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot make the image for a guest without a virtual machine: %w", err)
@@ -41,11 +46,14 @@ func (s *Store) Boxed(ctx context.Context, base string) (string, error) {
 }
 
 // BoxedRoot returns the path of the small image that such a guest starts on, with the agent in it. It is
-// made once.
-func (s *Store) BoxedRoot(ctx context.Context, agent Agent) (string, error) {
-	path := s.path("initrds", "boxed"+initrdSeparator+agent.SHA256)
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
+// made once, in own if the store may only be read.
+func (s *Store) BoxedRoot(ctx context.Context, agent Agent, own string) (string, error) {
+	name := "boxed" + initrdSeparator + agent.SHA256
+	path, spare := s.path("initrds", name), Open(own).path("initrds", name)
+	for _, made := range []string{path, spare} {
+		if exists(made) {
+			return made, nil
+		}
 	}
 	program, err := agent.Open()
 	if err != nil {
@@ -59,7 +67,7 @@ func (s *Store) BoxedRoot(ctx context.Context, agent Agent) (string, error) {
 		}
 	}
 	if err == nil {
-		err = writeImage(ctx, path, tree)
+		path, err = writeEither(path, spare, func(path string) error { return writeImage(ctx, path, tree) })
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot make the image that a guest starts on: %w", err)

@@ -24,13 +24,15 @@ type Agent struct {
 }
 
 // Initrd returns the path of the initramfs for a kernel and an agent's executable: /init, /modules/NAME.ko
-// and /modules/order, one name a line. It is made once, or in the directory spare if the store is
-// somebody else's.
-func (s *Store) Initrd(ctx context.Context, k Kernel, agent Agent, spare string) (string, error) {
+// and /modules/order, one name a line. It is made once, in own if the store may only be read.
+func (s *Store) Initrd(ctx context.Context, k Kernel, agent Agent, own string) (string, error) {
 	key := filepath.Base(filepath.Dir(k.Path))
-	path := s.path("initrds", key+initrdSeparator+agent.SHA256)
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
+	name := key + initrdSeparator + agent.SHA256
+	path, spare := s.path("initrds", name), Open(own).path("initrds", name)
+	for _, made := range []string{path, spare} {
+		if exists(made) {
+			return made, nil
+		}
 	}
 	program, err := agent.Open()
 	if err != nil {
@@ -50,19 +52,12 @@ func (s *Store) Initrd(ctx context.Context, k Kernel, agent Agent, spare string)
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	err = writeInitrd(path, files)
-	if notOurs(err) && spare != "" {
-		path = filepath.Join(spare, spareInitrd)
-		err = writeInitrd(path, files)
-	}
+	path, err = writeEither(path, spare, func(path string) error { return writeInitrd(path, files) })
 	if err != nil {
 		return "", fmt.Errorf("cannot make the initramfs: %w", NoSpace(err))
 	}
 	return path, nil
 }
-
-// spareInitrd is the name of an initramfs outside of the store.
-const spareInitrd = "initrd"
 
 // digestSuffix ends the name of the file with an initramfs's digest.
 const digestSuffix = ".sha256"

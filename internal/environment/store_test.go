@@ -297,11 +297,6 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
 func TestRottenManifest(t *testing.T) {
 	s := Open(t.TempDir(), &maker{state: "one"})
 	if err := WriteFile(s.manifestPath("demo:1"), []byte(`{"image": `)); err != nil {

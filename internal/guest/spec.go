@@ -17,7 +17,8 @@ type Spec struct {
 	Generation int64 // which incarnation of the VM this guest is, from 1; 0 is 1
 
 	Dir      string // the VM's own directory, where the files named below are made
-	CacheDir string // where environments, templates and what drivers know are kept
+	CacheDir string // where environments and templates are kept
+	OwnDir   string // for what cannot be kept there, see [OwnDir]
 
 	Image       string // path of the read-only base image
 	ImageSHA256 string
@@ -51,6 +52,9 @@ type Spec struct {
 	ConsoleFile string
 	NetworkFile string
 }
+
+// OwnDir is where a user keeps what guests need, if the cache may only be read: in a directory of the state.
+func OwnDir(cacheDir, stateDir string) string { return environment.OwnDir(cacheDir, stateDir) }
 
 // Kernel is what a guest runs on.
 type Kernel = environment.Kernel
@@ -106,6 +110,7 @@ type Facts struct {
 	MemMiB      int
 	Warm        bool   // it was started from a template
 	Resumed     bool   // it goes on with the memory that was kept of it, or of another
+	Forgotten   string // if it should have and does not: why
 	Confinement string // of the host, if that stands in
 	// VMMConfinement is what the VMM is confined by, and empty if the host stands in or the VMM does not
 	// tell.

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,6 +147,7 @@ type plan struct {
 
 // plan decides how a guest is to be started.
 func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
+	spec.OwnDir = cmp.Or(spec.OwnDir, spec.CacheDir)
 	program, err := agent()
 	if err != nil {
 		return plan{}, err
@@ -153,7 +155,7 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 	if err := roomFor(spec.MemMiB, spec.PromisedMiB); err != nil {
 		return plan{}, err
 	}
-	driver, err := l.Drivers.Driver(spec.driver(), spec.CacheDir)
+	driver, err := l.Drivers.Driver(spec.driver(), spec.OwnDir)
 	if err != nil {
 		return plan{}, err
 	}
@@ -171,7 +173,7 @@ func (l Launcher) plan(ctx context.Context, spec Spec) (plan, error) {
 		return p, p.box(ctx, program)
 	}
 	p.scratch, p.cmdline = filepath.Join(spec.Dir, spec.ScratchFile), agentEnv
-	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program, spec.Dir); err != nil {
+	if p.initrd, err = environment.Open(spec.CacheDir).Initrd(ctx, spec.Kernel, program, spec.OwnDir); err != nil {
 		return plan{}, err
 	}
 	choice, err := driver.Accelerator(ctx, vmm.Accelerator(spec.Accelerator), func(ctx context.Context, a vmm.Accelerator) error {
@@ -191,10 +193,10 @@ func (p *plan) box(ctx context.Context, program environment.Agent) (err error) {
 	if _, err = p.driver.Accelerator(ctx, "", nil); err != nil {
 		return err
 	}
-	if p.initrd, err = store.BoxedRoot(ctx, program); err != nil {
+	if p.initrd, err = store.BoxedRoot(ctx, program, p.OwnDir); err != nil {
 		return err
 	}
-	if p.Image, err = store.Boxed(ctx, p.Image); err != nil {
+	if p.Image, err = store.Boxed(ctx, p.Image, p.OwnDir); err != nil {
 		return err
 	}
 	p.kept = filepath.Join(p.Dir, p.ScratchFile)
@@ -230,13 +232,17 @@ func (l Launcher) startVM(ctx context.Context, spec Spec) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g, err := l.startKept(ctx, p); g != nil || err != nil {
+	g, forgotten, err := l.startKept(ctx, p)
+	if g != nil || err != nil {
 		return g, err
 	}
-	if g := l.clone(ctx, p); g != nil {
-		return g, nil
+	if g = l.clone(ctx, p); g == nil {
+		g, err = l.bring(ctx, p)
 	}
-	return l.bring(ctx, p)
+	if err == nil {
+		g.facts.Forgotten = forgotten
+	}
+	return g, err
 }
 
 // bring starts a guest and makes it ready for commands.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/pyro-mcp/pyro/internal/environment"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/template"
 	"github.com/pyro-mcp/pyro/internal/vmm"
@@ -43,8 +44,7 @@ func (l Launcher) clone(ctx context.Context, p plan) *Guest {
 		return nil // A disk that was used already belongs to no template.
 	}
 	key := p.key()
-	store := template.Open(p.CacheDir)
-	t := store.Find(key)
+	t := l.find(ctx, p, key)
 	if t == nil {
 		return nil
 	}
@@ -80,6 +80,25 @@ func (l Launcher) clone(ctx context.Context, p plan) *Guest {
 	return nil
 }
 
+// find gives a template of a key, or nil if there is none: the user's own, or one that the cache's owner
+// shares.
+func (l Launcher) find(ctx context.Context, p plan, key template.Key) *template.Template {
+	own := template.Open(p.OwnDir)
+	if t := own.Find(key); t != nil || p.OwnDir == p.CacheDir {
+		return t
+	}
+	t := template.Open(p.CacheDir).Find(key)
+	if t == nil || !p.Durable {
+		return t
+	}
+	defer t.Close()
+	adopted, err := own.Adopt(ctx, key, t)
+	if err != nil {
+		l.Log.Warn("a shared template cannot be copied", "template", key.Name(), "error", err)
+	}
+	return adopted
+}
+
 // Warm makes a template of a guest's shape, which then must not be started. The caller's directory is of no
 // other use afterwards. In the background it yields to all that runs on the host, and with it all that this
 // process does from then on.
@@ -102,7 +121,8 @@ func (l Launcher) Warm(ctx context.Context, spec Spec, background bool) (link.Wa
 		}
 	}
 	key := p.key()
-	store := template.Open(p.CacheDir)
+	store := template.Open(p.OwnDir)
+	how := template.How{Wait: !background, Shared: environment.Shared(p.Image)}
 	if background {
 		alone, err := store.Alone()
 		if err != nil {
@@ -110,7 +130,7 @@ func (l Launcher) Warm(ctx context.Context, spec Spec, background bool) (link.Wa
 		}
 		defer alone.Close()
 	}
-	n, err := store.Make(ctx, key, !background, func(ctx context.Context, d template.Draft) error {
+	n, err := store.Make(ctx, key, how, func(ctx context.Context, d template.Draft) error {
 		return l.freeze(ctx, p, d)
 	})
 	if errors.Is(err, template.ErrBusy) {

@@ -20,7 +20,7 @@ import (
 )
 
 // Format is part of each key: it is raised if a template made before would be wrong now.
-const Format = 2
+const Format = 3
 
 // Key is all that a template depends on. Anything that differs makes another template.
 type Key struct {
@@ -66,7 +66,8 @@ type meta struct {
 
 // stamp is what tells that a file is still the one that was written, without reading it: whoever writes to a
 // file changes its times, and nobody can set the time of the last change back. A copy has another stamp. The
-// memory's has no such time: each task that is cloned from it links it, which changes that, too.
+// memory's has no such time: each task that is cloned from it links it, which changes that, too. Who is
+// confined cannot set the other one back: the call is refused.
 type stamp struct {
 	Inode    uint64 `json:"inode"`
 	Modified int64  `json:"modified_ns"`
@@ -191,10 +192,18 @@ type Draft struct {
 	State   *os.File // for the VMM to write to
 }
 
+// make makes the store's directory. What is in there stays its owner's unless it is shared.
+func (s *Store) make(shared bool) error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil || !shared {
+		return err
+	}
+	return os.Chmod(s.dir, 0o755)
+}
+
 // Alone gives the one place in which a template may be made that nobody waits for, or [ErrBusy]. Whoever has
 // it closes it in the end.
 func (s *Store) Alone() (io.Closer, error) {
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := s.make(false); err != nil {
 		return nil, err
 	}
 	return hold(filepath.Join(s.dir, "alone.lock"))
@@ -218,17 +227,23 @@ func hold(path string) (*os.File, error) {
 // ErrBusy says that somebody else is making the same template.
 var ErrBusy = errors.New("the template is being made already")
 
+// How says how a template is made.
+type How struct {
+	Wait   bool // if somebody else is making it already, wait for that one, as long as the context lets it
+	Shared bool // other users of the host may start guests from it
+}
+
 // Make makes the template of a key: freeze fills the draft in, and the template is there only when all of it
-// is on disk. It gives the bytes that the template takes on disk. If somebody else is making it already, Make
-// waits for that one, as long as the context lets it, or without wait fails with [ErrBusy].
+// is on disk. It gives the bytes that the template takes on disk. If somebody else is making it already, and
+// it is not to wait for that, it fails with [ErrBusy].
 func (s *Store) Make(
-	ctx context.Context, key Key, wait bool, freeze func(context.Context, Draft) error,
+	ctx context.Context, key Key, how How, freeze func(context.Context, Draft) error,
 ) (n int64, err error) {
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := s.make(how.Shared); err != nil {
 		return 0, err
 	}
 	gate, err := hold(filepath.Join(s.dir, key.Name()+".making"))
-	for wait && errors.Is(err, ErrBusy) {
+	for how.Wait && errors.Is(err, ErrBusy) {
 		select {
 		case <-ctx.Done():
 			return 0, errors.Join(ErrBusy, ctx.Err())
@@ -263,7 +278,7 @@ func (s *Store) Make(
 	if err := freeze(ctx, d); err != nil {
 		return 0, err
 	}
-	n, err = seal(tmp, key, d)
+	n, err = seal(tmp, key, d, how.Shared)
 	if err != nil {
 		return 0, err
 	}
@@ -274,7 +289,7 @@ func (s *Store) Make(
 }
 
 // seal writes down what must be true of a finished draft.
-func seal(tmp string, key Key, d Draft) (int64, error) {
+func seal(tmp string, key Key, d Draft, shared bool) (int64, error) {
 	m := meta{Key: key, MadeAt: time.Now().UTC()}
 	m.Key.Format = Format
 	if err := syncFile(d.Memory); err != nil {
@@ -295,10 +310,12 @@ func seal(tmp string, key Key, d Draft) (int64, error) {
 		return 0, err
 	}
 	// A VMM may run as another user, to whom its files are shown by themselves: nobody else gets past the
-	// directories. One that cannot open memory for reading alone opens it for writing too, and writes
-	// nothing.
-	if err := errors.Join(syncFile(d.Scratch), os.Chmod(d.Memory, 0o644),
-		os.Chmod(d.Scratch, 0o400)); err != nil {
+	// directories, unless the template is shared. One that cannot open memory for reading alone opens it for
+	// writing too, and writes nothing.
+	if err := errors.Join(syncFile(d.Scratch), os.Chmod(d.Memory, 0o644)); err != nil {
+		return 0, err
+	}
+	if err := chmod(tmp, d, shared); err != nil {
 		return 0, err
 	}
 	if m.Memory, err = stampOf(d.Memory); err != nil {
@@ -312,11 +329,8 @@ func seal(tmp string, key Key, d Draft) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = errors.Join(
-		d.State.Sync(),
-		os.WriteFile(filepath.Join(tmp, lockFile), nil, 0o600),
-		os.WriteFile(filepath.Join(tmp, metaFile), append(data, '\n'), 0o600),
-		syncFile(filepath.Join(tmp, metaFile)))
+	err = errors.Join(d.State.Sync(), writeAs(filepath.Join(tmp, lockFile), nil, shared),
+		writeAs(filepath.Join(tmp, metaFile), append(data, '\n'), shared))
 	return m.MemoryOnDisk + scratchOnDisk, err
 }
 

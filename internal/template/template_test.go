@@ -22,7 +22,7 @@ func made(t *testing.T, keys ...Key) *Store {
 	t.Helper()
 	s := Open(t.TempDir())
 	for _, key := range keys {
-		if n, err := s.Make(t.Context(), key, false, freeze); err != nil || n <= 0 {
+		if n, err := s.Make(t.Context(), key, How{}, freeze); err != nil || n <= 0 {
 			t.Fatalf("%d bytes, %v", n, err)
 		}
 	}
@@ -113,10 +113,40 @@ func TestADamagedTemplateIsThrownAway(t *testing.T) {
 			if _, err := os.Stat(dir); err == nil {
 				t.Error("it is not thrown away")
 			}
-			if _, err := s.Make(t.Context(), key, false, freeze); err != nil || s.Find(key) == nil {
+			if _, err := s.Make(t.Context(), key, How{}, freeze); err != nil || s.Find(key) == nil {
 				t.Errorf("it cannot be made again: %v", err)
 			}
 		})
+	}
+}
+
+// A shared template can be read by others, who copy it if their tasks are to rest on it.
+func TestASharedTemplateIsAdopted(t *testing.T) {
+	key := Key{Image: "a"}
+	shared, own := Open(t.TempDir()), Open(t.TempDir())
+	if _, err := shared.Make(t.Context(), key, How{Shared: true}, freeze); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"", key.Name(), key.Name() + "/" + memoryFile, key.Name() + "/" + stateFile,
+		key.Name() + "/" + scratchFile, key.Name() + "/" + metaFile, key.Name() + "/" + lockFile} {
+		info, err := os.Stat(filepath.Join(shared.dir, path))
+		if err != nil || info.Mode()&0o044 != 0o044 || info.Mode()&0o022 != 0 {
+			t.Errorf("%q: %v, %v", path, info.Mode(), err)
+		}
+	}
+	theirs := shared.Find(key)
+	if theirs == nil {
+		t.Fatal("it is not found")
+	}
+	defer theirs.Close()
+	for range 2 { // The second time it is there.
+		mine, err := own.Adopt(t.Context(), key, theirs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Dir(filepath.Dir(mine.Memory)) != own.dir || mine.Close() != nil {
+			t.Errorf("the copy is %q", mine.Memory)
+		}
 	}
 }
 
@@ -168,15 +198,15 @@ func TestATemplateIsDiscardedWhileItIsHeld(t *testing.T) {
 	if err := other.Discard(); err != nil {
 		t.Errorf("the second to discard it: %v", err)
 	}
-	if _, err := s.Make(t.Context(), key, false, freeze); err != nil || s.Find(key) == nil {
+	if _, err := s.Make(t.Context(), key, How{}, freeze); err != nil || s.Find(key) == nil {
 		t.Errorf("it cannot be made again: %v", err)
 	}
 }
 
 func TestOneMakerAtATime(t *testing.T) {
 	s, key := Open(t.TempDir()), Key{Image: "a"}
-	_, err := s.Make(t.Context(), key, false, func(ctx context.Context, d Draft) error {
-		if _, err := s.Make(ctx, key, false, freeze); !errors.Is(err, ErrBusy) {
+	_, err := s.Make(t.Context(), key, How{}, func(ctx context.Context, d Draft) error {
+		if _, err := s.Make(ctx, key, How{}, freeze); !errors.Is(err, ErrBusy) {
 			t.Errorf("a second maker: %v", err)
 		}
 		if s.Find(key) != nil {
@@ -198,12 +228,12 @@ func TestAMakerWaitsForAnother(t *testing.T) {
 	begun, waited := make(chan struct{}), make(chan error)
 	go func() {
 		<-begun
-		_, err := s.Make(t.Context(), key, true, func(context.Context, Draft) error {
+		_, err := s.Make(t.Context(), key, How{Wait: true}, func(context.Context, Draft) error {
 			return errors.New("it was made twice")
 		})
 		waited <- err
 	}()
-	_, err := s.Make(t.Context(), key, false, func(ctx context.Context, d Draft) error {
+	_, err := s.Make(t.Context(), key, How{}, func(ctx context.Context, d Draft) error {
 		close(begun)
 		return freeze(ctx, d)
 	})
@@ -211,10 +241,10 @@ func TestAMakerWaitsForAnother(t *testing.T) {
 		t.Error(err)
 	}
 	// It does not wait longer than it may.
-	_, err = s.Make(t.Context(), Key{Image: "b"}, false, func(ctx context.Context, _ Draft) error {
+	_, err = s.Make(t.Context(), Key{Image: "b"}, How{}, func(ctx context.Context, _ Draft) error {
 		short, cancel := context.WithTimeout(ctx, time.Millisecond)
 		defer cancel()
-		_, err := s.Make(short, Key{Image: "b"}, true, freeze)
+		_, err := s.Make(short, Key{Image: "b"}, How{Wait: true}, freeze)
 		return err
 	})
 	if !errors.Is(err, ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
@@ -224,7 +254,7 @@ func TestAMakerWaitsForAnother(t *testing.T) {
 
 func TestAFailedMakerLeavesNothing(t *testing.T) {
 	s, broken := Open(t.TempDir()), errors.New("broken")
-	_, err := s.Make(t.Context(), Key{}, false, func(ctx context.Context, d Draft) error {
+	_, err := s.Make(t.Context(), Key{}, How{}, func(ctx context.Context, d Draft) error {
 		return errors.Join(freeze(ctx, d), broken)
 	})
 	if !errors.Is(err, broken) {

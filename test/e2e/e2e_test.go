@@ -25,13 +25,24 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	status := 0
 	if filepath.Base(os.Args[0]) != "pyro" {
 		built.Program() // the agent is in the test binary only if it was built before
+		status = asUser()
 	}
-	testscript.Main(m, map[string]func(){
+	testscript.Main(both{m, status}, map[string]func(){
 		"pyro": func() { os.Exit(cli.Main("1.2.3-test", os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
 }
+
+// both are the tests of another process, and of this one.
+type both struct {
+	*testing.M
+	status int
+}
+
+// Run gives a status that is 0 if all tests have passed.
+func (b both) Run() int { return max(b.status, b.M.Run()) }
 
 // cacheDir is the cache that all tests of this machine share.
 func cacheDir(t testing.TB) string {
@@ -79,12 +90,20 @@ func mirrorOf(t testing.TB, name string) *url.URL {
 	return mirror
 }
 
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { scripts(t) }
+
+// scripts runs files of scripts, or all.
+func scripts(t *testing.T, files ...string) {
 	installed(t)
+	dir := ""
+	if len(files) == 0 {
+		dir = "testdata"
+	}
 	cache := cacheDir(t)
 	mirror := mirrorOf(t, "debian:12")
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+		Dir:                 dir,
+		Files:               files,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PYRO_CACHE_DIR", cache)

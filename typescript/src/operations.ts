@@ -227,8 +227,10 @@ export interface RunInVMResult extends Output {
   mem_mib: number;
   accelerator: "kvm" | "tcg";
   isolation: "vm" | "gvisor" | "none";
+  warm: boolean;
+  vmm_confinement: string;
   confinement?: string | undefined;
-  warnings?: Array<string> | undefined;
+  warnings: Array<string>;
   workspace_seed?: WorkspaceSeed | undefined;
   outputs?: Array<CopyResult> | undefined;
 }
@@ -324,8 +326,8 @@ export interface VM {
   isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   warm: boolean;
-  vmm_confinement?: string | undefined;
-  warnings?: Array<string> | undefined;
+  vmm_confinement: string;
+  warnings: Array<string>;
 }
 
 /** CreateVMRequest asks for a VM that is not started yet. */
@@ -440,8 +442,8 @@ export interface Task {
   isolation: "vm" | "gvisor" | "none";
   confinement?: string | undefined;
   warm: boolean;
-  vmm_confinement?: string | undefined;
-  warnings?: Array<string> | undefined;
+  vmm_confinement: string;
+  warnings: Array<string>;
   forked_from?: string | undefined;
 }
 

@@ -57,6 +57,7 @@ func attempts(at target) []result {
 	try("list the caller's files", open(at.Dir, unix.O_RDONLY|unix.O_DIRECTORY))
 	try("make a file", open(filepath.Join(at.Dir, "made"), unix.O_WRONLY|unix.O_CREAT))
 	try("make a file in /tmp", open("/tmp/pyro-test-made", unix.O_WRONLY|unix.O_CREAT))
+	_ = os.Remove("/tmp/pyro-test-made")
 	try("open the lent file anew, to write", open(at.Memory, unix.O_WRONLY))
 	for name, family := range map[string]int{"inet": unix.AF_INET, "unix": unix.AF_UNIX,
 		"netlink": unix.AF_NETLINK} {
@@ -112,7 +113,12 @@ func attack(args []string) int {
 	out = append(out, result{Name: "map the lent file, to write", Done: err == nil, Why: fmt.Sprint(err)})
 	err = unix.Fchmod(lent, 0o666)
 	out = append(out, result{Name: "change the lent file's mode", Done: err == nil, Why: fmt.Sprint(err)})
-	for _, r := range out {
+	// A change is found by the file's time, if nobody can set that back.
+	err = unix.UtimesNanoAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", lent), make([]unix.Timespec, 2), 0)
+	out = append(out, result{Name: "set the lent file's time back", Done: err == nil, Why: fmt.Sprint(err)})
+	_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(lent), 0, 0, 0, 0, 0)
+	r := result{Name: "set the lent file's time", Done: errno == 0, Why: errno.Error()}
+	for _, r := range append(out, r) {
 		line, err := json.Marshal(r)
 		if err != nil {
 			return 1

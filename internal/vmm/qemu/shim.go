@@ -292,9 +292,9 @@ func restrictFiles(o order) error {
 // calls refuses what QEMU has no use for, beside what its own filter refuses: it is handed all sockets, and
 // looks into no other process.
 func calls() confine.Calls {
-	return confine.Calls{Denied: slices.Concat(confine.Spies(), confine.Sharing(), []uint32{
+	return confine.Calls{Denied: slices.Concat(confine.Spies(), confine.Sharing(), confine.Times(), []uint32{
 		// of its user's own files
 		unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT,
-		unix.SYS_UTIMENSAT, unix.SYS_FSETXATTR, unix.SYS_FREMOVEXATTR, unix.SYS_FLOCK,
+		unix.SYS_FSETXATTR, unix.SYS_FREMOVEXATTR, unix.SYS_FLOCK,
 	})}
 }

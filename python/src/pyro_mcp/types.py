@@ -214,8 +214,10 @@ class RunResult(Output):
     mem_mib: int
     accelerator: Accelerator
     isolation: Isolation
+    warm: bool
+    vmm_confinement: str
     confinement: NotRequired[str]
-    warnings: NotRequired[list[str]]
+    warnings: list[str]
     workspace_seed: NotRequired[WorkspaceSeed]
     outputs: NotRequired[list[CopyResult]]
 
@@ -240,8 +242,8 @@ class VM(TypedDict):
     isolation: Isolation
     confinement: NotRequired[str]
     warm: bool
-    vmm_confinement: NotRequired[str]
-    warnings: NotRequired[list[str]]
+    vmm_confinement: str
+    warnings: list[str]
 
 
 class DeleteResult(TypedDict):
@@ -350,8 +352,8 @@ class Task(TypedDict):
     isolation: Isolation
     confinement: NotRequired[str]
     warm: bool
-    vmm_confinement: NotRequired[str]
-    warnings: NotRequired[list[str]]
+    vmm_confinement: str
+    warnings: list[str]
     forked_from: NotRequired[str]
 
 
