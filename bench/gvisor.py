@@ -240,7 +240,9 @@ def runners(root: Path) -> dict[str, Callable[..., float]]:
 def working(root: Path, rounds: int) -> None:
     ways = runners(root)
     emulated = os.environ.get("BENCH_EMULATED") != "0"
-    jobs = {name: (most, ("python3", "-c", TIMED, work)) for name, (most, work) in WORK.items()}
+    jobs: dict[str, tuple[float, tuple[str, ...]]] = {
+        name: (most, ("python3", "-c", TIMED, work)) for name, (most, work) in WORK.items()
+    }
     jobs["10,000 files written"] = (0.0, ("python3", "-c", FILES))
     for name, (most, words) in jobs.items():
         times: dict[str, list[float]] = {"host": [], "gvisor": []}
