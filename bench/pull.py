@@ -89,7 +89,7 @@ def main() -> None:
             words = [
                 "mmdebstrap",
                 "--quiet",
-                "--variant=custom",
+                "--variant=essential",
                 f"--include={packages}",
                 "bookworm",
                 str(root),
