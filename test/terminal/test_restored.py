@@ -96,3 +96,14 @@ def test_pyro_is_suspended(world: World, mess: Callable[[str], tuple[Bare, str]]
     assert terminal.settings() == raw
     terminal.type(b"typed\n")
     terminal.see(rb"got typed")
+
+
+def test_a_shell_without_a_terminal(world: World) -> None:
+    """Who starts one by hand is told how it gets a prompt; it runs all the same."""
+    task = world.task()
+    shell = Bare([world.binary, "task", "exec", task, "--", "bash"], world.env)
+    shell.see(rb"bash has no terminal and shows no prompt; use -it")
+    shell.type(b"exit 4\n")
+    assert shell.wait() == 4
+    shell.close()
+    world.run("task", "delete", task)
