@@ -12,8 +12,9 @@ export GOTOOLCHAIN := local
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 .PHONY: build setup setup-test check race demo test test-go test-python test-clients test-typescript test-cluster
-.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens bench-faces soak faults fuzz man dist
+.PHONY: wheel npm bench bench-setup bench-compare bench-network bench-oci bench-tasks bench-tokens bench-faces bench-starts bench-cold bench-kept bench-crowd bench-memory bench-work bench-data bench-pull soak faults fuzz man dist
 .PHONY: test-adapters test-pythons test-conformance test-terminal test-kvm test-qemu-next recording changelog clean
+.PHONY: bench-snapshots demo-attempts
 
 # build leaves bin/pyro: static, with the guest's agent in it; and bin/pyro-runsc, which runs guests in gVisor.
 build: $(GUEST) bin/pyro-runsc
@@ -140,12 +141,29 @@ dist: build man dist/third-party-licenses
 bench: build
 	python3 bench/start.py
 	python3 bench/work.py
+	python3 bench/data.py
 	python3 bench/plot.py
 	python3 bench/faces.py
 
 # bench-faces tells what each face adds to the engine's time, and how large the packages are. It wants an installed debian:12.
 bench-faces: build wheel npm
 	python3 bench/faces.py
+
+# The parts of bench, each within a few minutes beside what it is compared with: warm starts; boots and what a build beside
+# them costs; runs that find a VM ready; many at once and the memory of 20; memory of 1 to 50; computing and files.
+bench-starts bench-cold bench-kept bench-crowd: build
+	python3 bench/start.py $(@:bench-%=%)
+
+bench-memory bench-work: build
+	python3 bench/work.py $(@:bench-%=%)
+
+# bench-data measures 200 MB of output, and 10,000 files as a seed.
+bench-data: build
+	python3 bench/data.py
+
+# bench-pull makes debian:12 from packages at hand, beside mmdebstrap: as root.
+bench-pull: build
+	python3 bench/pull.py
 
 # bench-tokens counts what the profiles of the MCP server cost a model's context.
 bench-tokens: build
@@ -190,6 +208,15 @@ fuzz:
 # bench-tasks measures tasks: commands, deleting, seeding, an idle supervisor. It wants an installed debian:12.
 bench-tasks: build
 	python3 bench/tasks.py
+
+# bench-snapshots measures snapshots, forks, rollbacks and pauses, and memory and disk against the number of forks, and draws
+# that. It wants an installed debian:12.
+bench-snapshots: build
+	python3 bench/snapshots.py
+
+# demo-attempts runs 20 attempts from one prepared state, and as many that are each prepared.
+demo-attempts: build
+	python3 bench/attempts.py
 
 # changelog writes CHANGELOG.md from changes/; with VERSION=x.y.z it makes a release's section of them.
 changelog:

@@ -2,6 +2,7 @@ package pyro
 
 import (
 	"context"
+	"errors"
 
 	"github.com/pyro-mcp/pyro/internal/record"
 )
@@ -10,6 +11,8 @@ import (
 // its time is never touched, nor is a task whose record cannot be read.
 func (p *Pyro) ReapExpired(ctx context.Context) (ReapResult, error) {
 	reaped, err := p.instances.Reap(ctx)
+	_, unswept := p.snapshots().Sweep()
+	err = errors.Join(err, unswept)
 	return ReapResult{Count: len(reaped), Reaped: append([]string{}, reaped...)}, err
 }
 

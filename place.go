@@ -62,6 +62,8 @@ func (p *Pyro) createHeld(ctx context.Context, vm record.VM, shape Shape) (*inst
 		return nil, errors.Join(err, p.instances.Leave(place))
 	}
 	defer release()
+	// What a snapshot left that was broken off is in nobody's way, and goes with it if it can.
+	_, _ = p.snapshots().Sweep()
 	s, err := p.instances.Fill(ctx, place, vm)
 	if err != nil {
 		return nil, fromLink("", err)

@@ -26,24 +26,32 @@ func (p *Pyro) SnapshotTask(ctx context.Context, r SnapshotTaskRequest) (Snapsho
 	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
 		return Snapshot{}, err
 	}
-	id, err := p.takeSnapshot(ctx, r.TaskID, link.TakeSnapshot{Name: r.Name})
+	id, done, err := p.takeSnapshot(ctx, r.TaskID, link.TakeSnapshot{Name: r.Name})
 	if err != nil {
 		return Snapshot{}, err
 	}
+	done()
 	return p.InspectSnapshot(ctx, SnapshotRequest{Snapshot: id})
 }
 
-func (p *Pyro) takeSnapshot(ctx context.Context, task string, want link.TakeSnapshot) (string, error) {
+// takeSnapshot gives the snapshot's id, and done, which ends a brief one.
+func (p *Pyro) takeSnapshot(
+	ctx context.Context, task string, want link.TakeSnapshot,
+) (id string, done func(), err error) {
+	// What killed makers left takes room that this one may need.
+	if _, err := p.snapshots().Sweep(); err != nil {
+		return "", nil, snapshotError("cannot remove what a snapshot left that was broken off", err)
+	}
 	s, err := p.reach(ctx, task)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	defer s.Close()
 	var made link.Snapshot
 	if err := s.Client.Call(ctx, link.OpSnapshot, want, &made); err != nil {
-		return "", fromLink(fmt.Sprintf("cannot take a snapshot of %q", task), err)
+		s.Close()
+		return "", nil, fromLink(fmt.Sprintf("cannot take a snapshot of %q", task), err)
 	}
-	return made.ID, nil
+	return made.ID, s.Close, nil
 }
 
 // forksAtOnce bounds how many forks are started at a time.
@@ -72,13 +80,13 @@ func (p *Pyro) ForkTask(ctx context.Context, r ForkTaskRequest) (ForkTaskResult,
 		if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
 			return ForkTaskResult{}, err
 		}
-		id, err := p.takeSnapshot(ctx, r.TaskID, link.TakeSnapshot{Brief: true})
+		id, done, err := p.takeSnapshot(ctx, r.TaskID, link.TakeSnapshot{Brief: true})
 		if err != nil {
 			return ForkTaskResult{}, err
 		}
 		word = id
-		// The forks hold what they need of it.
-		defer p.snapshots().Delete(id)
+		// The forks hold what they need of it. If this process is killed, the task's own removes it.
+		defer done()
 	}
 	snap, err := p.snapshots().Get(word)
 	if err != nil {

@@ -1,7 +1,8 @@
 """How long it takes to get a machine: cold, from a template and from the pool, beside runc, runsc and bwrap.
 
-Run it with make bench. All variants take turns within one run, so that a change of the machine's load meets all of
-them; BENCH_ROUNDS (default 15) is how often. It prints a table and writes bench/results.json.
+python3 bench/start.py [PART...] measures some parts (starts, cold, kept, crowd) or all of them, each with what it is compared with.
+The variants of a part take turns, so that a change of the machine's load meets all of them; BENCH_ROUNDS (default 15) is
+how often. It prints a table and adds to bench/results.json.
 """
 
 from __future__ import annotations
@@ -78,12 +79,7 @@ class Cold:
     """Starts without a template: a cache that shares everything else with the real one."""
 
     def __init__(self, scratch: Path) -> None:
-        self.cache = scratch / "cold"
-        self.cache.mkdir()
-        real = Path(os.environ["PYRO_CACHE_DIR"])
-        for each in real.iterdir():
-            if each.name not in ("templates", "tmp", "partial"):
-                (self.cache / each.name).symlink_to(each)
+        self.cache = cache_of_its_own(scratch / "cold")
 
     def __call__(self) -> float:
         env = os.environ | {"PYRO_CACHE_DIR": str(self.cache)}
@@ -204,8 +200,9 @@ def at_once(threads: int, runs: int) -> float:
         return runs / (time.perf_counter() - began)
 
 
-def alive(count: int) -> tuple[list[float], list[float]]:
-    """The memory in MiB and the disk in MiB of each of so many tasks that have run one command."""
+def alive(count: int) -> tuple[list[float], list[float], list[float]]:
+    """The memory in MiB, that of the supervisor in it, and the disk in MiB of each of so many tasks that have run one
+    command and then been idle for a while."""
     tasks = [
         json.loads(pyro("task", "create", ENVIRONMENT, "--ttl-seconds", "0", "--json"))["task_id"]
         for _ in range(count)
@@ -213,9 +210,11 @@ def alive(count: int) -> tuple[list[float], list[float]]:
     try:
         for task in tasks:
             pyro("task", "exec", task, "--", "true")
+        time.sleep(3)
         pss = [sum(memory(pid, "Pss") for pid in tree(supervisor(task))) / 1024 for task in tasks]
+        own = [memory(supervisor(task), "Pss") / 1024 for task in tasks]
         disk = [sum(f.stat().st_blocks * 512 for f in (vms() / task).iterdir()) / 2**20 for task in tasks]
-        return pss, disk
+        return pss, own, disk
     finally:
         for task in tasks:
             pyro("task", "delete", task)
@@ -273,64 +272,150 @@ def own_state() -> Iterator[Path]:
         quiet()
 
 
-def measure(rounds: int) -> dict[str, Any]:
-    with own_state() as scratch, ExitStack() as stack:
-        facts = host()
+def cache_of_its_own(where: Path) -> Path:
+    """A cache that shares everything with the real one but the templates."""
+    where.mkdir()
+    for each in Path(os.environ["PYRO_CACHE_DIR"]).iterdir():
+        if each.name not in ("templates", "tmp", "partial"):
+            (where / each.name).symlink_to(each)
+    return where
+
+
+class Beside:
+    """A warm run alone, one while a template of another shape is made in the background, and the first run of such a shape,
+    which leaves that template to be made."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.env = os.environ | {"PYRO_CACHE_DIR": str(cache_of_its_own(scratch / "beside"))}
+        self.memory = 1024
+        self.run("env", "warm", ENVIRONMENT)
+
+    def run(self, *words: str) -> float:
+        return timed(lambda: subprocess.run([BINARY, "-q", *words], check=True, env=self.env))
+
+    def alone(self) -> float:
+        quiet()
+        return self.run("run", ENVIRONMENT, "--", "true")
+
+    def first(self) -> float:
+        quiet()
+        self.memory += 1
+        return self.run("run", ENVIRONMENT, "--mem-mib", str(self.memory), "--", "true")
+
+    def beside(self) -> float:
+        self.first()
+        return self.run("run", ENVIRONMENT, "--", "true")
+
+
+def runsc(scratch: Path) -> dict[str, Callable[[], float]]:
+    return {name: once for name, once in others(scratch).items() if name == "runsc run"}
+
+
+Times = dict[str, list[float]]
+
+
+def warm_run() -> float:
+    return timed(lambda: pyro("-q", "run", ENVIRONMENT, "--", "true"))
+
+
+def starts(rounds: int, scratch: Path, stack: ExitStack) -> Times:
+    """Warm runs and commands of a task, beside the other tools."""
+    task = TaskExec()
+    stack.callback(task.close)
+    return in_turns(rounds, {"pyro run, warm": warm_run, "task exec": task} | others(scratch))
+
+
+def cold(rounds: int, scratch: Path, _: ExitStack) -> Times:
+    """Boots, the first run of a shape, and a warm run beside a template that is being made."""
+    beside = Beside(scratch)
+    variants = {
+        "pyro run, cold": Cold(scratch),
+        "first of a shape": beside.first,
+        "warm, nothing beside it": beside.alone,
+        "warm, beside a build": beside.beside,
+    }
+    return in_turns(min(rounds, 10), variants | runsc(scratch))
+
+
+def kept(rounds: int, scratch: Path, stack: ExitStack) -> Times:
+    """Runs that find a VM ready: a server's, and one that the run before has left."""
+    # Each has VMs started in the background: beside it only what is compared with it.
+    base, spared = runsc(scratch), Spared()
+    times = in_turns(rounds, {"pyro run, kept warm": spared} | base)
+    pooled = Pooled()
+    stack.callback(pooled.mcp.close)
+    again = in_turns(rounds, {"pyro run, pooled": pooled} | base)
+    return {name: times.get(name, []) + again.get(name, []) for name in times | again}
+
+
+def crowd(_: int, __: Path, ___: ExitStack) -> dict[str, Any]:
+    """Clones a second with so many at once, and the memory and the disk of many that are idle."""
+    results: dict[str, Any] = {
+        "clones_per_second": {str(n): at_once(n, max(8, 2 * n)) for n in (1, 2, 4, 8, 16)}
+    }
+    pss, supervisors, disk = alive(ALIVE)
+    return results | {
+        "pss_mib": spread(pss),
+        "supervisor_mib": spread(supervisors),
+        "disk_mib": spread(disk),
+    }
+
+
+PARTS = {"starts": starts, "cold": cold, "kept": kept, "crowd": crowd}
+
+
+def measure(rounds: int, parts: list[str], results: dict[str, Any]) -> None:
+    """Measures some parts, and adds them to the results of others."""
+    with own_state() as scratch:
+        results |= {"host": host(), "rounds": rounds}
         pyro("-q", "env", "pull", ENVIRONMENT)
         pyro("-q", "env", "warm", ENVIRONMENT)
-        results: dict[str, Any] = {"host": facts, "rounds": rounds}
-        print("one after the other ...", file=sys.stderr)
-        results["clones_per_second"] = {str(n): at_once(n, max(8, 2 * n)) for n in (1, 2, 4, 8, 16)}
-        print(f"{ALIVE} alive ...", file=sys.stderr)
-        pss, disk = alive(ALIVE)
-        results["pss_mib"], results["disk_mib"] = spread(pss), spread(disk)
-        quiet()
-        warm = {"pyro run, warm": lambda: timed(lambda: pyro("-q", "run", ENVIRONMENT, "--", "true"))}
-        rest = others(scratch)
-        times = in_turns(min(rounds, 10), {"pyro run, cold": Cold(scratch)})
-        quiet()
-        task = TaskExec()
-        stack.callback(task.close)
-        times |= in_turns(rounds, warm | {"task exec": task} | rest)
-        pooled = Pooled()
-        stack.callback(pooled.mcp.close)
-        # The pool fills itself in the background: beside it only what is compared with it.
-        base = {name: once for name, once in rest.items() if name == "runsc run"}
-        beside = in_turns(rounds, {"pyro run, pooled": pooled} | base)
-        times["pyro run, pooled"] = beside.pop("pyro run, pooled")
-        spared = in_turns(rounds, {"pyro run, kept warm": Spared()} | base)
-        times["pyro run, kept warm"] = spared.pop("pyro run, kept warm")
-        times["runsc run"] = times.get("runsc run", []) + spared.pop("runsc run", [])
-        for name, more in beside.items():
-            times[name] += more
-        results["ms"] = {name: spread(values) for name, values in times.items()}
-        return results
+        for name in parts:
+            print(f"{name} ...", file=sys.stderr)
+            place = scratch / name
+            place.mkdir()
+            with ExitStack() as stack:
+                found = PARTS[name](rounds, place, stack)
+            quiet()
+            if name == "crowd":
+                results |= found
+                continue
+            times = {row: spread(values) for row, values in found.items()}
+            results["ms"] = results.get("ms", {}) | times
+            if base := times.get("runsc run"):
+                ratios = {row: t["median"] / base["median"] for row, t in times.items()}
+                results["to_runsc"] = results.get("to_runsc", {}) | ratios
 
 
 def table(results: dict[str, Any]) -> str:
-    times = results["ms"]
-    base = times.get("runsc run", {}).get("median")
+    times, ratios = results.get("ms", {}), results.get("to_runsc", {})
     lines = [
         ", ".join(f"{k} {v}" for k, v in results["host"].items() if k != "versions"),
-        f"{'':22}{'median':>10}{'p10':>10}{'p90':>10}{'to runsc':>10}",
+        f"{'':26}{'median':>10}{'p10':>10}{'p90':>10}{'to runsc in its part':>22}",
     ]
     for name, t in times.items():
-        ratio = f"{t['median'] / base:10.2f}" if base else f"{'-':>10}"
-        lines.append(f"{name:22}{t['median']:7.0f} ms{t['p10']:7.0f} ms{t['p90']:7.0f} ms{ratio}")
-    lines.append(f"cold / warm: {times['pyro run, cold']['median'] / times['pyro run, warm']['median']:.1f}")
-    for n, rate in results["clones_per_second"].items():
+        ratio = f"{ratios[name]:22.2f}" if name in ratios else f"{'-':>22}"
+        lines.append(f"{name:26}{t['median']:7.0f} ms{t['p10']:7.0f} ms{t['p90']:7.0f} ms{ratio}")
+    for n, rate in results.get("clones_per_second", {}).items():
         lines.append(f"{n} at once: {rate:.1f} a second")
-    lines.append(
-        f"proportional memory a VM, {ALIVE} alive, supervisor included: {results['pss_mib']['median']:.0f} MiB"
-    )
-    lines.append(f"disk a fresh VM: {results['disk_mib']['median']:.1f} MiB")
+    for name, what in {
+        "pss_mib": f"proportional memory a VM, {ALIVE} alive, supervisor included",
+        "supervisor_mib": "of which its supervisor",
+        "disk_mib": "disk a fresh VM",
+    }.items():
+        if name in results:
+            lines.append(f"{what}: {results[name]['median']:.1f} MiB")
     return "\n".join(lines)
 
 
 def main() -> None:
-    results = measure(int(os.environ.get("BENCH_ROUNDS", "15")))
-    print(table(results))
+    parts = sys.argv[1:] or list(PARTS)
+    if unknown := set(parts) - PARTS.keys():
+        sys.exit(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     out = ROOT / "bench" / "results.json"
+    results: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
+    measure(int(os.environ.get("BENCH_ROUNDS", "15")), parts, results)
+    print(table(results))
     out.write_text(json.dumps(results, indent=2) + "\n")
     print(f"written to {out.relative_to(ROOT)}")
 

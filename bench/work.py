@@ -1,7 +1,7 @@
 """What VMs cost when there are many, and what computing costs inside: memory against the number of VMs, and the same work
 on the host, under runc, under runsc and in a guest.
 
-Run it after bench/start.py, whose bench/results.json it adds to: make bench. BENCH_ROUNDS (default 5 here) is how often
+python3 bench/work.py [memory] [work] adds to bench/results.json, both if neither is named. BENCH_ROUNDS (default 5 here) is how often
 each work is done; all runners take turns. Times are measured inside, so that no start is in them.
 """
 
@@ -136,14 +136,17 @@ def many() -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
+    parts = sys.argv[1:] or ["memory", "work"]
     out = ROOT / "bench" / "results.json"
     results: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
     with own_state() as scratch:
         results["host"] = host()
         pyro("-q", "env", "pull", ENVIRONMENT)
         pyro("-q", "env", "warm", ENVIRONMENT)
-        results["memory_mib"] = many()
-        results["work_s"] = working(int(os.environ.get("BENCH_ROUNDS", "5")), scratch)
+        if "memory" in parts:
+            results["memory_mib"] = many()
+        if "work" in parts:
+            results["work_s"] = working(int(os.environ.get("BENCH_ROUNDS", "5")), scratch)
     out.write_text(json.dumps(results, indent=2) + "\n")
     print(f"written to {out.relative_to(ROOT)}")
 

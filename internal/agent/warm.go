@@ -66,8 +66,10 @@ func (a *Agent) rehearse() error {
 			refused(client.Call(ctx, link.OpIdentify, link.Identify{}, nil)),
 			refused(client.Call(ctx, link.OpSetUp, link.SetUp{WorkDir: "nowhere"}, nil)))
 	}
-	if _, jsonErr := json.Marshal(link.Identified{}); jsonErr != nil {
-		return jsonErr
+	for _, answer := range []any{link.Identified{}, link.Empty{}} {
+		if _, jsonErr := json.Marshal(answer); jsonErr != nil {
+			return jsonErr
+		}
 	}
 	err = errors.Join(err, conn.Close(), port.Close(), host.Close())
 	<-served

@@ -72,6 +72,9 @@ name, randomness, clock and network of its own. Connections over the network are
 			if err != nil {
 				return err
 			}
+			for _, t := range result.Tasks {
+				a.warn(t.Warnings)
+			}
 			return a.print(result, func(w io.Writer) {
 				for _, t := range result.Tasks {
 					fmt.Fprintln(w, t.TaskID)
@@ -107,6 +110,7 @@ since is lost. Commands that run now end; those that ran when the snapshot was t
 			if err != nil {
 				return err
 			}
+			a.warn(result.Warnings)
 			return a.print(result, func(w io.Writer) {
 				fmt.Fprintf(w, "rolled %s back to %s\n", result.TaskID, result.SnapshotID)
 			})

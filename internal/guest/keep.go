@@ -23,14 +23,16 @@ type SnapshotRequest struct {
 	StateDir string          // where snapshots are
 	Name     string          // empty is none
 	VM       json.RawMessage // the record of the VM, as far as it says what another one like it is made of
-	Brief    bool            // it is to be deleted soon, so that it need not outlive a crash of the host
+	Brief    bool            // it is to be discarded soon, and need not outlive a crash of the host
 }
 
 // Snapshot keeps the guest as it is at one moment, for which it stands still, and goes on. Without its
-// memory if that cannot be had.
-func (g *Guest) Snapshot(ctx context.Context, r SnapshotRequest) (link.Snapshot, error) {
+// memory if that cannot be had. A brief snapshot is there until discard is called.
+func (g *Guest) Snapshot(
+	ctx context.Context, r SnapshotRequest,
+) (made link.Snapshot, discard func() error, err error) {
 	if g.scratch == "" && g.kept == nil {
-		return link.Snapshot{}, &link.Error{
+		return made, nil, &link.Error{
 			Code:    link.CodeUnsupported,
 			Message: "what the host runs in a guest's stead has no disk that could be kept",
 		}
@@ -40,18 +42,19 @@ func (g *Guest) Snapshot(ctx context.Context, r SnapshotRequest) (link.Snapshot,
 		fill = func(dir string, snap *template.Snapshot) error { return g.keepFilesIn(ctx, dir, snap) }
 	} else if err := errors.Join(g.Sync(), syncFile(g.scratch)); err != nil {
 		// It is written out ahead, so that there is little left to write while it stands still.
-		return link.Snapshot{}, err
+		return made, nil, err
 	}
 	snap, err := template.OpenSnapshots(r.StateDir).Make(template.Snapshot{
 		Name:   r.Name,
 		Source: g.id,
 		VMM:    g.fingerprint,
 		VM:     r.VM,
+		Brief:  r.Brief,
 	}, fill)
 	if err != nil {
-		return link.Snapshot{}, snapshotError(err)
+		return made, nil, snapshotError(err)
 	}
-	return link.Snapshot{ID: snap.ID, PauseMS: snap.PauseMS}, nil
+	return link.Snapshot{ID: snap.ID, PauseMS: snap.PauseMS}, snap.Discard, nil
 }
 
 // snapshotError finds the code of what kept a snapshot from being made.
@@ -76,12 +79,13 @@ func snapshotError(err error) error {
 // keepIn fills the directory of a snapshot.
 func (g *Guest) keepIn(ctx context.Context, dir string, snap *template.Snapshot, brief bool) error {
 	parts := template.PartsIn(dir)
-	disk := func() error { return template.CloneDisk(g.scratch, parts.Scratch) }
+	copied := template.NewDiskCopy(g.scratch, parts.Scratch)
+	defer copied.Close()
 	machine, ok := g.machine.(vmm.Snapshotter)
 	if !ok {
 		snap.WithoutMemory = "this kind of VM cannot keep its guest's memory"
 	}
-	pause, err := g.still(ctx, machine, parts, disk, false)
+	pause, err := g.still(ctx, machine, parts, keeping{ahead: copied.Ahead, still: copied.Finish})
 	snap.Memory, snap.PauseMS = ok, pause.Milliseconds()
 	if err != nil || brief {
 		return err
@@ -113,7 +117,11 @@ func (g *Guest) Pause(ctx context.Context) error {
 	}
 	err := template.Keep(g.dir, func(dir string, k *template.Kept) error {
 		k.Memory, k.VMM = true, g.fingerprint
-		_, err := g.still(ctx, machine, template.PartsIn(dir), nil, true)
+		parts := template.PartsIn(dir)
+		_, err := g.still(ctx, machine, parts, keeping{stay: true, still: func(bool) error {
+			// From here on it is ended; if this fails it goes on.
+			return errors.Join(syncFile(parts.Pages), syncFile(parts.State), k.Commit())
+		}})
 		return err
 	})
 	if err != nil {
@@ -123,11 +131,18 @@ func (g *Guest) Pause(ctx context.Context) error {
 	return nil
 }
 
+// keeping is what is to be done while a guest is kept.
+type keeping struct {
+	ahead func() error             // while it runs; may be nil if it has a machine
+	still func(changed bool) error // while it stands still; see [vmm.Snapshot]
+	stay  bool                     // it is not to go on
+}
+
 // still has the guest stand still for as long as it takes to keep it: its commands are held, so that none
 // of them runs in a fork before that is a machine of its own, then its memory and devices are kept if
-// machine can, and its disk. With stay the guest is not to go on.
+// machine can, and its disk.
 func (g *Guest) still(
-	ctx context.Context, machine vmm.Snapshotter, parts template.Parts, disk func() error, stay bool,
+	ctx context.Context, machine vmm.Snapshotter, parts template.Parts, how keeping,
 ) (pause time.Duration, err error) {
 	var begun time.Time
 	hold := func() error {
@@ -135,7 +150,7 @@ func (g *Guest) still(
 		return g.settle(ctx, link.OpHold)
 	}
 	defer func() {
-		if !begun.IsZero() && !(stay && err == nil) {
+		if !begun.IsZero() && !(how.stay && err == nil) {
 			// Its commands go on also if whoever asked has gone.
 			err = errors.Join(err, g.settle(context.WithoutCancel(ctx), link.OpRelease))
 		}
@@ -144,10 +159,13 @@ func (g *Guest) still(
 		}
 	}()
 	if machine == nil {
+		if err := how.ahead(); err != nil {
+			return 0, err
+		}
 		if err := hold(); err != nil {
 			return 0, err
 		}
-		return 0, disk()
+		return 0, errors.Join(g.Sync(), how.still(true))
 	}
 	if g.base != "" {
 		if err := os.Link(g.base, parts.Base); err != nil {
@@ -167,9 +185,10 @@ func (g *Guest) still(
 	return 0, machine.Snapshot(ctx, vmm.Snapshot{
 		Memory: pages,
 		State:  state,
+		Ahead:  how.ahead,
 		Settle: hold,
-		Still:  disk,
-		Stay:   stay,
+		Still:  how.still,
+		Stay:   how.stay,
 	})
 }
 
@@ -182,29 +201,30 @@ func (g *Guest) settle(ctx context.Context, op link.Op) error {
 
 // startKept starts a guest that goes on from what its VM's directory keeps: a paused one, a fork, one that
 // is rolled back. It gives nil if there is no such thing, or if only its disk could be had: then that is in
-// its place, and the guest is to boot.
-func (l Launcher) startKept(ctx context.Context, p plan) (*Guest, error) {
+// its place, the guest is to boot, and forgotten says why.
+func (l Launcher) startKept(ctx context.Context, p plan) (g *Guest, forgotten string, err error) {
 	kept, err := template.FindKept(p.Dir)
 	if err != nil || kept == nil {
-		return nil, err
+		return nil, "", err
 	}
 	taken := func() error { return errors.Join(kept.TakeDisk(cmp.Or(p.scratch, p.kept)), kept.Drop()) }
 	if !kept.Memory {
-		return nil, taken()
+		return nil, "its memory was not kept", taken()
 	}
 	if kept.VMM != p.fingerprint {
 		l.Log.Warn("the guest boots from its disk alone: its memory is of another VMM")
-		return nil, taken()
+		return nil, "its memory is of another version of the VMM, another accelerator or another processor",
+			taken()
 	}
-	g, err := l.goOnFrom(ctx, p, kept, taken)
+	g, err = l.goOnFrom(ctx, p, kept, taken)
 	if err == nil || ctx.Err() != nil {
-		return g, err
+		return g, "", err
 	}
 	if again, _ := template.FindKept(p.Dir); again == nil {
-		return nil, err // It ran, and ended.
+		return nil, "", err // It ran, and ended.
 	}
 	l.Log.Warn("the guest boots from its disk alone", "error", err)
-	return nil, taken()
+	return nil, "its memory cannot be loaded here", taken()
 }
 
 func (l Launcher) goOnFrom(

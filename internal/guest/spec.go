@@ -110,6 +110,7 @@ type Facts struct {
 	MemMiB      int
 	Warm        bool   // it was started from a template
 	Resumed     bool   // it goes on with the memory that was kept of it, or of another
+	Forgotten   string // if it should have and does not: why
 	Confinement string // of the host, if that stands in
 	// VMMConfinement is what the VMM is confined by, and empty if the host stands in or the VMM does not
 	// tell.

@@ -232,13 +232,17 @@ func (l Launcher) startVM(ctx context.Context, spec Spec) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g, err := l.startKept(ctx, p); g != nil || err != nil {
+	g, forgotten, err := l.startKept(ctx, p)
+	if g != nil || err != nil {
 		return g, err
 	}
-	if g := l.clone(ctx, p); g != nil {
-		return g, nil
+	if g = l.clone(ctx, p); g == nil {
+		g, err = l.bring(ctx, p)
 	}
-	return l.bring(ctx, p)
+	if err == nil {
+		g.facts.Forgotten = forgotten
+	}
+	return g, err
 }
 
 // bring starts a guest and makes it ready for commands.

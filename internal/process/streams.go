@@ -77,9 +77,19 @@ func (o *Output) End() error {
 	return o.err
 }
 
+// How much is read at a time: more once a command prints more than that.
+const (
+	firstRead = 32 << 10
+	mostRead  = 256 << 10
+)
+
+// wideBy is the size of the pipe of a command that prints much, in bytes. Each time that a command and its
+// reader take turns costs an emulator what it knows of addresses.
+const wideBy = 1 << 20
+
 func (o *Output) carry(w io.Writer) {
 	defer o.file.Close()
-	buffer := make([]byte, 32<<10)
+	buffer := make([]byte, firstRead)
 	err := o.pass(w, o.file, buffer)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		_ = o.file.SetReadDeadline(time.Time{})
@@ -105,8 +115,16 @@ func (o *Output) pending() (n int, err error) {
 	return n, errors.Join(control, err)
 }
 
-// pass copies to the end of r. After the writer's first error it reads on, so that the command does not hang
-// on a full pipe because nobody listens.
+// widen makes room for a command that prints much, if the kernel allows it.
+func (o *Output) widen() []byte {
+	if raw, err := o.file.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, wideBy) })
+	}
+	return make([]byte, mostRead)
+}
+
+// pass copies to the end of r, with a larger buffer if this one is filled. After the writer's first error it
+// reads on, so that the command does not hang on a full pipe because nobody listens.
 func (o *Output) pass(w io.Writer, r io.Reader, buffer []byte) error {
 	for {
 		n, err := r.Read(buffer)
@@ -118,6 +136,9 @@ func (o *Output) pass(w io.Writer, r io.Reader, buffer []byte) error {
 		}
 		if err != nil {
 			return err
+		}
+		if n == firstRead && n == len(buffer) {
+			buffer = o.widen()
 		}
 	}
 }

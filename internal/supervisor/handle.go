@@ -72,7 +72,7 @@ func (s *supervisor) handle(
 	case link.OpNetwork:
 		return s.networkInfo()
 	case link.OpSnapshot:
-		return s.takeSnapshot(ctx, req)
+		return s.takeSnapshot(ctx, req, c)
 	case link.OpRollback:
 		return s.rollback(ctx, req)
 	case link.OpPause:

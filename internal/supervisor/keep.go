@@ -14,7 +14,7 @@ import (
 )
 
 // takeSnapshot keeps a task as it is, which goes on.
-func (s *supervisor) takeSnapshot(ctx context.Context, req link.Request) (any, error) {
+func (s *supervisor) takeSnapshot(ctx context.Context, req link.Request, c *session) (any, error) {
 	want, err := link.Decode[link.TakeSnapshot](req)
 	if err != nil {
 		return nil, err
@@ -39,12 +39,16 @@ func (s *supervisor) takeSnapshot(ctx context.Context, req link.Request) (any, e
 	if err != nil {
 		return nil, err
 	}
-	return g.Snapshot(ctx, guest.SnapshotRequest{
+	made, discard, err := g.Snapshot(ctx, guest.SnapshotRequest{
 		StateDir: s.root.StateDir(),
 		Name:     want.Name,
 		VM:       vm,
 		Brief:    want.Brief,
 	})
+	if err == nil && want.Brief {
+		c.atEnd(discard)
+	}
+	return made, err
 }
 
 // rollback has a task go on from a snapshot. What ran in it ends; what ran when the snapshot was taken goes

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/pyro-mcp/pyro/internal/guest"
 	"github.com/pyro-mcp/pyro/internal/link"
@@ -55,6 +57,7 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 	}
 	facts := g.Facts()
 	s.running = g
+	s.tellForgotten(facts.Forgotten)
 	if facts.Resumed {
 		s.conns.Go(func() { s.adopt(context.WithoutCancel(ctx), g) })
 	} else if vm.From != "" || vm.State == record.StatePaused {
@@ -67,6 +70,20 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 	go s.watch(g)
 	go s.reviveServices(g)
 	return g, s.save()
+}
+
+// forgottenPrefix begins the warning that a guest was booted though its memory was kept.
+const forgottenPrefix = "booted from its disk alone, without what ran in it: "
+
+// tellForgotten has the record say so, or no longer. The caller holds mu.
+func (s *supervisor) tellForgotten(why string) {
+	warnings := slices.DeleteFunc(slices.Clone(s.vm.Warnings), func(w string) bool {
+		return strings.HasPrefix(w, forgottenPrefix)
+	})
+	if why != "" {
+		warnings = append(warnings, forgottenPrefix+why)
+	}
+	s.vm.Warnings = warnings
 }
 
 // watch notes a guest's end.

@@ -200,6 +200,27 @@ func (s *supervisor) accept(ctx context.Context, listener *net.UnixListener) {
 // session is one client's connection.
 type session struct {
 	bound atomic.Bool // the VM ends with it
+
+	mu   sync.Mutex
+	ends []func() error // what is to be undone when it ends
+}
+
+// atEnd has something done when the connection has ended.
+func (c *session) atEnd(do func() error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ends = append(c.ends, do)
+}
+
+// ended does what was left for the end.
+func (c *session) ended() (err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, do := range c.ends {
+		err = errors.Join(err, do())
+	}
+	c.ends = nil
+	return err
 }
 
 func (s *supervisor) serve(ctx context.Context, conn net.Conn, bound bool) {
@@ -222,6 +243,9 @@ func (s *supervisor) serve(ctx context.Context, conn net.Conn, bound bool) {
 		}
 		if err != nil {
 			s.log.Debug("a connection ended", "error", err)
+		}
+		if err := c.ended(); err != nil {
+			s.log.Warn("what a connection had made cannot be removed", "error", err)
 		}
 		if c.bound.Load() {
 			s.end(errCreatorGone)

@@ -17,6 +17,7 @@ type Kept struct {
 	VMM    string `json:"vmm,omitempty"`
 
 	dir string
+	vm  string // the VM's directory, while it is being made
 }
 
 const (
@@ -43,7 +44,7 @@ func FindKept(vmDir string) (*Kept, error) {
 
 // Keep has a VM go on from what fill puts into a directory, instead of what it would have gone on from.
 func Keep(vmDir string, fill func(dir string, k *Kept) error) error {
-	final, tmp := filepath.Join(vmDir, keptDir), filepath.Join(vmDir, keptDir+".tmp")
+	tmp := filepath.Join(vmDir, keptDir+".tmp")
 	if err := os.RemoveAll(tmp); err != nil {
 		return err
 	}
@@ -51,17 +52,32 @@ func Keep(vmDir string, fill func(dir string, k *Kept) error) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	var k Kept
+	k := Kept{dir: tmp, vm: vmDir}
 	if err := fill(tmp, &k); err != nil {
 		return err
 	}
-	if err := writeMeta(filepath.Join(tmp, keptFile), k); err != nil {
+	return k.Commit()
+}
+
+// Commit has the VM go on from what is kept, once all parts are there. [Keep] does so when fill has returned,
+// unless fill has: a guest that is to be ended for it stands still meanwhile, and can still go on.
+func (k *Kept) Commit() error {
+	if k.vm == "" {
+		return nil
+	}
+	if err := writeMeta(filepath.Join(k.dir, keptFile), k); err != nil {
 		return err
 	}
+	final := filepath.Join(k.vm, keptDir)
 	if err := os.RemoveAll(final); err != nil {
 		return err
 	}
-	return errors.Join(os.Rename(tmp, final), syncFile(vmDir))
+	if err := os.Rename(k.dir, final); err != nil {
+		return err
+	}
+	err := syncFile(k.vm)
+	k.dir, k.vm = final, ""
+	return err
 }
 
 // Keep has a VM go on from a snapshot.

@@ -37,7 +37,12 @@ type Snapshot struct {
 
 	PauseMS int64 `json:"pause_ms"` // for how long the guest stood still
 
-	dir string
+	// Brief says that it is there for those alone who are being made from it: it is not listed, and goes
+	// with the process that made it, or at its Discard.
+	Brief bool `json:"brief,omitempty"`
+
+	dir  string
+	lock *os.File // of a brief one
 }
 
 // Files of a snapshot, and of what a guest is to go on from.
@@ -112,7 +117,11 @@ func (s *Snapshots) Make(snap Snapshot, fill func(dir string, snap *Snapshot) er
 	if err != nil {
 		return Snapshot{}, err
 	}
-	defer lock.Close()
+	defer func() {
+		if err != nil || !snap.Brief {
+			lock.Close()
+		}
+	}()
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_SH); err != nil {
 		return Snapshot{}, err
 	}
@@ -122,7 +131,18 @@ func (s *Snapshots) Make(snap Snapshot, fill func(dir string, snap *Snapshot) er
 	if err := writeMeta(filepath.Join(tmp, snapshotFile), snap); err != nil {
 		return Snapshot{}, err
 	}
-	return s.publish(tmp, snap)
+	made, err := s.publish(tmp, snap)
+	if err == nil && snap.Brief {
+		made.lock = lock
+	}
+	return made, err
+}
+
+// Discard removes a brief snapshot. It is for whoever has made it.
+func (s Snapshot) Discard() error {
+	gone := s.dir + ".gone"
+	err := errors.Join(os.Rename(s.dir, gone), os.RemoveAll(gone))
+	return errors.Join(err, s.lock.Close())
 }
 
 // publish gives a snapshot that is whole its place, if its name is free.
@@ -161,7 +181,7 @@ func (s *Snapshots) enter() (*os.File, error) {
 	}
 }
 
-// List gives all snapshots, oldest first. What cannot be read is left out.
+// List gives all snapshots, oldest first. What cannot be read is left out, and so is what is brief.
 func (s *Snapshots) List() ([]Snapshot, error) {
 	entries, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -175,7 +195,7 @@ func (s *Snapshots) List() ([]Snapshot, error) {
 		if !snapshotID.MatchString(e.Name()) {
 			continue
 		}
-		if snap, err := s.load(e.Name()); err == nil {
+		if snap, err := s.load(e.Name()); err == nil && !snap.Brief {
 			out = append(out, snap)
 		}
 	}
@@ -273,7 +293,12 @@ func (s *Snapshots) Sweep() (swept []string, err error) {
 			}
 		case ".gone":
 		default:
-			continue
+			snap, err := s.load(e.Name())
+			if err != nil || !snap.Brief || held(filepath.Join(dir, lockFile)) {
+				continue
+			}
+			failed = append(failed, os.Rename(dir, dir+".gone"))
+			dir += ".gone"
 		}
 		failed = append(failed, os.RemoveAll(dir))
 		swept = append(swept, e.Name())

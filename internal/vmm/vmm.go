@@ -99,9 +99,12 @@ type Snapshotter interface {
 type Snapshot struct {
 	Memory *os.File     // the pages that the guest has written, in their places of a sparse file
 	State  *os.File     // the devices
+	Ahead  func() error // called first, while the guest runs, to keep of its disks what can be; may be nil
 	Settle func() error // called while the guest still runs, just before it stands still; may be nil
-	Still  func() error // called while the guest stands still, for its disks; may be nil
-	Stay   bool         // the guest is not to go on: the machine is only to be killed
+	// Still is called while the guest stands still, for its disks, and told whether they may have changed
+	// since Ahead was called; it may be nil.
+	Still func(changed bool) error
+	Stay  bool // the guest is not to go on: the machine is only to be killed
 }
 
 // Mortal is the ability of a [Machine] to tell that its VMM was killed though it has not ended yet.

@@ -249,6 +249,9 @@ func (w world) empty() {
 	if !ok {
 		w.Errorf("left: %v %v %v", w.directories(), w.processes(), w.left())
 	}
+	if left, _ := filepath.Glob(filepath.Join(w.state, "snapshots", "snap-*")); len(left) > 0 {
+		w.Errorf("left of snapshots: %v", left)
+	}
 	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil ||
 		bytes.Contains(mounts, []byte(w.state)) {
 		w.Errorf("a mount is left: %v", err)

@@ -157,9 +157,8 @@ func (m *qmpConn) execute(
 	if file != nil {
 		rights = unix.UnixRights(int(file.Fd()))
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		m.conn.SetWriteDeadline(deadline)
-	}
+	deadline, _ := ctx.Deadline() // None takes away that of the command before.
+	m.conn.SetWriteDeadline(deadline)
 	if _, _, err := m.conn.WriteMsgUnix(append(line, '\n'), rights, nil); err != nil {
 		return fmt.Errorf("cannot send %s: %w: %w", command, errQMPClosed, err)
 	}

@@ -57,7 +57,8 @@ func TestExecute(t *testing.T) {
 		`{"return": {}, "id": 12345}`+"\n"+`{"event": "STOP", "timestamp": {}}`+"\n"+
 			`{"return": {"status": "running"}, "id": %d, "more": [1]}`+"\n",
 		`{"error": {"class": "GenericError", "desc": "No such thing."}, "id": %d}`+"\n",
-		"")
+		"",
+		`{"return": {}, "id": %d}`+"\n")
 	var got struct{ Status string }
 	if err := m.execute(t.Context(), "query-status", nil, nil, &got); err != nil || got.Status != "running" {
 		t.Errorf("got %+v, %v", got, err)
@@ -73,6 +74,10 @@ func TestExecute(t *testing.T) {
 	defer cancel()
 	if err := m.execute(short, "stop", nil, nil, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("silence is %v", err)
+	}
+	// The limit of one command is not that of the next.
+	if err := m.execute(t.Context(), "cont", nil, nil, nil); err != nil {
+		t.Errorf("after a command whose time is over: %v", err)
 	}
 	if len(m.waiting) != 0 {
 		t.Errorf("%d commands still wait", len(m.waiting))

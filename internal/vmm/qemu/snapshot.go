@@ -26,6 +26,12 @@ func (m *machine) Snapshot(ctx context.Context, to vmm.Snapshot) (err error) {
 	if err := to.Memory.Truncate(size); err != nil {
 		return err
 	}
+	disks, known := m.written(ctx)
+	if to.Ahead != nil {
+		if err := to.Ahead(); err != nil {
+			return err
+		}
+	}
 	if _, err := ram.save(to.Memory); err != nil {
 		return err
 	}
@@ -42,13 +48,37 @@ func (m *machine) Snapshot(ctx context.Context, to vmm.Snapshot) (err error) {
 		err = m.saveDevices(ctx, to.State)
 	}
 	if err == nil && to.Still != nil {
-		err = to.Still()
+		now, same := m.written(ctx)
+		err = to.Still(!known || !same || now != disks)
 	}
 	if to.Stay && err == nil {
 		return nil
 	}
 	// It goes on also if its caller has gone.
 	return errors.Join(err, m.qmp.execute(context.WithoutCancel(ctx), "cont", nil, nil, nil))
+}
+
+// written is how much the guest has changed of its disks since it was started.
+type written struct{ writes, bytes, discards int64 }
+
+// written asks QEMU, and tells whether it has said.
+func (m *machine) written(ctx context.Context) (sum written, ok bool) {
+	var all []struct {
+		Stats struct {
+			Writes   int64 `json:"wr_operations"`
+			Bytes    int64 `json:"wr_bytes"`
+			Discards int64 `json:"unmap_operations"`
+		} `json:"stats"`
+	}
+	if err := m.qmp.execute(ctx, "query-blockstats", nil, nil, &all); err != nil {
+		return sum, false
+	}
+	for _, disk := range all {
+		sum.writes += disk.Stats.Writes
+		sum.bytes += disk.Stats.Bytes
+		sum.discards += disk.Stats.Discards
+	}
+	return sum, len(all) > 0
 }
 
 // saveDevices writes the state of everything but the memory.

@@ -84,7 +84,7 @@ func (r *rig) snapshot(t testing.TB, g *guest, base string, broken error) kept {
 	defer cancel()
 	var still time.Time
 	err = g.Machine.(vmm.Snapshotter).Snapshot(ctx,
-		vmm.Snapshot{Memory: memory, State: state, Still: func() error {
+		vmm.Snapshot{Memory: memory, State: state, Still: func(bool) error {
 			still = time.Now()
 			if broken != nil {
 				return broken
