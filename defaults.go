@@ -65,3 +65,9 @@ func Vocabulary(field string) []string {
 	}
 	return nil
 }
+
+// Bounds of what a guest may make on the host, in one download.
+const (
+	maxDownloadEntries = 5_000_000
+	maxDownloadBytes   = 256 << 30
+)

@@ -59,7 +59,8 @@ func TestHome(t *testing.T) {
 	check := func(cache, state string) {
 		t.Helper()
 		var o Options
-		if err := completeDirs(&o.CacheDir, &o.StateDir); err != nil || o.CacheDir != cache || o.StateDir != state {
+		err := completeDirs(&o.CacheDir, &o.StateDir)
+		if err != nil || o.CacheDir != cache || o.StateDir != state {
 			t.Errorf("the directories are %q and %q, %v", o.CacheDir, o.StateDir, err)
 		}
 	}

@@ -14,12 +14,6 @@ import (
 	"github.com/pyro-mcp/pyro/internal/link"
 )
 
-// Bounds of what a guest may make on the host, in one download.
-const (
-	maxDownloadEntries = 5_000_000
-	maxDownloadBytes   = 256 << 30
-)
-
 // Download copies a file or a directory of a task to the host, or writes it as a tar. Nothing that the
 // guest made is followed on the host. What cannot be copied (devices, FIFOs, sockets) is left out and
 // told of. The task is started if it is stopped.

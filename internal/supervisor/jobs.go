@@ -254,3 +254,18 @@ func (s *supervisor) stopJob(ctx context.Context, p link.JobStop) (any, error) {
 	j.stop(ctx, time.Duration(p.GraceMS)*time.Millisecond)
 	return j.snapshot(), nil
 }
+
+// settleJobs waits until what became of the background commands is written down, whose guest has ended.
+func (s *supervisor) settleJobs(limit time.Duration) {
+	late := time.After(limit)
+	s.jobs.mu.Lock()
+	all := slices.Clone(s.jobs.all)
+	s.jobs.mu.Unlock()
+	for _, j := range all {
+		select {
+		case <-j.done:
+		case <-late:
+			return
+		}
+	}
+}

@@ -44,6 +44,9 @@ var (
 // drainLimit bounds how long connections may take to notice that the VM has ended.
 const drainLimit = 300 * time.Millisecond
 
+// settleLimit bounds how long background commands may take to write down that their guest has ended.
+const settleLimit = 2 * time.Second
+
 // restAfter is how long after its last client a supervisor gives back the memory that it does not use: 4 MB
 // of what Go's collector would leave for later, and most VMs idle for most of their lives.
 const restAfter = time.Second
@@ -275,10 +278,12 @@ func (s *supervisor) finish(remove, expired bool) error {
 	g := s.running
 	s.mu.Unlock()
 	if g != nil {
+		s.setStopping(true)
 		if !remove {
 			g.Shutdown()
 		}
 		g.Kill()
+		s.settleJobs(settleLimit)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
