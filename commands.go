@@ -8,6 +8,7 @@ import (
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/record"
+	"github.com/pyro-mcp/pyro/internal/screen"
 	"golang.org/x/sys/unix"
 )
 
@@ -179,14 +180,14 @@ func (p *Pyro) ReadCommand(ctx context.Context, r ReadCommandRequest) (ReadComma
 	}
 	text, taken := readable(answer.Pieces, rec.Ended())
 	if r.Plain && !rec.Ended() {
-		if keep := wholeSequences(text); keep > 0 {
+		if keep := screen.WholeSequences(text); keep > 0 {
 			text, taken = text[:keep], taken-len(text)+keep
 		}
 	}
 	out.Cursor = answer.From + int64(taken)
 	out.Output = strings.ToValidUTF8(string(text), "\uFFFD")
 	if r.Plain {
-		out.Output = plainText(out.Output, TerminalSize{Rows: rec.Rows, Cols: rec.Cols})
+		out.Output = screen.Text(out.Output, screen.Size{Rows: rec.Rows, Cols: rec.Cols})
 	}
 	return out, nil
 }

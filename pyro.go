@@ -22,6 +22,7 @@ import (
 	"github.com/pyro-mcp/pyro/internal/environment/debian"
 	"github.com/pyro-mcp/pyro/internal/environment/oci"
 	"github.com/pyro-mcp/pyro/internal/instances"
+	"github.com/pyro-mcp/pyro/internal/template"
 )
 
 // Pyro is the engine. It is safe for concurrent use, and several processes may share its directories.
@@ -70,3 +71,5 @@ func (p *Pyro) Close() error {
 	p.pool.Close()
 	return nil
 }
+
+func (p *Pyro) snapshots() *template.Snapshots { return template.OpenSnapshots(p.options.StateDir) }

@@ -12,6 +12,7 @@ import (
 // a design decision: it is made here, and seen in the diff. "." is the package at the module's root.
 var shape = []room{
 	{path: "internal/text", level: 0},
+	{path: "internal/screen", level: 0},
 	{path: "internal/socketpair", level: 0},
 	{path: "internal/wire", level: 0},
 	{path: "internal/record", level: 1, may: []string{"internal/text"}},
@@ -50,7 +51,7 @@ var shape = []room{
 	{path: ".", level: 4, may: []string{
 		"internal/instances", "internal/link", "internal/environment", "internal/environment/debian",
 		"internal/environment/oci", "internal/archive", "internal/record", "internal/template",
-		"internal/network", "internal/patch",
+		"internal/network", "internal/patch", "internal/screen",
 	}},
 	{path: "internal/doctor", level: 5, may: []string{
 		"internal/vmm", "internal/confine", "internal/environment",

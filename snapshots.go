@@ -270,8 +270,6 @@ func (p *Pyro) askTask(ctx context.Context, id string, op link.Op, failing strin
 	return viewTask(vm), nil
 }
 
-func (p *Pyro) snapshots() *template.Snapshots { return template.OpenSnapshots(p.options.StateDir) }
-
 // ListSnapshots gives all snapshots, oldest first, with what they take on disk.
 func (p *Pyro) ListSnapshots(context.Context) (ListSnapshotsResult, error) {
 	all, err := p.snapshots().List()

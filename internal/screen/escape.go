@@ -1,4 +1,4 @@
-package pyro
+package screen
 
 import (
 	"slices"
@@ -53,8 +53,8 @@ func sequence(s string) (length int, ok bool) {
 	return 2, true
 }
 
-// wholeSequences is how many of a text's bytes there are before an escape sequence that is still on its way.
-func wholeSequences(text []byte) int {
+// WholeSequences is how many of a text's bytes there are before an escape sequence that is still on its way.
+func WholeSequences(text []byte) int {
 	if i := slices.Index(text[max(0, len(text)-longestString):], 0x1b); i < 0 {
 		return len(text)
 	}
@@ -75,7 +75,7 @@ func wholeSequences(text []byte) int {
 
 // escape obeys the escape sequence that a text begins with, and tells how long it is. One that is not whole
 // is dropped.
-func (p *plain) escape(s string) (length int, ok bool) {
+func (p *screen) escape(s string) (length int, ok bool) {
 	length, ok = sequence(s)
 	if !ok || length < 2 {
 		return length, ok
@@ -114,14 +114,14 @@ func numbers(arguments string) (n [2]int) {
 	for i, text := range strings.SplitN(strings.Trim(arguments, "?>=<! \"'$"), ";", 3) {
 		if i < len(n) {
 			n[i], _ = strconv.Atoi(text)
-			n[i] = min(max(n[i], 0), plainMost)
+			n[i] = min(max(n[i], 0), mostCells)
 		}
 	}
 	return n
 }
 
 // control obeys ESC [ arguments final.
-func (p *plain) control(final byte, arguments string) {
+func (p *screen) control(final byte, arguments string) {
 	n := numbers(arguments)
 	count := max(n[0], 1)
 	switch final {
@@ -156,7 +156,7 @@ func (p *plain) control(final byte, arguments string) {
 	case 'u':
 		p.row, p.col = p.saved[0], p.saved[1]
 	case 'b':
-		for ; count > 0 && p.repeat != 0 && p.padding < plainPadding; count-- {
+		for ; count > 0 && p.repeat != 0 && p.padding < mostPadding; count-- {
 			p.show(p.repeat)
 			p.padding++
 		}
@@ -171,7 +171,7 @@ func (p *plain) control(final byte, arguments string) {
 }
 
 // region sets the rows that scroll; 0 is the last one.
-func (p *plain) region(first, last int) {
+func (p *screen) region(first, last int) {
 	if last == 0 || last > p.rows {
 		last = p.rows
 	}
@@ -181,13 +181,13 @@ func (p *plain) region(first, last int) {
 }
 
 // mode enters or leaves the alternate screen, which keeps nothing.
-func (p *plain) mode(arguments string, on bool) {
+func (p *screen) mode(arguments string, on bool) {
 	for _, n := range strings.Split(strings.TrimPrefix(arguments, "?"), ";") {
 		switch {
 		case !strings.HasPrefix(arguments, "?") || n != "1049" && n != "1047" && n != "47":
 		case on && p.main == nil:
 			before := *p
-			*p = *newPlain(TerminalSize{Rows: uint16(p.rows), Cols: uint16(p.cols)})
+			*p = *newScreen(Size{Rows: uint16(p.rows), Cols: uint16(p.cols)})
 			p.main, p.padding, p.combined = &before, before.padding, before.combined
 		case !on && p.main != nil:
 			padding, combined := p.padding, p.combined
@@ -198,13 +198,13 @@ func (p *plain) mode(arguments string, on bool) {
 }
 
 // blank empties rows.
-func (p *plain) blank(from, to int) {
+func (p *screen) blank(from, to int) {
 	for i := p.top + from; i < min(p.top+to, len(p.lines)); i++ {
-		p.lines[i] = plainLine{}
+		p.lines[i] = screenLine{}
 	}
 }
 
-func (p *plain) eraseScreen(what int) {
+func (p *screen) eraseScreen(what int) {
 	switch what {
 	case 0:
 		p.editLine('K', 0)
@@ -221,7 +221,7 @@ func (p *plain) eraseScreen(what int) {
 }
 
 // editLine erases, inserts or deletes characters of the cursor's line.
-func (p *plain) editLine(how byte, n int) {
+func (p *screen) editLine(how byte, n int) {
 	line := p.line(p.row)
 	at := min(p.col, len(line.cells))
 	to := min(at+max(n, 1), len(line.cells))
@@ -231,7 +231,7 @@ func (p *plain) editLine(how byte, n int) {
 	case how == 'K' && n == 1:
 		fill(line.cells[:min(p.col+1, len(line.cells))])
 	case how == 'K' && n == 2:
-		*line = plainLine{}
+		*line = screenLine{}
 	case how == 'P':
 		line.cells = slices.Delete(line.cells, at, to)
 	case how == 'X':

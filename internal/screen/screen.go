@@ -1,4 +1,6 @@
-package pyro
+// Package screen renders what a program wrote to a terminal as the text that is seen in the end. What it is
+// given is a guest's: it takes neither much time nor much memory.
+package screen
 
 import (
 	"bytes"
@@ -9,10 +11,10 @@ import (
 
 // Bounds of a screen that is rendered. Its text is a guest's: no sequence takes more memory than these.
 const (
-	plainRows    = 24
-	plainWidth   = 1000    // of output that is no terminal's
-	plainMost    = 1000    // rows or columns
-	plainPadding = 1 << 18 // cells that were never written to
+	usualRows   = 24
+	pipeWidth   = 1000    // of output that is no terminal's
+	mostCells   = 1000    // rows or columns
+	mostPadding = 1 << 18 // cells that were never written to
 )
 
 // A cell of a screen is a character, or one of these, or below them a combination by its place.
@@ -22,11 +24,11 @@ const (
 	cellFirst = -2 // the first combination
 )
 
-// plainText renders what a program wrote to a terminal as the text that is to be seen in the end: what was
+// Text renders what a program wrote to a terminal as the text that is to be seen in the end: what was
 // overwritten, erased or only coloured is gone. A line that the terminal has wrapped is one again. No size is
 // that of output which is no terminal's.
-func plainText(s string, size TerminalSize) string {
-	p := newPlain(size)
+func Text(s string, size Size) string {
+	p := newScreen(size)
 	for len(s) > 0 {
 		if s[0] == 0x1b {
 			n, _ := p.escape(s)
@@ -40,16 +42,19 @@ func plainText(s string, size TerminalSize) string {
 	return p.String()
 }
 
-// plain is a screen, with all that was scrolled out of it above.
-type plain struct {
+// Size is a terminal's; the zero value is that there is none.
+type Size struct{ Rows, Cols uint16 }
+
+// screen is what a terminal shows, with all that was scrolled out of it above.
+type screen struct {
 	rows, cols  int
 	pipe        bool // it is no terminal
-	lines       []plainLine
+	lines       []screenLine
 	top         int // the first line of the screen
 	row, col    int // of the cursor; a column after the last one is that the next character wraps
 	saved       [2]int
 	first, last int     // rows that scroll
-	main        *plain  // the screen behind an alternate one
+	main        *screen // the screen behind an alternate one
 	drawing     [2]bool // which of both character sets draws lines
 	shifted     int     // which one is used
 	repeat      rune    // the character that was written last
@@ -57,30 +62,30 @@ type plain struct {
 	padding     int
 }
 
-type plainLine struct {
+type screenLine struct {
 	cells   []rune
 	wrapped bool // the next one goes on with it
 }
 
-func newPlain(size TerminalSize) *plain {
-	p := &plain{rows: int(size.Rows), cols: int(size.Cols)}
+func newScreen(size Size) *screen {
+	p := &screen{rows: int(size.Rows), cols: int(size.Cols)}
 	if p.rows == 0 || p.cols == 0 {
-		p.rows, p.cols, p.pipe = plainRows, plainWidth, true
+		p.rows, p.cols, p.pipe = usualRows, pipeWidth, true
 	}
-	p.rows, p.cols = min(p.rows, plainMost), min(p.cols, plainMost)
+	p.rows, p.cols = min(p.rows, mostCells), min(p.cols, mostCells)
 	p.last = p.rows - 1
 	return p
 }
 
 // line gives a row's line, until the next change of the lines.
-func (p *plain) line(row int) *plainLine {
+func (p *screen) line(row int) *screenLine {
 	for len(p.lines) <= p.top+row {
-		p.lines = append(p.lines, plainLine{})
+		p.lines = append(p.lines, screenLine{})
 	}
 	return &p.lines[p.top+row]
 }
 
-func (p *plain) put(r rune) {
+func (p *screen) put(r rune) {
 	switch {
 	case r == '\n', r == '\v', r == '\f':
 		p.line(p.row).wrapped = false
@@ -102,7 +107,7 @@ func (p *plain) put(r rune) {
 }
 
 // show writes a character at the cursor.
-func (p *plain) show(r rune) {
+func (p *screen) show(r rune) {
 	if p.drawing[p.shifted] && r >= 'j' && r <= 'x' {
 		r = []rune("┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│")[r-'j']
 	}
@@ -125,15 +130,15 @@ func (p *plain) show(r rune) {
 }
 
 // pad makes a line reach a column, as far as there is room for it.
-func (p *plain) pad(line *plainLine, to int) {
-	for len(line.cells) < to && p.padding < plainPadding {
+func (p *screen) pad(line *screenLine, to int) {
+	for len(line.cells) < to && p.padding < mostPadding {
 		line.cells = append(line.cells, cellBlank)
 		p.padding++
 	}
 }
 
 // combine adds a mark to the character before the cursor.
-func (p *plain) combine(r rune) {
+func (p *screen) combine(r rune) {
 	const most = 32 // bytes of a combination
 	cells := p.line(p.row).cells
 	at := min(p.col, len(cells)) - 1
@@ -154,7 +159,7 @@ func (p *plain) combine(r rune) {
 	p.combined[cellFirst-cells[at]] = text
 }
 
-func (p *plain) text(cell rune) string {
+func (p *screen) text(cell rune) string {
 	switch {
 	case cell == cellWide:
 		return ""
@@ -165,7 +170,7 @@ func (p *plain) text(cell rune) string {
 }
 
 // down goes to the next row, and scrolls if there is none.
-func (p *plain) down() {
+func (p *screen) down() {
 	switch {
 	case p.row == p.last && p.first == 0 && p.last == p.rows-1 && p.main == nil:
 		p.line(p.row)
@@ -178,7 +183,7 @@ func (p *plain) down() {
 }
 
 // scroll moves the rows from one on up to the last that scrolls, up, or down if by is below 0.
-func (p *plain) scroll(from, by int) {
+func (p *screen) scroll(from, by int) {
 	if from > p.last {
 		return
 	}
@@ -194,7 +199,7 @@ func (p *plain) scroll(from, by int) {
 	}
 }
 
-func (p *plain) String() string {
+func (p *screen) String() string {
 	lines := p.lines
 	for len(lines) > p.top+p.row+1 && len(lines[len(lines)-1].cells) == 0 {
 		lines = lines[:len(lines)-1] // It is there because others were moved.
