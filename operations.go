@@ -20,7 +20,7 @@ func environmentOperations() []Operation {
 			"Fetch, verify, build and install an environment.", (*Pyro).PullEnvironment),
 		operation("inspect_environment", EffectReads,
 			"Tell what an installed environment is made of.", (*Pyro).InspectEnvironment),
-		bare("prune_environments", EffectDestroys,
+		operation("prune_environments", EffectDestroys,
 			"Remove cached environments, downloads and templates that nothing uses.",
 			(*Pyro).PruneEnvironments),
 		operation("warm_environment", EffectMakes,

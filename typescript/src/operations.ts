@@ -144,10 +144,17 @@ export interface EnvironmentRequest {
   environment: string;
 }
 
-/** PruneEnvironmentsResult says what a prune removed. */
+/** PruneEnvironmentsResult says what a prune removed, or would remove. */
 export interface PruneEnvironmentsResult {
   removed: Array<string>;
   freed_bytes: number;
+  dry_run?: boolean | undefined;
+}
+
+/** PruneEnvironmentsRequest asks for what nothing uses to be removed. */
+export interface PruneEnvironmentsRequest {
+  /** Remove nothing, and say what would go. */
+  dry_run?: boolean | undefined;
 }
 
 /** WarmEnvironmentResult is the template made. */
@@ -1022,8 +1029,8 @@ export abstract class Operations {
   }
 
   /** Remove cached environments, downloads and templates that nothing uses. */
-  async pruneEnvironments(options: CallOptions = {}): Promise<PruneEnvironmentsResult> {
-    return (await this.call("prune_environments", {}, options)) as PruneEnvironmentsResult;
+  async pruneEnvironments(params: PruneEnvironmentsRequest, options: CallOptions = {}): Promise<PruneEnvironmentsResult> {
+    return (await this.call("prune_environments", params, options)) as PruneEnvironmentsResult;
   }
 
   /** Boot an environment once and keep it frozen, so that VMs of this shape start warm. */

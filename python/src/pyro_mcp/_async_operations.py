@@ -90,10 +90,13 @@ class AsyncOperations(AsyncCalls):
 
     async def prune_environments(
         self,
+        *,
+        dry_run: bool = False,
     ) -> PruneResult:
         """Remove cached environments, downloads and templates that nothing uses."""
         return cast(PruneResult, await self._call(
             "prune_environments",
+            dry_run=dry_run,
         ))
 
     async def warm_environment(

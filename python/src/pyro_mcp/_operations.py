@@ -90,10 +90,13 @@ class Operations(Calls):
 
     def prune_environments(
         self,
+        *,
+        dry_run: bool = False,
     ) -> PruneResult:
         """Remove cached environments, downloads and templates that nothing uses."""
         return cast(PruneResult, self._call(
             "prune_environments",
+            dry_run=dry_run,
         ))
 
     def warm_environment(

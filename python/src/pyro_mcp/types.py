@@ -128,10 +128,11 @@ class PullResult(TypedDict):
 
 
 class PruneResult(TypedDict):
-    """What a prune removed."""
+    """What a prune removed, or would remove."""
 
     removed: list[str]
     freed_bytes: int
+    dry_run: NotRequired[bool]
 
 
 class WarmResult(TypedDict):
