@@ -76,9 +76,10 @@ func newTaskCreate(a *app) *cobra.Command {
 	shape.add(cmd)
 	settings.add(cmd)
 	seed.add(cmd)
-	cmd.Flags().StringArrayVar(&publish, "publish", nil,
+	cmd.Flags().StringArrayVarP(&publish, "publish", "p", nil,
 		"open a port of the guest's on the host, as `[IP:]PORT:GUEST_PORT`, at 127.0.0.1 unless an IP is "+
 			"given; it opens nothing outwards (repeatable)")
+	granted(cmd, "detach", "d")
 	cmd.Flags().StringVar(&name, "name", "", "a `NAME` for it, usable wherever its id is")
 	labelFlag(cmd, &labels, "keep `KEY=VALUE` with it, for task list --label (repeatable)")
 	a.jsonFlag(cmd)
