@@ -70,6 +70,8 @@ func taskOperations() []Operation {
 			"Run one command in a task, in /workspace; the task lives on.", (*Pyro).ExecTask),
 		operation("status_task", EffectReads,
 			"Give a task's record.", (*Pyro).StatusTask),
+		operation("list_tasks", EffectReads,
+			"List the tasks, oldest first: state, age, what runs in each.", (*Pyro).ListTasks),
 		operation("logs_task", EffectReads,
 			"Give a task's history.", (*Pyro).LogsTask),
 		operation("extend_task", EffectMakes,

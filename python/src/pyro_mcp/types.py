@@ -332,6 +332,7 @@ class Task(TypedDict):
     """A task's record."""
 
     task_id: str
+    name: str
     environment: str
     state: State
     workspace_path: str
@@ -380,6 +381,12 @@ class TaskCommand(Output):
     sequence: int
     cwd: str
     command: str
+
+
+class ListTasksResult(TypedDict):
+    """The tasks that live or are kept, oldest first."""
+
+    tasks: list[Task]
 
 
 class LogEntry(Output):
