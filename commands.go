@@ -24,7 +24,7 @@ const loginShell = `exec "${SHELL:-/bin/sh}" -l`
 
 // job asks a task's supervisor something about its background commands.
 func (p *Pyro) job(ctx context.Context, task string, op link.Op, params, result any) error {
-	if err := p.mustBe(task, record.KindTask); err != nil {
+	if err := p.resolve(&task, record.KindTask); err != nil {
 		return err
 	}
 	s, err := p.reach(ctx, task)
@@ -43,6 +43,9 @@ func (p *Pyro) job(ctx context.Context, task string, op link.Op, params, result 
 
 // jobRecord is job for operations that are answered with one command's record.
 func (p *Pyro) jobRecord(ctx context.Context, task string, op link.Op, params any) (Command, error) {
+	if err := p.resolve(&task, record.KindTask); err != nil {
+		return Command{}, err
+	}
 	var rec record.Job
 	err := p.job(ctx, task, op, params, &rec)
 	return viewCommand(task, rec), err
@@ -136,6 +139,9 @@ func (p *Pyro) StartService(ctx context.Context, r StartServiceRequest) (Command
 
 // ListCommands lists a task's background commands: those that run, and the last 64 that have ended.
 func (p *Pyro) ListCommands(ctx context.Context, r TaskRequest) (ListCommandsResult, error) {
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
+		return ListCommandsResult{}, err
+	}
 	var found []record.Job
 	err := p.job(ctx, r.TaskID, link.OpJobList, link.Empty{}, &found)
 	out := ListCommandsResult{TaskID: r.TaskID, Commands: make([]Command, len(found))}
@@ -162,6 +168,9 @@ func (p *Pyro) ReadCommand(ctx context.Context, r ReadCommandRequest) (ReadComma
 		r.MaxBytes = defaultReadBytes
 	}
 	if err := ParameterNamed("max_bytes").check(r.MaxBytes); err != nil {
+		return ReadCommandResult{}, err
+	}
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
 		return ReadCommandResult{}, err
 	}
 	var rec record.Job
@@ -247,7 +256,7 @@ func wholeCharacters(text []byte) int {
 // AttachCommand passes a background command's output on as it comes, and input to it, and returns its record
 // when it has ended. Several may be attached to one.
 func (p *Pyro) AttachCommand(ctx context.Context, r AttachCommandRequest) (Command, error) {
-	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
 		return Command{}, err
 	}
 	s, err := p.reach(ctx, r.TaskID)

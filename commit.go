@@ -27,7 +27,7 @@ func (p *Pyro) CommitTask(ctx context.Context, r CommitTaskRequest) (CommitTaskR
 		return CommitTaskResult{}, err
 	}
 	defer s.Close()
-	vm, err := p.status(r.TaskID)
+	vm, err := p.status(s.ID)
 	if err != nil {
 		return CommitTaskResult{}, err
 	}
@@ -43,7 +43,7 @@ func (p *Pyro) CommitTask(ctx context.Context, r CommitTaskRequest) (CommitTaskR
 		},
 	})
 	if failed != nil && ctx.Err() == nil {
-		return CommitTaskResult{}, fromLink(fmt.Sprintf("cannot commit %q", r.TaskID), failed)
+		return CommitTaskResult{}, fromLink(fmt.Sprintf("cannot commit %q", s.ID), failed)
 	}
 	if err != nil {
 		return CommitTaskResult{}, environmentError("", err)
@@ -53,7 +53,7 @@ func (p *Pyro) CommitTask(ctx context.Context, r CommitTaskRequest) (CommitTaskR
 		p.warmLater(vm)
 	}
 	return CommitTaskResult{
-		TaskID:     r.TaskID,
+		TaskID:     s.ID,
 		DurationMS: time.Since(begun).Milliseconds(),
 		Env:        viewManifest(m),
 	}, nil

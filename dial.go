@@ -27,7 +27,7 @@ func (p *Pyro) DialTask(ctx context.Context, r DialTaskRequest) (net.Conn, error
 	if r.Port < 1 || r.Port > 65535 {
 		return nil, &Error{Kind: ErrInvalid, Message: fmt.Sprintf("%d is no port", r.Port)}
 	}
-	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
 		return nil, err
 	}
 	s, err := p.reach(ctx, r.TaskID)

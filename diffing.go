@@ -37,9 +37,9 @@ func (p *Pyro) DiffTask(ctx context.Context, r DiffTaskRequest) (DiffTaskResult,
 	}
 	defer s.Close()
 	failed := func(err error) (DiffTaskResult, error) {
-		return DiffTaskResult{}, fromLink(fmt.Sprintf("cannot tell what changed in %q", r.TaskID), err)
+		return DiffTaskResult{}, fromLink(fmt.Sprintf("cannot tell what changed in %q", s.ID), err)
 	}
-	b, err := p.base(r.TaskID)
+	b, err := p.base(s.ID)
 	if err != nil {
 		return failed(err)
 	}
@@ -51,7 +51,7 @@ func (p *Pyro) DiffTask(ctx context.Context, r DiffTaskRequest) (DiffTaskResult,
 	if err != nil {
 		return failed(err)
 	}
-	out := DiffTaskResult{TaskID: r.TaskID, Changes: []FileChange{}}
+	out := DiffTaskResult{TaskID: s.ID, Changes: []FileChange{}}
 	var whole strings.Builder
 	for _, c := range all {
 		if patterns.Match(c.path, false) || c.old == nil && !r.IncludeIgnored && ignored.match(c.path) {

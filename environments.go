@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
 	"github.com/pyro-mcp/pyro/internal/record"
@@ -77,25 +79,39 @@ func (p *Pyro) InspectEnvironment(_ context.Context, r EnvironmentRequest) (Envi
 }
 
 // PruneEnvironments removes cached images, downloads and templates that nothing uses, and what dead
-// supervisors left.
-func (p *Pyro) PruneEnvironments(ctx context.Context) (PruneEnvironmentsResult, error) {
-	if _, err := p.ReapExpired(ctx); err != nil {
-		return PruneEnvironmentsResult{}, err
+// supervisors left. A dry run removes nothing, VMs and tasks past their TTL neither: what those alone hold is
+// not in its answer.
+func (p *Pyro) PruneEnvironments(ctx context.Context, r PruneEnvironmentsRequest) (PruneEnvironmentsResult,
+	error) {
+	if !r.DryRun {
+		if _, err := p.ReapExpired(ctx); err != nil {
+			return PruneEnvironmentsResult{}, err
+		}
 	}
 	store := p.store
 	if own := p.ownDir(); own != p.options.CacheDir {
 		store = environment.Open(own) // What is another user's is for them to prune.
 	}
-	result, err := store.Prune(ctx, environment.PruneRequest{InUse: p.inUse})
-	out := PruneEnvironmentsResult{Removed: append([]string{}, result.Removed...),
-		FreedBytes: result.FreedBytes}
+	result, err := store.Prune(ctx, environment.PruneRequest{InUse: p.inUse, DryRun: r.DryRun})
+	out := PruneEnvironmentsResult{
+		Removed:    append([]string{}, result.Removed...),
+		FreedBytes: result.FreedBytes,
+		DryRun:     r.DryRun,
+	}
 	if err != nil {
 		return out, environmentError("cannot prune", err)
 	}
-	templates, err := p.templates().Prune(p.usable, template.DefaultLimit)
+	prune := p.templates().Prune
+	if r.DryRun {
+		prune = p.templates().WouldPrune
+	}
+	templates, err := prune(p.usableWithout(out.Removed), template.DefaultLimit)
 	for _, t := range templates {
 		out.Removed = append(out.Removed, "templates/"+t.Name)
 		out.FreedBytes += t.Freed
+	}
+	if r.DryRun {
+		return out, err
 	}
 	swept, unswept := p.snapshots().Sweep()
 	for _, name := range swept {
@@ -162,6 +178,19 @@ func (e *unreadError) Error() string {
 }
 
 func (e *unreadError) Unwrap() error { return e.cause }
+
+// usableWithout is usable for when these parts of the cache, as a prune names them, are gone.
+func (p *Pyro) usableWithout(parts []string) func(template.Key) bool {
+	return func(key template.Key) bool {
+		for _, part := range parts {
+			prefix := filepath.Join(p.ownDir(), part) + "/"
+			if strings.HasPrefix(key.Kernel, prefix) || strings.HasPrefix(key.Initrd, prefix) {
+				return false
+			}
+		}
+		return p.usable(key)
+	}
+}
 
 // usable tells whether a VM could still be started from a template of this key.
 func (p *Pyro) usable(key template.Key) bool {

@@ -27,7 +27,7 @@ func (p *Pyro) ExportTask(ctx context.Context, r ExportTaskRequest) (CopyResult,
 		return CopyResult{}, err
 	}
 	defer s.Close()
-	out := CopyResult{TaskID: r.TaskID}
+	out := CopyResult{TaskID: s.ID}
 	whole, err := filepath.Abs(r.HostPath)
 	if err != nil {
 		return out, err
@@ -43,7 +43,7 @@ func (p *Pyro) ExportTask(ctx context.Context, r ExportTaskRequest) (CopyResult,
 		err = exportFiles(ctx, s, whole, &out)
 	}
 	if err != nil {
-		return CopyResult{}, fromLink(fmt.Sprintf("cannot export %q", r.TaskID), err)
+		return CopyResult{}, fromLink(fmt.Sprintf("cannot export %q", s.ID), err)
 	}
 	return out, nil
 }

@@ -23,7 +23,7 @@ import (
 
 // started gives a conversation with a task's supervisor, its guest started if it was not.
 func (p *Pyro) started(ctx context.Context, id string) (*instances.Session, error) {
-	if err := p.mustBe(id, record.KindTask); err != nil {
+	if err := p.resolve(&id, record.KindTask); err != nil {
 		return nil, err
 	}
 	s, err := p.reach(ctx, id)
@@ -55,7 +55,7 @@ func (p *Pyro) ReadFile(ctx context.Context, r ReadFileRequest) (ReadFileResult,
 		return ReadFileResult{}, err
 	}
 	out := ReadFileResult{
-		TaskID:    r.TaskID,
+		TaskID:    s.ID,
 		FileInfo:  viewFile(info),
 		Truncated: int64(r.OffsetBytes)+int64(len(content)) < info.Size,
 	}
@@ -126,7 +126,7 @@ func (p *Pyro) WriteFile(ctx context.Context, r WriteFileRequest) (WriteFileResu
 	if err := s.Client.Give(ctx, link.OpWrite, ask, &info, bytes.NewReader(content)); err != nil {
 		return WriteFileResult{}, fromLink(fmt.Sprintf("cannot write %q", r.Path), err)
 	}
-	return WriteFileResult{TaskID: r.TaskID, FileInfo: viewFile(info)}, nil
+	return WriteFileResult{TaskID: s.ID, FileInfo: viewFile(info)}, nil
 }
 
 // parseMode reads octal digits; none is 0.
@@ -162,7 +162,7 @@ func (p *Pyro) ListFiles(ctx context.Context, r ListFilesRequest) (ListFilesResu
 		return ListFilesResult{}, fmt.Errorf("the guest's listing makes no sense: %w", err)
 	}
 	out := ListFilesResult{
-		TaskID:    r.TaskID,
+		TaskID:    s.ID,
 		Path:      inGuest(r.Path),
 		Files:     make([]FileInfo, len(found)),
 		Truncated: listed.Truncated,
@@ -247,10 +247,10 @@ func (p *Pyro) Upload(ctx context.Context, r UploadRequest) (CopyResult, error) 
 	}
 	result, sent, err := p.send(ctx, s, into, r.Progress, pack)
 	if err != nil {
-		return CopyResult{}, fromLink(fmt.Sprintf("cannot copy into %q of %q", r.Path, r.TaskID), err)
+		return CopyResult{}, fromLink(fmt.Sprintf("cannot copy into %q of %q", r.Path, s.ID), err)
 	}
 	out := CopyResult{
-		TaskID:       r.TaskID,
+		TaskID:       s.ID,
 		Path:         path.Join(into.Destination, o.Name),
 		EntryCount:   result.Entries,
 		BytesWritten: result.Bytes,

@@ -11,7 +11,7 @@ import (
 // ForwardPortRequest asks for a port of the host that leads to a server in a task, on whichever of the
 // guest's addresses it listens, 127.0.0.1 and ::1 too. It needs no network in the task.
 type ForwardPortRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// HostIP is the host's address to listen on; empty is 127.0.0.1.
 	HostIP string `json:"host_ip,omitempty" jsonschema:"the host's address to listen on; 127.0.0.1 if left out"`
 	// HostPort is the host's port; 0 is one that is free.
@@ -44,7 +44,7 @@ type ListForwardsResult struct {
 
 // UnforwardPortRequest names a forwarded port of the host.
 type UnforwardPortRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// HostIP is the host's address; empty is 127.0.0.1.
 	HostIP string `json:"host_ip,omitempty" jsonschema:"the host's address; 127.0.0.1 if left out"`
 	// HostPort is the host's port.
@@ -55,6 +55,9 @@ type UnforwardPortRequest struct {
 
 // ForwardPort opens a port of the host that leads to a server in a running task.
 func (p *Pyro) ForwardPort(ctx context.Context, r ForwardPortRequest) (ForwardedPort, error) {
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
+		return ForwardedPort{}, err
+	}
 	ask := link.PortForward{
 		HostIP:    r.HostIP,
 		HostPort:  r.HostPort,
@@ -66,9 +69,6 @@ func (p *Pyro) ForwardPort(ctx context.Context, r ForwardPortRequest) (Forwarded
 	if r.Opened == nil {
 		err := p.job(ctx, r.TaskID, link.OpForward, ask, &got)
 		return viewForward(r.TaskID, got), err
-	}
-	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
-		return ForwardedPort{}, err
 	}
 	s, err := p.reach(ctx, r.TaskID)
 	if err != nil {
@@ -90,6 +90,9 @@ func (p *Pyro) ForwardPort(ctx context.Context, r ForwardPortRequest) (Forwarded
 
 // ListForwards lists a task's forwarded ports.
 func (p *Pyro) ListForwards(ctx context.Context, r TaskRequest) (ListForwardsResult, error) {
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
+		return ListForwardsResult{}, err
+	}
 	var found []link.Forwarded
 	err := p.job(ctx, r.TaskID, link.OpForwards, link.Empty{}, &found)
 	out := ListForwardsResult{TaskID: r.TaskID, Forwards: make([]ForwardedPort, len(found))}
@@ -101,6 +104,9 @@ func (p *Pyro) ListForwards(ctx context.Context, r TaskRequest) (ListForwardsRes
 
 // UnforwardPort closes a forwarded port, and its connections.
 func (p *Pyro) UnforwardPort(ctx context.Context, r UnforwardPortRequest) (ForwardedPort, error) {
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
+		return ForwardedPort{}, err
+	}
 	var got link.Forwarded
 	ask := link.PortForward{HostIP: r.HostIP, HostPort: r.HostPort, UDP: r.UDP}
 	err := p.job(ctx, r.TaskID, link.OpUnforward, ask, &got)

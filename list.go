@@ -3,6 +3,7 @@ package pyro
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/pyro-mcp/pyro/internal/record"
 )
@@ -14,6 +15,32 @@ func (p *Pyro) ReapExpired(ctx context.Context) (ReapResult, error) {
 	_, unswept := p.snapshots().Sweep()
 	err = errors.Join(err, unswept)
 	return ReapResult{Count: len(reaped), Reaped: append([]string{}, reaped...)}, err
+}
+
+// ListTasks gives the tasks that live or are kept, oldest first.
+func (p *Pyro) ListTasks(ctx context.Context, r ListTasksRequest) (ListTasksResult, error) {
+	all, err := p.ListVMs(ctx)
+	if err != nil {
+		return ListTasksResult{}, err
+	}
+	out := ListTasksResult{Tasks: []Task{}}
+	for _, t := range all.Tasks {
+		if has(t.Metadata, r.Labels) {
+			out.Tasks = append(out.Tasks, t)
+		}
+	}
+	slices.SortFunc(out.Tasks, func(a, b Task) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	return out, nil
+}
+
+// has tells whether all of some entries are among others.
+func has(metadata, labels map[string]string) bool {
+	for key, want := range labels {
+		if value, ok := metadata[key]; !ok || value != want {
+			return false
+		}
+	}
+	return true
 }
 
 // ListVMs gives all that lives or is kept. Records that cannot be read are left out.

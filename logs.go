@@ -22,7 +22,7 @@ func (p *Pyro) LogsTask(ctx context.Context, r LogsTaskRequest) (LogsTaskResult,
 			return LogsTaskResult{}, err
 		}
 	}
-	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
 		return LogsTaskResult{}, err
 	}
 	dir := p.instances.Dir(r.TaskID)

@@ -12,6 +12,11 @@ import (
 
 // NetworkInfoVM tells of a VM's or a task's network.
 func (p *Pyro) NetworkInfoVM(ctx context.Context, r VMRequest) (NetworkInfo, error) {
+	if !record.ValidID(r.VMID) { // A task may be meant by another word.
+		if err := p.resolve(&r.VMID, record.KindTask); err != nil {
+			return NetworkInfo{}, err
+		}
+	}
 	vm, alive, err := p.instances.Status(r.VMID)
 	if err != nil {
 		return NetworkInfo{}, fromLink("", err)

@@ -24,7 +24,7 @@ func (p *Pyro) PatchTask(ctx context.Context, r PatchTaskRequest) (PatchTaskResu
 		return PatchTaskResult{}, err
 	}
 	defer s.Close()
-	out := PatchTaskResult{TaskID: r.TaskID, Written: []string{}, Removed: []string{}}
+	out := PatchTaskResult{TaskID: s.ID, Written: []string{}, Removed: []string{}}
 	var all link.Replace
 	seen := map[string]bool{}
 	for _, f := range files {

@@ -21,9 +21,13 @@ func (p *Pyro) status(id string) (record.VM, error) {
 	return vm, fromLink("", err)
 }
 
-// mustBe refuses an id of another kind.
-func (p *Pyro) mustBe(id string, kind record.Kind) error {
-	return fromLink("", p.instances.MustBe(id, kind))
+// resolve makes the word by which a caller means a VM of a kind its id.
+func (p *Pyro) resolve(word *string, kind record.Kind) error {
+	id, err := p.instances.Find(*word, kind)
+	if err == nil {
+		*word = id
+	}
+	return fromLink("", err)
 }
 
 // destroy ends a VM and removes all of it, whatever state it is in.
@@ -37,7 +41,7 @@ func (p *Pyro) destroy(ctx context.Context, id string) (DeleteResult, error) {
 // ask has the supervisor of a VM or a task do something that it answers with the record.
 func (p *Pyro) ask(ctx context.Context, id string, kind record.Kind, op link.Op, params any,
 	failing string) (record.VM, error) {
-	if err := p.mustBe(id, kind); err != nil {
+	if err := p.resolve(&id, kind); err != nil {
 		return record.VM{}, err
 	}
 	s, err := p.reach(ctx, id)

@@ -23,7 +23,7 @@ func (p *Pyro) SnapshotTask(ctx context.Context, r SnapshotTaskRequest) (Snapsho
 			return Snapshot{}, invalid("cannot name a snapshot: %v", err)
 		}
 	}
-	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
 		return Snapshot{}, err
 	}
 	if err := p.roomForSnapshot(); err != nil {
@@ -101,7 +101,7 @@ func (p *Pyro) ForkTask(ctx context.Context, r ForkTaskRequest) (ForkTaskResult,
 	}
 	word := r.Snapshot
 	if r.TaskID != "" {
-		if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
+		if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
 			return ForkTaskResult{}, err
 		}
 		id, done, err := p.takeSnapshot(ctx, r.TaskID, link.TakeSnapshot{Brief: true})
@@ -228,14 +228,14 @@ func (p *Pyro) RollbackTask(ctx context.Context, r RollbackTaskRequest) (Rollbac
 		return RollbackTaskResult{}, fromLink(fmt.Sprintf("cannot roll %q back", r.TaskID), err)
 	}
 	took := time.Since(begun).Milliseconds()
-	vm, err := p.status(r.TaskID)
+	vm, err := p.status(s.ID)
 	return RollbackTaskResult{Task: viewTask(vm), SnapshotID: done.ID, DurationMS: took}, err
 }
 
 // PauseTask keeps a task on disk, with its memory, and ends its guest: it takes none of the host's memory
 // until it is resumed. On a paused task it does nothing.
 func (p *Pyro) PauseTask(ctx context.Context, r TaskRequest) (Task, error) {
-	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
 		return Task{}, err
 	}
 	if vm, err := p.status(r.TaskID); err != nil || vm.State == record.StatePaused {
@@ -251,7 +251,7 @@ func (p *Pyro) ResumeTask(ctx context.Context, r TaskRequest) (Task, error) {
 }
 
 func (p *Pyro) reachTask(ctx context.Context, id string) (*instances.Session, error) {
-	if err := p.mustBe(id, record.KindTask); err != nil {
+	if err := p.resolve(&id, record.KindTask); err != nil {
 		return nil, err
 	}
 	return p.reach(ctx, id)

@@ -27,14 +27,14 @@ func (p *Pyro) SyncTask(ctx context.Context, r SyncTaskRequest) (SyncTaskResult,
 		return SyncTaskResult{}, err
 	}
 	defer s.Close()
-	b, err := p.base(r.TaskID)
+	b, err := p.base(s.ID)
 	if err != nil {
 		return SyncTaskResult{}, err
 	}
 	if info, err := os.Stat(b.Source); b.Source == "" || err != nil || !info.IsDir() {
 		return SyncTaskResult{}, &Error{
 			Kind:    ErrState,
-			Message: fmt.Sprintf("%q was not seeded from a directory that is there", r.TaskID),
+			Message: fmt.Sprintf("%q was not seeded from a directory that is there", s.ID),
 		}
 	}
 	lock, err := lockBase(b)
@@ -44,11 +44,11 @@ func (p *Pyro) SyncTask(ctx context.Context, r SyncTaskRequest) (SyncTaskResult,
 	defer lock.Close()
 	y := syncing{p: p, s: s, base: b}
 	y.fresh = b.pack() + ".new"
-	y.out = SyncTaskResult{TaskID: r.TaskID, Written: []string{}, Removed: []string{}}
+	y.out = SyncTaskResult{TaskID: s.ID, Written: []string{}, Removed: []string{}}
 	y.out.Conflicts = []string{}
 	defer os.Remove(y.fresh)
 	if err := y.sync(ctx, r); err != nil {
-		return SyncTaskResult{}, fromLink(fmt.Sprintf("cannot send what changed to %q", r.TaskID), err)
+		return SyncTaskResult{}, fromLink(fmt.Sprintf("cannot send what changed to %q", s.ID), err)
 	}
 	return y.out, nil
 }

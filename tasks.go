@@ -18,10 +18,17 @@ func (p *Pyro) CreateTask(ctx context.Context, r CreateTaskRequest) (Task, error
 	if err := r.CommandSettings.check(); err != nil {
 		return Task{}, err
 	}
+	if r.Name != "" {
+		// Before anything is fetched; and again when the task is made.
+		if err := p.instances.CheckName(r.Name); err != nil {
+			return Task{}, fromLink("", err)
+		}
+	}
 	vm, err := p.describe(ctx, record.KindTask, r.Shape, r.Publish)
 	if err != nil {
 		return Task{}, err
 	}
+	vm.Name = r.Name
 	s, err := p.createHeld(ctx, r.CommandSettings.over(vm), r.Shape)
 	if err != nil {
 		return Task{}, err
@@ -70,7 +77,7 @@ func (p *Pyro) ExecTask(ctx context.Context, r ExecTaskRequest) (ExecTaskResult,
 	if err := r.CommandLine.check(); err != nil {
 		return ExecTaskResult{}, err
 	}
-	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
 		return ExecTaskResult{}, err
 	}
 	s, err := p.reach(ctx, r.TaskID)
@@ -93,7 +100,7 @@ func (p *Pyro) ExecTask(ctx context.Context, r ExecTaskRequest) (ExecTaskResult,
 
 // StatusTask gives a task's record.
 func (p *Pyro) StatusTask(_ context.Context, r TaskRequest) (Task, error) {
-	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
 		return Task{}, err
 	}
 	vm, err := p.status(r.TaskID)
@@ -127,7 +134,7 @@ func (p *Pyro) ExtendTask(ctx context.Context, r ExtendTaskRequest) (Task, error
 
 // DeleteTask ends a task and removes all of it, in whatever state it is.
 func (p *Pyro) DeleteTask(ctx context.Context, r TaskRequest) (DeleteResult, error) {
-	if err := p.mustBe(r.TaskID, record.KindTask); err != nil {
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
 		return DeleteResult{}, err
 	}
 	return p.destroy(ctx, r.TaskID)
@@ -136,6 +143,7 @@ func (p *Pyro) DeleteTask(ctx context.Context, r TaskRequest) (DeleteResult, err
 func viewTask(v record.VM) Task {
 	t := Task{
 		TaskID:          v.ID,
+		Name:            v.Name,
 		Environment:     v.Environment,
 		State:           string(v.State),
 		WorkspacePath:   Workspace,

@@ -240,6 +240,9 @@ type DeleteResult struct {
 // CreateTaskRequest asks for a started task.
 type CreateTaskRequest struct {
 	Shape
+	// Name is another word for the task's id, if it is set: 1 to 63 lower-case letters, digits, dots, dashes
+	// and underscores. No other living task has it.
+	Name string `json:"name,omitempty" jsonschema:"a name for it, usable wherever its id is"`
 	// CommandSettings are those of the task's commands, unless a command has its own.
 	CommandSettings
 	// SourcePath names a directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets.
@@ -256,9 +259,9 @@ type CreateTaskRequest struct {
 	Publish []string `json:"publish,omitempty" jsonschema:"guest ports opened on the host: [HOST_IP:]HOST_PORT:GUEST_PORT; they alone open nothing outwards"`
 }
 
-// TaskRequest names a task.
+// TaskRequest names a task: by its id, its name, or a beginning of its id that no other has.
 type TaskRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 }
 
 // ExtendTaskRequest asks for a task to be kept for longer.
@@ -271,6 +274,7 @@ type ExtendTaskRequest struct {
 // Task is a task's record.
 type Task struct {
 	TaskID          string            `json:"task_id"`
+	Name            string            `json:"name"` // "" if it has none
 	Environment     string            `json:"environment"`
 	State           string            `json:"state"`
 	WorkspacePath   string            `json:"workspace_path"`
@@ -331,7 +335,7 @@ type WorkspaceSeed struct {
 
 // ExecTaskRequest asks for one command in a task, which lives on.
 type ExecTaskRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	CommandLine
 }
 
@@ -349,6 +353,17 @@ type NetworkInfo struct {
 	VMID    string `json:"vm_id"`
 	Enabled bool   `json:"enabled"`
 	NetworkDetails
+}
+
+// ListTasksRequest says which tasks are asked for.
+type ListTasksRequest struct {
+	// Labels are entries of their metadata that all of them have.
+	Labels map[string]string `json:"labels,omitempty" jsonschema:"entries of metadata that each of them has"`
+}
+
+// ListTasksResult is the tasks that live or are kept, oldest first.
+type ListTasksResult struct {
+	Tasks []Task `json:"tasks"`
 }
 
 // ListVMsResult is all that lives or is kept in the state directory.

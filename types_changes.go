@@ -3,7 +3,7 @@ package pyro
 // DiffTaskRequest asks what a task changed in its workspace since it was seeded. What is in .git directories
 // is never told of.
 type DiffTaskRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Patch asks for a patch as well, which git apply takes in the directory that was the seed.
 	Patch bool `json:"patch,omitempty" jsonschema:"give the changes as a patch, too"`
 	// Exclude are patterns of what is not told of, as in .gitignore.
@@ -35,7 +35,7 @@ type FileChange struct {
 // SyncTaskRequest asks for a task's workspace to get what changed in the directory that it was seeded from.
 // What is in .git directories stays as it is.
 type SyncTaskRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Force has the host's files replace those that the task changed as well.
 	Force bool `json:"force,omitempty" jsonschema:"replace files that the task changed as well"`
 	// Progress, if set, is called as the copy goes on.

@@ -5,7 +5,7 @@ import "time"
 // StartCommandRequest asks for a command that runs in the background of a task: it goes on when the caller
 // goes, and what it writes is kept on disk, the last 2 MiB at least.
 type StartCommandRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Command is a shell command line, run by /bin/sh -lc in the guest.
 	Command string `json:"command,omitempty" jsonschema:"a shell command line, run by /bin/sh -lc in the guest"`
 	// Argv is an argument vector, run as it is, in place of Command.
@@ -24,7 +24,7 @@ type StartCommandRequest struct {
 
 // OpenShellRequest asks for a program on a terminal that goes on when the caller goes.
 type OpenShellRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Command is a shell command line; empty is the user's own shell.
 	Command string `json:"command,omitempty" jsonschema:"a command line to run on the terminal; the user's shell if left out"`
 	// Name is what it is to be called; empty is an id that pyro makes up.
@@ -36,7 +36,7 @@ type OpenShellRequest struct {
 
 // CommandRequest names a background command of a task.
 type CommandRequest struct {
-	TaskID    string `json:"task_id" jsonschema:"the task's id"`
+	TaskID    string `json:"task_id" jsonschema:"the task's id or name"`
 	CommandID string `json:"command_id" jsonschema:"the command's id or name"`
 }
 
@@ -151,7 +151,7 @@ type StopCommandRequest struct {
 // StartServiceRequest asks for a service: a background command that is to run on. At most one of the Ready
 // fields says when it is ready, which the call waits for; without one it is ready once it runs.
 type StartServiceRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Name is the service's.
 	Name string `json:"name" jsonschema:"the service's name"`
 	// Command is a shell command line, run by /bin/sh -lc in the guest.

@@ -2,7 +2,7 @@ package pyro
 
 // CommitTaskRequest asks for an environment made of a task's disk.
 type CommitTaskRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Environment is the new environment's name: lower-case letters, digits, dots, dashes and underscores,
 	// and one colon before a tag. Names that the catalog or an image has are refused.
 	Environment string `json:"environment" jsonschema:"the new environment's name: lower-case letters, digits, dots, dashes, underscores, one colon before a tag"`

@@ -111,10 +111,16 @@ type EnvironmentPackage struct {
 	Size         int64  `json:"size"`
 }
 
-// PruneEnvironmentsResult says what a prune removed.
+// PruneEnvironmentsRequest asks for what nothing uses to be removed.
+type PruneEnvironmentsRequest struct {
+	DryRun bool `json:"dry_run,omitempty" jsonschema:"remove nothing, and say what would go"`
+}
+
+// PruneEnvironmentsResult says what a prune removed, or would remove.
 type PruneEnvironmentsResult struct {
 	Removed    []string `json:"removed"`
 	FreedBytes int64    `json:"freed_bytes"`
+	DryRun     bool     `json:"dry_run,omitempty"` // nothing was removed
 }
 
 // WarmEnvironmentRequest asks for a template, so that VMs of this shape start warm.

@@ -14,7 +14,7 @@ const (
 
 // ReadFileRequest asks for a part of a file of a task.
 type ReadFileRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Path is absolute, or below /workspace. Links are followed in the guest.
 	Path string `json:"path" jsonschema:"path in the guest, below /workspace unless absolute"`
 	// OffsetBytes is where to begin.
@@ -50,7 +50,7 @@ type FileInfo struct {
 // WriteFileRequest asks for a file of a task to be made, or replaced as a whole. Directories above it are
 // made.
 type WriteFileRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Path is absolute, or below /workspace.
 	Path string `json:"path" jsonschema:"path in the guest, below /workspace unless absolute"`
 	// Content is the new content, unless ContentBase64 is set.
@@ -69,7 +69,7 @@ type WriteFileResult struct {
 
 // ListFilesRequest asks for what is in a directory of a task.
 type ListFilesRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Path is absolute, or below /workspace; left out it is /workspace.
 	Path string `json:"path,omitempty" jsonschema:"directory in the guest, /workspace if left out"`
 	// Recursive lists what is below it as well.
@@ -88,7 +88,7 @@ type ListFilesResult struct {
 
 // UploadRequest asks for a file or a directory of the host to be copied into a task.
 type UploadRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// HostPath is a file or a directory. A link is copied as what it leads to.
 	HostPath string `json:"host_path" jsonschema:"a file or directory on the host"`
 	// Path is the new name; if it is a directory that is there, the copy gets its old name below it.
@@ -101,7 +101,7 @@ type UploadRequest struct {
 
 // DownloadRequest asks for a file or a directory of a task to be copied to the host.
 type DownloadRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Path is absolute, or below /workspace.
 	Path string `json:"path" jsonschema:"path in the guest, below /workspace unless absolute"`
 	// HostPath is the new name; if it is a directory that is there, the copy gets its old name below it.
@@ -125,7 +125,7 @@ type CopyResult struct {
 
 // ExportTaskRequest asks for all that a task changed over its environment, its workspace included.
 type ExportTaskRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// HostPath is a file to be made, a tar as an image's layer with whiteouts for what was removed, if it
 	// ends in .tar. Else it is a directory, made if missing, that gets the files.
 	HostPath string `json:"host_path" jsonschema:"a .tar, or a directory, on the host"`
@@ -135,7 +135,7 @@ type ExportTaskRequest struct {
 
 // PatchTaskRequest asks for a unified diff to be applied to files of a task, all of it or nothing.
 type PatchTaskRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Patch is a unified diff of any number of files, as diff -u and git diff write it.
 	Patch string `json:"patch" jsonschema:"a unified diff, as git diff writes it"`
 	// Path is the directory that the diff's names are relative to; left out it is /workspace.

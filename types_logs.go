@@ -4,7 +4,7 @@ import "time"
 
 // LogsTaskRequest asks for a task's history.
 type LogsTaskRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Sequence asks for one command alone; 0 is all.
 	Sequence int `json:"sequence,omitempty" jsonschema:"only this command, by its number; left out: all"`
 	// OffsetBytes are passed over of each stream; with Sequence alone.

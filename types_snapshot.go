@@ -4,7 +4,7 @@ import "time"
 
 // SnapshotTaskRequest asks for a snapshot of a task.
 type SnapshotTaskRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Name is another name for the snapshot beside its id: lower-case letters, digits, dots, dashes and
 	// underscores.
 	Name string `json:"name,omitempty" jsonschema:"a name for the snapshot, beside its id: lower-case letters, digits, dots, dashes, underscores"`
@@ -59,7 +59,7 @@ type ForkTaskResult struct {
 
 // RollbackTaskRequest asks for a task to go on from a snapshot.
 type RollbackTaskRequest struct {
-	TaskID string `json:"task_id" jsonschema:"the task's id"`
+	TaskID string `json:"task_id" jsonschema:"the task's id or name"`
 	// Snapshot is the snapshot's id or name; empty is the newest one of the task.
 	Snapshot string `json:"snapshot,omitempty" jsonschema:"the snapshot's id or name; the newest one of the task if left out"`
 }

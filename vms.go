@@ -38,7 +38,7 @@ func (p *Pyro) ExecVM(ctx context.Context, r ExecVMRequest) (ExecVMResult, error
 	if err := r.CommandLine.check(); err != nil {
 		return ExecVMResult{}, err
 	}
-	if err := p.mustBe(r.VMID, record.KindVM); err != nil {
+	if err := p.resolve(&r.VMID, record.KindVM); err != nil {
 		return ExecVMResult{}, err
 	}
 	vm, err := p.status(r.VMID)
@@ -61,7 +61,7 @@ func (p *Pyro) ExecVM(ctx context.Context, r ExecVMRequest) (ExecVMResult, error
 
 // DeleteVM ends a VM and removes all of it, in whatever state it is.
 func (p *Pyro) DeleteVM(ctx context.Context, r VMRequest) (DeleteResult, error) {
-	if err := p.mustBe(r.VMID, record.KindVM); err != nil {
+	if err := p.resolve(&r.VMID, record.KindVM); err != nil {
 		return DeleteResult{}, err
 	}
 	return p.destroy(ctx, r.VMID)
@@ -69,7 +69,7 @@ func (p *Pyro) DeleteVM(ctx context.Context, r VMRequest) (DeleteResult, error) 
 
 // StatusVM gives a VM's record.
 func (p *Pyro) StatusVM(_ context.Context, r VMRequest) (VM, error) {
-	if err := p.mustBe(r.VMID, record.KindVM); err != nil {
+	if err := p.resolve(&r.VMID, record.KindVM); err != nil {
 		return VM{}, err
 	}
 	vm, err := p.status(r.VMID)

@@ -115,7 +115,7 @@ func TestHTTPClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, err := session.ListTools(t.Context(), nil)
-	if err != nil || len(list.Tools) != 32 {
+	if err != nil || len(list.Tools) != 33 {
 		t.Errorf("got %v, %v", list, err)
 	}
 	session.Close()

@@ -52,7 +52,7 @@ func connect(t *testing.T, s *Server) *mcp.ClientSession {
 }
 
 func TestProfiles(t *testing.T) {
-	for profile, want := range map[Profile]int{ProfileRun: 1, ProfileTask: 24, ProfileFull: 32, "": 32} {
+	for profile, want := range map[Profile]int{ProfileRun: 1, ProfileTask: 25, ProfileFull: 33, "": 33} {
 		list, err := connect(t, newServer(t, Options{Profile: profile})).ListTools(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)

@@ -77,7 +77,7 @@ func wording[Out any](word func(Out) string) func(any) string {
 
 // tools are all tools, in the order of the documentation.
 func tools() []tool {
-	return slices.Concat(runTools(), vmTools(), taskTools(), shellTools(), backgroundTools(),
+	return slices.Concat(runTools(), vmTools(), taskTools(), listTools(), shellTools(), backgroundTools(),
 		fileTools(), snapshotTools())
 }
 

@@ -11,6 +11,7 @@ import (
 func newEnvList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "list",
+		Aliases:           []string{"ls"},
 		Short:             "List the environments: the catalog, and what else is installed",
 		Example:           "  pyro env list\n  pyro env list --json",
 		Args:              exactly(),

@@ -43,8 +43,9 @@ that docker login or podman login keeps. What the registry has already does not 
 
 func newEnvRemove(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "remove NAME",
-		Short: "Forget an installed environment",
+		Use:     "remove NAME",
+		Aliases: []string{"rm"},
+		Short:   "Forget an installed environment",
 		Long: `Forgets an installed environment. VMs and snapshots that were made of it go on; its image goes with
 the next pyro env prune after them.`,
 		Example:           "  pyro env remove prepared && pyro env prune",

@@ -105,6 +105,7 @@ func newRun(a *app) *cobra.Command {
 	timeout = timeoutFlag(cmd)
 	tty.add(cmd)
 	settings.addCommand(cmd)
+	granted(cmd, "rm", "")
 	runsCommand(cmd)
 	a.jsonFlag(cmd)
 	return cmd

@@ -22,6 +22,7 @@ func newSnapshot(a *app) *cobra.Command {
 func newSnapshotList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "list",
+		Aliases:           []string{"ls"},
 		Short:             "List the snapshots, with what they take on disk",
 		Example:           "  pyro snapshot list",
 		Args:              exactly(),
@@ -109,6 +110,7 @@ func writeSnapshot(w io.Writer, s pyro.Snapshot) {
 func newSnapshotDelete(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "delete SNAPSHOT",
+		Aliases:           []string{"rm"},
 		Short:             "Remove a snapshot; tasks that were made from it go on",
 		Example:           "  pyro snapshot delete prepared",
 		Args:              exactly("SNAPSHOT"),

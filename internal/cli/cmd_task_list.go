@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -12,30 +13,40 @@ import (
 
 func newTaskList(a *app) *cobra.Command {
 	var all bool
+	var labels []string
 	cmd := &cobra.Command{
 		Use:               "list",
 		Aliases:           []string{"ls", "ps"},
 		Short:             "List the tasks and VMs that there are",
-		Example:           "  pyro task list",
+		Example:           "  pyro task list\n  pyro task list --label project=site",
 		Args:              exactly(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			wanted, err := labelled(labels)
+			if err != nil {
+				return err
+			}
 			result, err := with(a, func(p *pyro.Pyro) (pyro.ListVMsResult, error) {
-				return p.ListVMs(cmd.Context())
+				if len(wanted) == 0 {
+					return p.ListVMs(cmd.Context())
+				}
+				found, err := p.ListTasks(cmd.Context(), pyro.ListTasksRequest{Labels: wanted})
+				return pyro.ListVMsResult{Tasks: found.Tasks, VMs: []pyro.VM{}, Spares: []pyro.VM{}}, err
 			})
 			if err != nil {
 				return err
 			}
 			return a.print(result, func(w io.Writer) {
 				rows := [][]string{{
-					"ID", "KIND", "ENVIRONMENT", "STATE", "AGE", "COMMANDS", "EXPIRES", "RUNS",
+					"ID", "NAME", "KIND", "ENVIRONMENT", "STATE", "AGE", "COMMANDS", "EXPIRES", "RUNS",
 				}}
 				for _, t := range result.Tasks {
-					rows = append(rows, []string{t.TaskID, "task", t.Environment, t.State, age(t.CreatedAt),
-						strconv.Itoa(t.CommandCount), moment(t.ExpiresAt), running(t.Running)})
+					rows = append(rows, []string{t.TaskID, cmp.Or(t.Name, "-"), "task", t.Environment,
+						t.State, age(t.CreatedAt), strconv.Itoa(t.CommandCount), moment(t.ExpiresAt),
+						running(t.Running)})
 				}
 				vm := func(v pyro.VM, kind string) {
-					rows = append(rows, []string{v.VMID, kind, v.Environment, v.State, age(v.CreatedAt),
+					rows = append(rows, []string{v.VMID, "-", kind, v.Environment, v.State, age(v.CreatedAt),
 						"", moment(v.ExpiresAt), ""})
 				}
 				for _, v := range result.VMs {
@@ -50,6 +61,7 @@ func newTaskList(a *app) *cobra.Command {
 			})
 		},
 	}
+	labelFlag(cmd, &labels, "only tasks with the label `KEY=VALUE` (repeatable)")
 	cmd.Flags().BoolVar(&all, "all", false, "also the spares that --keep-warm leaves for the next run")
 	a.jsonFlag(cmd)
 	return cmd

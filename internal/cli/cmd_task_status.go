@@ -51,6 +51,9 @@ func writeTask(w io.Writer, t pyro.Task) {
 		{"workspace", fmt.Sprintf("%s, seeded: %s", t.WorkspacePath, seed(t.WorkspaceSeed))},
 		{"commands", strconv.Itoa(t.CommandCount)},
 	}
+	if t.Name != "" {
+		rows = slices.Insert(rows, 1, []string{"name", t.Name})
+	}
 	if t.LastCommand != nil {
 		rows = append(rows, []string{"last command",
 			fmt.Sprintf("%s (exit status %d)", oneLine(t.LastCommand.Command), t.LastCommand.ExitCode)})
@@ -81,6 +84,9 @@ func knownTask(ctx context.Context, p *pyro.Pyro, id string, err error) error {
 	var ids []string
 	for _, t := range list.Tasks {
 		ids = append(ids, t.TaskID)
+		if t.Name != "" {
+			ids = append(ids, t.Name)
+		}
 	}
 	if near := text.Nearest(id, ids); near != "" && near != id {
 		return &pyro.Error{Kind: pyro.ErrNotFound, Message: err.Error(),

@@ -65,7 +65,7 @@ func (a *app) completeEnvironment(command bool) completion {
 	})
 }
 
-// completeTask offers the ids of tasks.
+// completeTask offers the ids and names of tasks.
 func (a *app) completeTask(command bool) completion {
 	return a.complete(command, func(ctx context.Context, p *pyro.Pyro) []cobra.Completion {
 		list, err := p.ListVMs(ctx)
@@ -75,6 +75,9 @@ func (a *app) completeTask(command bool) completion {
 		var ids []cobra.Completion
 		for _, t := range list.Tasks {
 			ids = append(ids, cobra.CompletionWithDesc(t.TaskID, t.Environment+", "+t.State))
+			if t.Name != "" {
+				ids = append(ids, cobra.CompletionWithDesc(t.Name, t.TaskID))
+			}
 		}
 		return ids
 	})

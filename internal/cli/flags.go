@@ -31,7 +31,9 @@ func (s *shapeFlags) add(cmd *cobra.Command) {
 	s.ttl, s.wait = duration{pyro.DefaultTTLSeconds, 0}, duration{pyro.DefaultWaitSeconds, 0}
 	flags := cmd.Flags()
 	flags.Var(&s.vcpus, "vcpu-count", "virtual CPUs")
-	flags.Var(&s.memory, "mem-mib", "memory in MiB, or with a unit: 512m, 2g")
+	flags.VarP(&s.memory, "mem-mib", "m", "memory in MiB, or with a unit: 512m, 2g")
+	containerFlag(cmd, &s.vcpus, "cpus", "vcpu-count")
+	containerFlag(cmd, &s.memory, "memory", "mem-mib")
 	flags.Var(&s.ttl, "ttl-seconds",
 		"seconds without a command after which it is removed, or 10m, 2h; 0 is no limit")
 	flags.Var(&s.wait, "wait-seconds",

@@ -52,6 +52,8 @@ whose workspace outlives each command. There is no daemon, and it needs no root.
 		cobra.FixedCompletions(pyro.AcceleratorChoices(), cobra.ShellCompDirectiveNoFileComp))
 	root.Flags().BoolVar(&version, "version", false, "print the version and stop")
 	root.AddCommand(newEnv(a), newRun(a), newTask(a), newSnapshot(a), newPS(a),
+		shortcut("ls", newTaskList(a)), shortcut("rm", newTaskDelete(a)), shortcut("exec", newTaskExec(a)),
+		shortcut("cp", newTaskCopy(a)),
 		newMCP(a), newServe(a), newDoctor(a),
 		newDemo(a), newVersion(a), newRPC(a))
 	root.InitDefaultHelpFlag()
@@ -80,7 +82,7 @@ func group(cmd *cobra.Command, args []string) error {
 	}
 	var names []string
 	for _, child := range cmd.Commands() {
-		if child.IsAvailableCommand() {
+		if child.IsAvailableCommand() && !isShortcut(child) {
 			names = append(names, child.Name())
 		}
 	}
@@ -97,6 +99,10 @@ func takesCommand(cmd *cobra.Command) bool { return strings.Contains(cmd.Use, "-
 // flagError words a refused flag, with the nearest one that exists.
 func flagError(cmd *cobra.Command, err error) error {
 	out := &usageError{message: strings.TrimSpace(err.Error())}
+	if hint := containerHint(cmd, out.message); hint != "" {
+		out.hint = hint
+		return out
+	}
 	if cmd.ArgsLenAtDash() < 0 && takesCommand(cmd) && len(cmd.Flags().Args()) > 1 {
 		out.hint = "if that belongs to the command, put -- before the command"
 		return out

@@ -33,7 +33,12 @@ func (s *Store) Prune(ctx context.Context, r PruneRequest) (PruneResult, error) 
 			return PruneResult{}, fmt.Errorf("cannot prune environments: %w", err)
 		}
 	}
-	p := pruner{store: s, inUse: inUse, used: map[string]bool{}}
+	p := pruner{
+		store: s,
+		inUse: inUse,
+		used:  map[string]bool{},
+		dry:   r.DryRun,
+	}
 	if err := p.mark(r); err != nil {
 		return p.result, err
 	}
@@ -51,6 +56,7 @@ type pruner struct {
 	store  *Store
 	inUse  []string // digests
 	used   map[string]bool
+	dry    bool // nothing is removed
 	result PruneResult
 }
 
@@ -111,7 +117,9 @@ func (p *pruner) markUsers() error {
 			if used(dir) {
 				p.used[name] = true
 			}
-			dropUsers(filepath.Join(dir, usersDir))
+			if !p.dry {
+				dropUsers(filepath.Join(dir, usersDir))
+			}
 		}
 	}
 	return nil
@@ -142,8 +150,10 @@ func (p *pruner) sweep(ctx context.Context, class string) error {
 		}
 		path := p.store.path(rel)
 		size := diskUsage(path)
-		if err := os.RemoveAll(path); err != nil {
-			return err
+		if !p.dry {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
 		}
 		p.result.FreedBytes += size
 		p.result.Removed = append(p.result.Removed, rel)

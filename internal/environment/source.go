@@ -82,8 +82,9 @@ type PruneRequest struct {
 	// InUse tells the digests of images and of kernels that VMs use, besides those that are recorded (see
 	// [Store.Use]). It is called while nothing can be started; an error of it is Prune's, before anything
 	// is removed.
-	InUse func() ([]string, error)
-	All   bool // also the installed environments that no VM uses, and every download
+	InUse  func() ([]string, error)
+	All    bool // also the installed environments that no VM uses, and every download
+	DryRun bool // removes nothing, and says what would go
 }
 
 // PruneResult is what went.

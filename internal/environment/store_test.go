@@ -273,7 +273,15 @@ func TestPrune(t *testing.T) {
 		!strings.HasPrefix(r.Removed[1], "tmp/") || r.FreedBytes == 0 {
 		t.Errorf("pruned %q, %d bytes", r.Removed, r.FreedBytes)
 	}
+	dry, err := s.Prune(ctx, PruneRequest{DryRun: true})
+	if err != nil || !exists(first.Manifest.Image.Path) || len(dry.Removed) != 2 || dry.FreedBytes == 0 {
+		t.Errorf("a dry run says %q, %d bytes, error %v", dry.Removed, dry.FreedBytes, err)
+	}
 	r, err = s.Prune(ctx, PruneRequest{})
+	if !slices.Equal(r.Removed, dry.Removed) || r.FreedBytes != dry.FreedBytes {
+		t.Errorf("pruned %q, %d bytes, and a dry run said %q, %d", r.Removed, r.FreedBytes, dry.Removed,
+			dry.FreedBytes)
+	}
 	if err != nil || exists(first.Manifest.Image.Path) || exists(first.Manifest.Kernel.Path) ||
 		len(r.Removed) != 2 {
 		t.Errorf("pruned %q, error %v", r.Removed, err)

@@ -57,8 +57,14 @@ func (i *Instances) Create(ctx context.Context, vm record.VM) (*Session, error) 
 	return i.Fill(ctx, place, vm)
 }
 
-// Fill makes a VM with a supervisor in a place. The VM is bound to the session until it is complete.
+// Fill makes a VM with a supervisor in a place, which it gives back if it fails. The VM is bound to the
+// session until it is complete.
 func (i *Instances) Fill(ctx context.Context, place Place, vm record.VM) (*Session, error) {
+	release, err := i.holdName(vm.Name)
+	if err != nil {
+		return nil, errors.Join(err, i.Leave(place))
+	}
+	defer release()
 	return i.begin(ctx, place.id, place.lock, vm)
 }
 
@@ -98,17 +104,6 @@ func (i *Instances) Status(id string) (vm record.VM, alive bool, err error) {
 		vm.State, vm.LastError = record.StateStopped, &why
 	}
 	return vm, alive, nil
-}
-
-// MustBe refuses an id of another kind.
-func (i *Instances) MustBe(id string, kind record.Kind) error {
-	if !i.root.Exists(id) {
-		return i.notFound(id)
-	}
-	if !isOf(id, kind) {
-		return &link.Error{Code: link.CodeNotFound, Message: fmt.Sprintf("%q is not a %s", id, kind)}
-	}
-	return nil
 }
 
 // isOf tells whether an id is of a kind.

@@ -9,7 +9,7 @@ import (
 // TestLike has each field of a record be either what another VM is made of, or this VM's alone. A field that
 // is forgotten would have forks be made of something else.
 func TestLike(t *testing.T) {
-	own := []string{"Format", "ID", "Name", "Labels", "State", "CreatedAt", "ExpiresAt", "Publish",
+	own := []string{"Format", "ID", "Name", "State", "CreatedAt", "ExpiresAt", "Publish",
 		"Forwards", "AllowHostCompat", "ExecutionMode", "Accelerator", "Warm", "Confinement", "Warnings",
 		"VMMConfinement", "LastError", "Metadata", "LastCommand", "Current", "From", "Resumed", "Running",
 		"Jobs", "Complete", "HostBootID"}

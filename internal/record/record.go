@@ -62,24 +62,23 @@ const (
 
 // VM is the record of one VM. It outlives the supervisor that wrote it.
 type VM struct {
-	Format         int               `json:"format"`
-	ID             string            `json:"id"`
-	Kind           Kind              `json:"kind"`
-	Name           string            `json:"name,omitempty"` // by which it may be called
-	Labels         map[string]string `json:"labels,omitempty"`
-	State          State             `json:"state"`
-	Environment    string            `json:"environment"`
-	VCPUCount      int               `json:"vcpu_count"`
-	MemMiB         int               `json:"mem_mib"`
-	DiskMiB        int               `json:"disk_mib"`
-	TTLSeconds     int               `json:"ttl_seconds"` // of idleness; 0 is no limit
-	CreatedAt      time.Time         `json:"created_at"`
-	ExpiresAt      *time.Time        `json:"expires_at"`
-	NetworkEnabled bool              `json:"network_enabled"`
-	Allow          []string          `json:"allow,omitempty"`
-	AllowHost      []int             `json:"allow_host,omitempty"`
-	Publish        []string          `json:"publish,omitempty"`
-	Forwards       []Forward         `json:"forwards,omitempty"`
+	Format         int        `json:"format"`
+	ID             string     `json:"id"`
+	Kind           Kind       `json:"kind"`
+	Name           string     `json:"name,omitempty"` // by which it may be called
+	State          State      `json:"state"`
+	Environment    string     `json:"environment"`
+	VCPUCount      int        `json:"vcpu_count"`
+	MemMiB         int        `json:"mem_mib"`
+	DiskMiB        int        `json:"disk_mib"`
+	TTLSeconds     int        `json:"ttl_seconds"` // of idleness; 0 is no limit
+	CreatedAt      time.Time  `json:"created_at"`
+	ExpiresAt      *time.Time `json:"expires_at"`
+	NetworkEnabled bool       `json:"network_enabled"`
+	Allow          []string   `json:"allow,omitempty"`
+	AllowHost      []int      `json:"allow_host,omitempty"`
+	Publish        []string   `json:"publish,omitempty"`
+	Forwards       []Forward  `json:"forwards,omitempty"`
 	// The network is for published ports alone
 	InboundOnly     bool   `json:"inbound_only,omitempty"`
 	AllowHostCompat bool   `json:"allow_host_compat"`

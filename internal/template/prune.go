@@ -27,9 +27,9 @@ func drop(dir string) error {
 	return errors.Join(err, os.RemoveAll(gone))
 }
 
-// remove deletes a template that nobody is starting from, and gives what it freed. Running clones keep what
-// they have mapped.
-func remove(dir string) (freed int64, err error) {
+// remove deletes a template that nobody is starting from, unless it is a dry run, and gives what that frees.
+// Running clones keep what they have mapped.
+func remove(dir string, dry bool) (freed int64, err error) {
 	lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR, 0)
 	if err == nil {
 		defer lock.Close()
@@ -39,7 +39,11 @@ func remove(dir string) (freed int64, err error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
-	return usage(dir), drop(dir)
+	freed = usage(dir)
+	if dry {
+		return freed, nil
+	}
+	return freed, drop(dir)
 }
 
 func usage(dir string) (n int64) {
@@ -63,6 +67,15 @@ type Removed struct {
 // Prune removes templates for which keep is false, then the least recently used until the rest takes at most
 // limit bytes, and what interrupted makers left.
 func (s *Store) Prune(keep func(Key) bool, limit int64) ([]Removed, error) {
+	return s.prune(keep, limit, false)
+}
+
+// WouldPrune gives what Prune would remove, and removes nothing.
+func (s *Store) WouldPrune(keep func(Key) bool, limit int64) ([]Removed, error) {
+	return s.prune(keep, limit, true)
+}
+
+func (s *Store) prune(keep func(Key) bool, limit int64, dry bool) ([]Removed, error) {
 	entries, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -73,7 +86,7 @@ func (s *Store) Prune(keep func(Key) bool, limit int64) ([]Removed, error) {
 	var out []Removed
 	var failed []error
 	discard := func(dir string) {
-		freed, err := remove(dir)
+		freed, err := remove(dir, dry)
 		failed = append(failed, err)
 		if freed > 0 {
 			out = append(out, Removed{filepath.Base(dir), freed})
@@ -88,7 +101,7 @@ func (s *Store) Prune(keep func(Key) bool, limit int64) ([]Removed, error) {
 	for _, e := range entries {
 		dir := filepath.Join(s.dir, e.Name())
 		switch {
-		case !e.IsDir():
+		case !e.IsDir(), dry && draft(e.Name()):
 		case strings.HasSuffix(e.Name(), ".gone"):
 			failed = append(failed, os.RemoveAll(dir))
 		case strings.HasSuffix(e.Name(), ".tmp"):
@@ -110,6 +123,11 @@ func (s *Store) Prune(keep func(Key) bool, limit int64) ([]Removed, error) {
 		}
 	}
 	return out, errors.Join(failed...)
+}
+
+// draft tells whether a directory is what a maker or a remover was interrupted at.
+func draft(name string) bool {
+	return strings.HasSuffix(name, ".gone") || strings.HasSuffix(name, ".tmp")
 }
 
 // dropDraft removes a draft whose maker is gone.

@@ -291,6 +291,10 @@ func TestPrune(t *testing.T) {
 		}
 	}
 	size := usage(filepath.Join(s.dir, keys[0].Name()))
+	would, err := s.WouldPrune(func(Key) bool { return true }, 2*size)
+	if err != nil || len(would) != 1 || would[0].Name != keys[0].Name() || would[0].Freed != size {
+		t.Errorf("would remove %+v, %v", would, err)
+	}
 	removed, err := s.Prune(func(Key) bool { return true }, 2*size)
 	if err != nil || len(removed) != 1 || removed[0].Name != keys[0].Name() || removed[0].Freed != size {
 		t.Errorf("removed %+v, %v", removed, err)

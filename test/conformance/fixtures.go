@@ -78,6 +78,7 @@ func sample(ctx context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, e
 	}
 	//lint:ignore SA1019 the suite asks for what the clients of today have
 	answer, err := r.Session.CreateMessage(ctx, &mcp.CreateMessageParams{
+		//lint:ignore SA1019 The suite asks for it as long as the protocol has it.
 		Messages:  []*mcp.SamplingMessage{{Role: "user", Content: text("%s", in.Prompt)}},
 		MaxTokens: 100,
 	})

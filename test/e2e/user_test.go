@@ -177,7 +177,7 @@ func TestRootScripts(t *testing.T) {
 	scripts(t, "testdata/run.txtar", "testdata/task.txtar")
 }
 
-// command is pyro as another user, with the directories that are given.
+// command is pyro as another user, with the directories that are given. Templates are virtual machines'.
 func command(t *testing.T, c *syscall.Credential, cache, dir string, args ...string) []byte {
 	t.Helper()
 	program, err := exec.LookPath("pyro")
@@ -195,7 +195,7 @@ func command(t *testing.T, c *syscall.Credential, cache, dir string, args ...str
 	cmd := exec.CommandContext(t.Context(), reachable, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "HOME="+dir+"/home", "TMPDIR="+dir+"/t", "XDG_CACHE_HOME=",
-		"XDG_STATE_HOME=", "PYRO_CACHE_DIR="+cache, "PYRO_STATE_DIR="+dir+"/home/state")
+		"XDG_STATE_HOME=", "PYRO_ISOLATION=vm", "PYRO_CACHE_DIR="+cache, "PYRO_STATE_DIR="+dir+"/home/state")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c}
 	out, err := cmd.Output()
 	if err != nil {

@@ -144,10 +144,17 @@ export interface EnvironmentRequest {
   environment: string;
 }
 
-/** PruneEnvironmentsResult says what a prune removed. */
+/** PruneEnvironmentsResult says what a prune removed, or would remove. */
 export interface PruneEnvironmentsResult {
   removed: Array<string>;
   freed_bytes: number;
+  dry_run?: boolean | undefined;
+}
+
+/** PruneEnvironmentsRequest asks for what nothing uses to be removed. */
+export interface PruneEnvironmentsRequest {
+  /** Remove nothing, and say what would go. */
+  dry_run?: boolean | undefined;
 }
 
 /** WarmEnvironmentResult is the template made. */
@@ -429,6 +436,7 @@ export interface LastCommand {
 /** Task is a task's record. */
 export interface Task {
   task_id: string;
+  name: string;
   environment: string;
   state: "created" | "started" | "stopped" | "paused";
   workspace_path: string;
@@ -470,6 +478,8 @@ export interface ReapResult {
 
 /** CreateTaskRequest asks for a started task. */
 export interface CreateTaskRequest extends Shape, CommandSettings {
+  /** A name for it, usable wherever its id is. */
+  name?: string | undefined;
   /** A directory, .tar, .tar.gz or .tgz on the host whose content /workspace gets. */
   source_path?: string | undefined;
   /** Refuse a source of which something cannot come along. */
@@ -493,14 +503,25 @@ export interface ExecTaskResult extends Output {
 
 /** ExecTaskRequest asks for one command in a task, which lives on. */
 export interface ExecTaskRequest extends CommandLine {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
 }
 
-/** TaskRequest names a task. */
+/** TaskRequest names a task: by its id, its name, or a beginning of its id that no other has. */
 export interface TaskRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
+}
+
+/** ListTasksResult is the tasks that live or are kept, oldest first. */
+export interface ListTasksResult {
+  tasks: Array<Task>;
+}
+
+/** ListTasksRequest says which tasks are asked for. */
+export interface ListTasksRequest {
+  /** Entries of metadata that each of them has. */
+  labels?: Record<string, string> | undefined;
 }
 
 /** LogsTaskResult is a task's history, oldest first. */
@@ -512,7 +533,7 @@ export interface LogsTaskResult {
 
 /** LogsTaskRequest asks for a task's history. */
 export interface LogsTaskRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** Only this command, by its number; left out: all. */
   sequence?: number | undefined;
@@ -553,7 +574,7 @@ export interface Command {
 /** StartCommandRequest asks for a command that runs in the background of a task: it goes on when the
  * caller goes, and what it writes is kept on disk, the last 2 MiB at least. */
 export interface StartCommandRequest extends CommandSettings {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** A shell command line, run by /bin/sh -lc in the guest. */
   command?: string | undefined;
@@ -579,7 +600,7 @@ export interface TerminalSize {
 
 /** OpenShellRequest asks for a program on a terminal that goes on when the caller goes. */
 export interface OpenShellRequest extends TerminalSize {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** A command line to run on the terminal; the user's shell if left out. */
   command?: string | undefined;
@@ -592,7 +613,7 @@ export interface OpenShellRequest extends TerminalSize {
 /** StartServiceRequest asks for a service: a background command that is to run on. At most one of the
  * Ready fields says when it is ready, which the call waits for; without one it is ready once it runs. */
 export interface StartServiceRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** The service's name. */
   name: string;
@@ -628,7 +649,7 @@ export interface ListCommandsResult {
 
 /** CommandRequest names a background command of a task. */
 export interface CommandRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** The command's id or name. */
   command_id: string;
@@ -708,7 +729,7 @@ export interface ForwardedPort {
 /** ForwardPortRequest asks for a port of the host that leads to a server in a task, on whichever of the
  * guest's addresses it listens, 127.0.0.1 and ::1 too. It needs no network in the task. */
 export interface ForwardPortRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** The host's address to listen on; 127.0.0.1 if left out. */
   host_ip?: string | undefined;
@@ -728,7 +749,7 @@ export interface ListForwardsResult {
 
 /** UnforwardPortRequest names a forwarded port of the host. */
 export interface UnforwardPortRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** The host's address; 127.0.0.1 if left out. */
   host_ip?: string | undefined;
@@ -761,7 +782,7 @@ export interface ReadFileResult extends FileInfo {
 
 /** ReadFileRequest asks for a part of a file of a task. */
 export interface ReadFileRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** Path in the guest, below /workspace unless absolute. */
   path: string;
@@ -779,7 +800,7 @@ export interface WriteFileResult extends FileInfo {
 /** WriteFileRequest asks for a file of a task to be made, or replaced as a whole. Directories above it
  * are made. */
 export interface WriteFileRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** Path in the guest, below /workspace unless absolute. */
   path: string;
@@ -801,7 +822,7 @@ export interface ListFilesResult {
 
 /** ListFilesRequest asks for what is in a directory of a task. */
 export interface ListFilesRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** Directory in the guest, /workspace if left out. */
   path?: string | undefined;
@@ -813,7 +834,7 @@ export interface ListFilesRequest {
 
 /** UploadRequest asks for a file or a directory of the host to be copied into a task. */
 export interface UploadRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** A file or directory on the host. */
   host_path: string;
@@ -823,7 +844,7 @@ export interface UploadRequest {
 
 /** DownloadRequest asks for a file or a directory of a task to be copied to the host. */
 export interface DownloadRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** Path in the guest, below /workspace unless absolute. */
   path: string;
@@ -833,7 +854,7 @@ export interface DownloadRequest {
 
 /** ExportTaskRequest asks for all that a task changed over its environment, its workspace included. */
 export interface ExportTaskRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** A .tar, or a directory, on the host. */
   host_path: string;
@@ -859,7 +880,7 @@ export interface DiffTaskResult {
 /** DiffTaskRequest asks what a task changed in its workspace since it was seeded. What is in .git
  * directories is never told of. */
 export interface DiffTaskRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** Give the changes as a patch, too. */
   patch?: boolean | undefined;
@@ -881,7 +902,7 @@ export interface SyncTaskResult {
 /** SyncTaskRequest asks for a task's workspace to get what changed in the directory that it was seeded
  * from. What is in .git directories stays as it is. */
 export interface SyncTaskRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** Replace files that the task changed as well. */
   force?: boolean | undefined;
@@ -896,7 +917,7 @@ export interface PatchTaskResult {
 
 /** PatchTaskRequest asks for a unified diff to be applied to files of a task, all of it or nothing. */
 export interface PatchTaskRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** A unified diff, as git diff writes it. */
   patch: string;
@@ -925,7 +946,7 @@ export interface Snapshot {
 
 /** SnapshotTaskRequest asks for a snapshot of a task. */
 export interface SnapshotTaskRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** A name for the snapshot, beside its id: lower-case letters, digits, dots, dashes, underscores. */
   name?: string | undefined;
@@ -958,7 +979,7 @@ export interface RollbackTaskResult extends Task {
 
 /** RollbackTaskRequest asks for a task to go on from a snapshot. */
 export interface RollbackTaskRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** The snapshot's id or name; the newest one of the task if left out. */
   snapshot?: string | undefined;
@@ -973,7 +994,7 @@ export interface CommitTaskResult {
 
 /** CommitTaskRequest asks for an environment made of a task's disk. */
 export interface CommitTaskRequest {
-  /** The task's id. */
+  /** The task's id or name. */
   task_id: string;
   /** The new environment's name: lower-case letters, digits, dots, dashes, underscores, one colon
    * before a tag. */
@@ -1024,8 +1045,8 @@ export abstract class Operations {
   }
 
   /** Remove cached environments, downloads and templates that nothing uses. */
-  async pruneEnvironments(options: CallOptions = {}): Promise<PruneEnvironmentsResult> {
-    return (await this.call("prune_environments", {}, options)) as PruneEnvironmentsResult;
+  async pruneEnvironments(params: PruneEnvironmentsRequest, options: CallOptions = {}): Promise<PruneEnvironmentsResult> {
+    return (await this.call("prune_environments", params, options)) as PruneEnvironmentsResult;
   }
 
   /** Boot an environment once and keep it frozen, so that VMs of this shape start warm. */
@@ -1106,6 +1127,11 @@ export abstract class Operations {
   /** Give a task's record. */
   async statusTask(params: TaskRequest, options: CallOptions = {}): Promise<Task> {
     return (await this.call("status_task", params, options)) as Task;
+  }
+
+  /** List the tasks, oldest first: state, age, what runs in each. */
+  async listTasks(params: ListTasksRequest, options: CallOptions = {}): Promise<ListTasksResult> {
+    return (await this.call("list_tasks", params, options)) as ListTasksResult;
   }
 
   /** Give a task's history. */

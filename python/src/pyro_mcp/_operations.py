@@ -27,6 +27,7 @@ from .types import (
     ListFilesResult,
     ListForwardsResult,
     ListSnapshotsResult,
+    ListTasksResult,
     NetworkInfo,
     PatchTaskResult,
     PruneResult,
@@ -90,10 +91,13 @@ class Operations(Calls):
 
     def prune_environments(
         self,
+        *,
+        dry_run: bool = False,
     ) -> PruneResult:
         """Remove cached environments, downloads and templates that nothing uses."""
         return cast(PruneResult, self._call(
             "prune_environments",
+            dry_run=dry_run,
         ))
 
     def warm_environment(
@@ -365,6 +369,7 @@ class Operations(Calls):
         ca_file: str | None = None,
         host_ca: bool | None = None,
         allow_host: Iterable[int] | None = None,
+        name: str | None = None,
         env: Mapping[str, str] | None = None,
         workdir: str | None = None,
         user: str | None = None,
@@ -393,6 +398,7 @@ class Operations(Calls):
             ca_file=ca_file,
             host_ca=host_ca,
             allow_host=allow_host,
+            name=name,
             env=env,
             workdir=workdir,
             user=user,
@@ -442,6 +448,17 @@ class Operations(Calls):
         return cast(Task, self._call(
             "status_task",
             task_id=task_id,
+        ))
+
+    def list_tasks(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+    ) -> ListTasksResult:
+        """List the tasks, oldest first: state, age, what runs in each."""
+        return cast(ListTasksResult, self._call(
+            "list_tasks",
+            labels=labels,
         ))
 
     def logs_task(

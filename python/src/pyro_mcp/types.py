@@ -128,10 +128,11 @@ class PullResult(TypedDict):
 
 
 class PruneResult(TypedDict):
-    """What a prune removed."""
+    """What a prune removed, or would remove."""
 
     removed: list[str]
     freed_bytes: int
+    dry_run: NotRequired[bool]
 
 
 class WarmResult(TypedDict):
@@ -331,6 +332,7 @@ class Task(TypedDict):
     """A task's record."""
 
     task_id: str
+    name: str
     environment: str
     state: State
     workspace_path: str
@@ -379,6 +381,12 @@ class TaskCommand(Output):
     sequence: int
     cwd: str
     command: str
+
+
+class ListTasksResult(TypedDict):
+    """The tasks that live or are kept, oldest first."""
+
+    tasks: list[Task]
 
 
 class LogEntry(Output):
