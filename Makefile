@@ -62,10 +62,11 @@ test: setup-test build
 test-go: build
 	go test -timeout 15m ./...
 
-# test-gvisor runs the end-to-end tests, then the table of faults, with guests in gVisor. It wants an installed debian:12.
+# test-gvisor runs the end-to-end tests, then the table of faults, with guests in gVisor, whose snapshots are of files
+# alone. It wants an installed debian:12.
 test-gvisor: build
 	PYRO_ISOLATION=gvisor PYRO_RUNSC=$(CURDIR)/bin/pyro-runsc PYRO_BINARY=$(CURDIR)/bin/pyro go test -count 1 -timeout 15m ./test/e2e
-	PYRO_ISOLATION=gvisor PYRO_BINARY=$(CURDIR)/bin/pyro go test -tags faults -count 1 -timeout 20m ./test/faults
+	PYRO_ISOLATION=gvisor PYRO_BINARY=$(CURDIR)/bin/pyro go test -tags faults -count 1 -timeout 20m -skip TestSnapshot ./test/faults
 
 test-python: build
 	cd python && PYTHONPATH=src ../$(PYTHON) -m pytest -q
