@@ -58,6 +58,7 @@ func (p *Pyro) StartCommand(ctx context.Context, r StartCommandRequest) (Command
 		Command:         r.Command,
 		Argv:            r.Argv,
 		CommandSettings: r.CommandSettings,
+		Secrets:         r.Secrets,
 		TimeoutSeconds:  &r.LimitSeconds,
 	}
 	if err := line.check(); err != nil {
@@ -70,6 +71,7 @@ func (p *Pyro) StartCommand(ctx context.Context, r StartCommandRequest) (Command
 			Command:   r.Command,
 			Argv:      r.Argv,
 			Env:       variables(r.Env),
+			Secrets:   variables(r.Secrets),
 			WorkDir:   r.WorkDir,
 			User:      r.User,
 			TimeoutMS: int64(r.LimitSeconds) * 1000,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/phase"
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
@@ -57,6 +58,7 @@ func (p *Pyro) taken(ctx context.Context, vm record.VM, shape Shape) (instances.
 // runAndRemove starts a VM if it is not, runs its one command and removes it.
 func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record.VM, c CommandLine,
 	with runFiles) (_ RunInVMResult, err error) {
+	took := phase.Start(p.log)
 	var ahead sync.WaitGroup
 	defer ahead.Wait()
 	defer func() {
@@ -66,10 +68,12 @@ func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record
 			err = errors.Join(err, gone)
 		}
 		s.Close()
+		took.Done("VM removed", "vm", s.ID)
 	}()
 	if err := s.Client.Call(ctx, link.OpStart, link.Empty{}, &vm); err != nil {
 		return RunInVMResult{}, fromLink("cannot start a guest", err)
 	}
+	took.Done("guest started", "vm", s.ID, "warm", vm.Warm)
 	seed, err := p.before(ctx, s, with)
 	if err != nil {
 		return RunInVMResult{}, err
@@ -78,6 +82,7 @@ func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record
 	if err != nil {
 		return RunInVMResult{}, err
 	}
+	took.Done("command answered", "vm", s.ID)
 	copies, missing, err := p.after(ctx, s, with)
 	if err != nil {
 		return RunInVMResult{}, err

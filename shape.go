@@ -12,6 +12,7 @@ import (
 	"github.com/pyro-mcp/pyro/internal/instances"
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/network"
+	"github.com/pyro-mcp/pyro/internal/phase"
 	"github.com/pyro-mcp/pyro/internal/record"
 	"golang.org/x/sys/unix"
 )
@@ -63,6 +64,7 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 	if kind != record.KindRun || vm.DiskMiB > DefaultDiskMiB { // A run fills no disk of the default's size.
 		vm.Warnings = p.diskWarning(vm.DiskMiB)
 	}
+	took := phase.Start(p.log)
 	manifest, err := p.installed(ctx, s)
 	if err != nil {
 		if !s.AllowHostCompat || !errors.Is(err, ErrEnvironment) {
@@ -72,6 +74,7 @@ func (p *Pyro) describe(ctx context.Context, kind record.Kind, s Shape, publish 
 		vm.Boot.Missing = err.Error()
 		return vm, nil
 	}
+	took.Done("environment looked up", "environment", s.Environment)
 	vm.Boot = record.Boot{
 		Trust:       vm.Boot.Trust,
 		Image:       manifest.Image.Path,

@@ -12,6 +12,7 @@ import (
 // a design decision: it is made here, and seen in the diff. "." is the package at the module's root.
 var shape = []room{
 	{path: "internal/text", level: 0},
+	{path: "internal/phase", level: 0},
 	{path: "internal/screen", level: 0},
 	{path: "internal/socketpair", level: 0},
 	{path: "internal/wire", level: 0},
@@ -39,19 +40,22 @@ var shape = []room{
 		"internal/socketpair",
 	}},
 	{path: "internal/instances", level: 2,
-		may: []string{"internal/link", "internal/wire", "internal/record", "internal/socketpair"}},
+		may: []string{
+			"internal/link", "internal/wire", "internal/record", "internal/socketpair", "internal/phase",
+		}},
 	{path: "internal/guest", level: 3, may: []string{
 		"internal/vmm", "internal/link", "internal/wire", "internal/network", "internal/template",
 		"internal/environment",
-		"internal/image", "internal/hostcompat", "internal/socketpair",
+		"internal/image", "internal/hostcompat", "internal/socketpair", "internal/phase",
 	}},
 	{path: "internal/supervisor", level: 4, may: []string{
 		"internal/guest", "internal/link", "internal/record", "internal/wire", "internal/confine",
+		"internal/phase",
 	}},
 	{path: ".", level: 4, may: []string{
 		"internal/instances", "internal/link", "internal/environment", "internal/environment/debian",
 		"internal/environment/oci", "internal/archive", "internal/record", "internal/template",
-		"internal/network", "internal/patch", "internal/screen",
+		"internal/network", "internal/patch", "internal/screen", "internal/phase",
 	}},
 	{path: "internal/doctor", level: 5, may: []string{
 		"internal/vmm", "internal/confine", "internal/environment",

@@ -11,6 +11,9 @@ type StartCommandRequest struct {
 	// Argv is an argument vector, run as it is, in place of Command.
 	Argv []string `json:"argv,omitempty" jsonschema:"an argument vector, run as it is, in place of command"`
 	CommandSettings
+	// Secrets are variables whose values are never written down, and are masked in what is kept of the output
+	// if they have 4 bytes or more.
+	Secrets map[string]string `json:"secrets,omitempty" jsonschema:"environment variables whose values are never written down, and masked in the output"`
 	// Name is what the command is to be called; empty is an id that pyro makes up.
 	Name string `json:"name,omitempty" jsonschema:"what the command is to be called, in place of an id that is made up"`
 	// LimitSeconds bounds the command; 0 is no limit.

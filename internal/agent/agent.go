@@ -29,6 +29,7 @@ type Agent struct {
 	powerOff func()
 	commands link.Commands
 	shell    func() string // that runs command lines
+	booted   link.Boot
 
 	mu         sync.Mutex
 	identified bool     // the guest is a machine of its own
@@ -49,11 +50,20 @@ func Main() {
 	if len(os.Args) > 1 && os.Args[1] == link.Boxed {
 		start = func() (*Agent, io.ReadWriteCloser, error) { return bootBoxed(os.Args[2:]) }
 	}
+	began := uptime()
 	a, port, err := start()
 	if err == nil {
+		a.booted = link.Boot{KernelMS: began, AgentMS: uptime() - began}
 		err = a.Serve(port)
 	}
 	die(err)
+}
+
+// uptime is how long the kernel has run, in milliseconds.
+func uptime() int64 {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) // It is there in each Linux that we run on.
+	return now.Nano() / int64(time.Millisecond)
 }
 
 // die tells the console why the guest cannot go on, and ends it.
@@ -84,7 +94,7 @@ func (a *Agent) Serve(port io.ReadWriteCloser) error {
 func (a *Agent) handle(ctx context.Context, req link.Request, stream *wire.Stream) (any, error) {
 	switch req.Op {
 	case link.OpHello:
-		return link.Hello{Version: link.Version}, nil
+		return link.Hello{Version: link.Version, Boot: a.booted}, nil
 	case link.OpIdentify:
 		return link.Answer(req, a.identify)
 	case link.OpSetUp:

@@ -25,6 +25,9 @@ func (a *Agent) exec(ctx context.Context, e link.Exec, stream *wire.Stream) (any
 	if err != nil {
 		return nil, err
 	}
+	if err := a.machine.catchUp(e.ClockNS); err != nil {
+		return nil, err
+	}
 	if e.User != "" {
 		if who, err = lookUp(e.User); err != nil {
 			return nil, &link.Error{Code: link.CodeInvalid, Message: err.Error()}

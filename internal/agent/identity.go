@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/pyro-mcp/pyro/internal/link"
@@ -39,9 +40,8 @@ func (g *realMachine) become(p link.Identify) (string, error) {
 		return "", err
 	}
 	if !g.boxed { // Such a guest has the host's clock and entropy.
-		now := unix.NsecToTimespec(p.ClockNS)
-		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
-			return "", fmt.Errorf("cannot set the clock: %w", err)
+		if err := setClock(p.ClockNS); err != nil {
+			return "", err
 		}
 		if err := reseed(id.random, p.Entropy); err != nil {
 			return "", err
@@ -64,6 +64,29 @@ func (g *realMachine) become(p link.Identify) (string, error) {
 	id.close()
 	g.files, g.named = nil, true
 	return bootID, nil
+}
+
+// clockSlack is how far behind the host's the clock may be before a command.
+const clockSlack = time.Second
+
+// catchUp sets a clock that is behind, as it is when the host was suspended. One that is ahead stays: the
+// message may have been on its way for as long as that.
+func (g *realMachine) catchUp(hostNS int64) error {
+	if g.boxed || !behind(time.Now().UnixNano(), hostNS) {
+		return nil
+	}
+	return setClock(hostNS)
+}
+
+// behind tells whether a clock is too far behind the host's, which was not told of if it is 0.
+func behind(ownNS, hostNS int64) bool { return hostNS > 0 && hostNS-ownNS > int64(clockSlack) }
+
+func setClock(ns int64) error {
+	now := unix.NsecToTimespec(ns)
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
+		return fmt.Errorf("cannot set the clock: %w", err)
+	}
+	return nil
 }
 
 // open makes the files writable in their places. The kernel's boot id was made before a guest is frozen and

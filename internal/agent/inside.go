@@ -39,6 +39,7 @@ func Inside(upper *os.Root, powerOff func()) (*Agent, error) {
 type standIn struct{}
 
 func (standIn) become(link.Identify) (string, error) { return randomID() }
+func (standIn) catchUp(int64) error                  { return nil }
 
 // parent waits for the children that it started, and for no others.
 type parent struct{}

@@ -21,6 +21,8 @@ type machine interface {
 	// become makes the guest a machine of its own, and gives the id of its boot. It can be called again: a
 	// fork is another machine than the one that it was forked from.
 	become(link.Identify) (bootID string, err error)
+	// catchUp sets the clock if it is behind the host's, as that was when a message was sent.
+	catchUp(hostNS int64) error
 }
 
 // identify makes this guest a machine of its own. A clone knows nothing of its template's others after it.

@@ -29,20 +29,17 @@ command's own.
 		ValidArgsFunction: a.completeTask(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if detach {
-				own, err := settings.settings()
-				if err != nil {
+				var own pyro.CommandLine
+				if err := settings.apply(&own); err != nil {
 					return err
-				}
-				if len(settings.secrets) > 0 {
-					return usagef("%s: --secret and --detach exclude each other: what a background command "+
-						"was started with is kept", cmd.CommandPath())
 				}
 				return a.startDetached(cmd, pyro.StartCommandRequest{
 					TaskID: args[0],
 					Name:   name,
 					Argv:   args[1:],
 
-					CommandSettings: own,
+					CommandSettings: own.CommandSettings,
+					Secrets:         own.Secrets,
 					LimitSeconds:    detachedLimit(cmd, timeout),
 				})
 			}

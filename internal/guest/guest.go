@@ -14,6 +14,7 @@ import (
 
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/network"
+	"github.com/pyro-mcp/pyro/internal/phase"
 	"github.com/pyro-mcp/pyro/internal/vmm"
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
@@ -56,6 +57,7 @@ type Guest struct {
 	done  chan struct{} // closed when it has ended, cause is known and everything is released
 	cause error         // read after done
 
+	booted      link.Boot // how long the boot took in the guest
 	id          string
 	dir         string // the VM's own
 	base        string // path of the memory that it was started from; empty if it was booted
@@ -78,7 +80,7 @@ func (l Launcher) Join(
 	g.machine, g.pipe = m, pipe
 	err := g.guarded(ctx, g.greet)
 	if err == nil {
-		err = g.become(ctx, spec)
+		err = g.become(ctx, spec, phase.Start(l.Log))
 	}
 	if err != nil {
 		g.Kill()
@@ -355,6 +357,7 @@ func (g *Guest) greet(ctx context.Context) error {
 		return fmt.Errorf("the guest's agent speaks version %d of the protocol, not %d", hello.Version,
 			link.Version)
 	}
+	g.booted = hello.Boot
 	g.talker.Store(g.client)
 	return nil
 }

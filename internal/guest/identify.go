@@ -6,14 +6,16 @@ import (
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/phase"
 )
 
 // become makes a guest that has just started a machine of its own, and sets it up for commands.
-func (g *Guest) become(ctx context.Context, spec Spec) error {
+func (g *Guest) become(ctx context.Context, spec Spec, took *phase.Clock) error {
 	return g.guarded(ctx, func(ctx context.Context) error {
 		if err := g.identify(ctx, spec); err != nil {
 			return err
 		}
+		took.Done("guest identified")
 		setUp := link.SetUp{
 			Env:     spec.Env,
 			User:    spec.User,
@@ -23,6 +25,7 @@ func (g *Guest) become(ctx context.Context, spec Spec) error {
 		if err := g.client.Call(ctx, link.OpSetUp, setUp, nil); err != nil {
 			return g.failed("the guest could not be set up", err)
 		}
+		took.Done("guest set up")
 		return nil
 	})
 }

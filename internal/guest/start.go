@@ -14,6 +14,7 @@ import (
 	"github.com/pyro-mcp/pyro/internal/environment"
 	"github.com/pyro-mcp/pyro/internal/image"
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/phase"
 	"github.com/pyro-mcp/pyro/internal/socketpair"
 	"github.com/pyro-mcp/pyro/internal/vmm"
 	"golang.org/x/sys/unix"
@@ -229,6 +230,7 @@ func fits(driver vmm.Driver, spec Spec) error {
 
 // startVM starts a guest in a virtual machine: from a template if there is one, else by a boot.
 func (l Launcher) startVM(ctx context.Context, spec Spec) (*Guest, error) {
+	took := phase.Start(l.Log)
 	p, err := l.plan(ctx, spec)
 	if err != nil {
 		return nil, err
@@ -237,6 +239,7 @@ func (l Launcher) startVM(ctx context.Context, spec Spec) (*Guest, error) {
 	if g != nil || err != nil {
 		return g, err
 	}
+	took.Done("start planned", "accelerator", string(p.accelerator), "driver", p.driver.Name())
 	if g = l.clone(ctx, p); g == nil {
 		g, err = l.bring(ctx, p)
 	}
@@ -252,7 +255,7 @@ func (l Launcher) bring(ctx context.Context, p plan) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.become(ctx, p.Spec); err != nil {
+	if err := g.become(ctx, p.Spec, phase.Start(l.Log)); err != nil {
 		g.Kill()
 		return nil, err
 	}
@@ -262,6 +265,7 @@ func (l Launcher) bring(ctx context.Context, p plan) (*Guest, error) {
 
 // prepare starts a guest and waits for its agent, without making it a machine of its own.
 func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
+	took := phase.Start(l.Log)
 	if p.disk == "" {
 		p.disk = p.scratch
 	}
@@ -284,10 +288,12 @@ func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
 	if err := g.power(ctx, p); err != nil {
 		return nil, err
 	}
+	took.Done("VMM started", "template", p.incoming != nil)
 	if err := g.guarded(ctx, g.greet); err != nil {
 		g.Kill()
 		return nil, silentError{err}
 	}
+	took.Done("agent answered", "kernel_ms", g.booted.KernelMS, "agent_ms", g.booted.AgentMS)
 	return g, nil
 }
 

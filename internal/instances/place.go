@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/phase"
 	"github.com/pyro-mcp/pyro/internal/record"
 )
 
@@ -42,10 +43,14 @@ func (i *Instances) Take(ctx context.Context, kind record.Kind, wait Wait) (Plac
 		counted = nil
 	}
 	var p Place
+	took := phase.Start(i.options.Log)
 	err := i.queue(ctx, wait, counted != nil, func() (err error) {
 		p.id, p.lock, err = i.root.Create(kind, i.options.MaxActive, counted)
 		return err
 	})
+	if err == nil {
+		took.Done("place taken", "vm", p.id)
+	}
 	return p, err
 }
 

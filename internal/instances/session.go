@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/phase"
 	"github.com/pyro-mcp/pyro/internal/record"
 	"github.com/pyro-mcp/pyro/internal/socketpair"
 	"github.com/pyro-mcp/pyro/internal/wire"
@@ -31,12 +33,14 @@ type Session struct {
 	Client *link.Client
 	wire   *wire.Conn
 	conn   net.Conn
+	relay  *relay // nil unless what the supervisor logs is passed on
 }
 
 // Close ends the conversation, and with it a VM that is bound to it.
 func (s *Session) Close() {
 	s.wire.Close()
 	s.conn.Close()
+	s.relay.close()
 }
 
 // Done is closed when the supervisor speaks no more.
@@ -57,7 +61,7 @@ func (i *Instances) Connect(ctx context.Context, id string) (*Session, error) {
 			err = silent(id, err)
 		} else {
 			var s *Session
-			if s, err = newSession(id, conn); err == nil {
+			if s, err = newSession(id, conn, i.relay(id)); err == nil {
 				return s, nil
 			}
 		}
@@ -145,6 +149,7 @@ func (i *Instances) spawn(id string, lock *os.File) (*Session, error) {
 		return nil, err
 	}
 	defer log.Close()
+	took := phase.Start(i.options.Log)
 	parent, child, err := socketpair.Files("supervisor", unix.SOCK_STREAM)
 	if err != nil {
 		return nil, err
@@ -155,7 +160,12 @@ func (i *Instances) spawn(id string, lock *os.File) (*Session, error) {
 	cmd.Args[0] = "pyro"
 	cmd.Dir, cmd.Stderr, cmd.ExtraFiles = "/", log, []*os.File{lock, child}
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+	if i.options.Log.Enabled(context.Background(), slog.LevelDebug) {
+		cmd.Env = append(os.Environ(), levelVariable+"=debug")
+	}
+	passed := i.relay(id)
 	if err := cmd.Start(); err != nil {
+		passed.close()
 		return nil, &link.Error{
 			Code:    link.CodeUnavailable,
 			Cause:   CauseNoProgram,
@@ -165,18 +175,23 @@ func (i *Instances) spawn(id string, lock *os.File) (*Session, error) {
 	go cmd.Wait()
 	conn, err := net.FileConn(parent)
 	if err != nil {
+		passed.close()
 		return nil, err
 	}
 	child.Close()
-	return newSession(id, conn)
+	s, err := newSession(id, conn, passed)
+	took.Done("supervisor spawned", "vm", id)
+	return s, err
 }
 
-func newSession(id string, conn net.Conn) (*Session, error) {
+// newSession greets a supervisor. The relay is the session's, also if that fails.
+func newSession(id string, conn net.Conn, passed *relay) (*Session, error) {
 	late := time.AfterFunc(startLimit, func() { conn.Close() })
 	defer late.Stop()
 	w, err := wire.Dial(conn, wire.Options{})
 	if err != nil {
 		conn.Close()
+		passed.close()
 		return nil, silent(id, err)
 	}
 	return &Session{
@@ -184,6 +199,7 @@ func newSession(id string, conn net.Conn) (*Session, error) {
 		Client: link.NewClient(w),
 		wire:   w,
 		conn:   conn,
+		relay:  passed,
 	}, nil
 }
 

@@ -19,6 +19,7 @@ type Exec struct {
 	Stdin     bool      `json:"stdin"`                // stdin messages follow, and resize messages, up to the stream's end
 	LazyStdin bool      `json:"lazy_stdin,omitempty"` // they follow once a Wanted has been sent
 	Terminal  *Terminal `json:"terminal,omitempty"`   // it gets one: its stderr comes as stdout
+	ClockNS   int64     `json:"clock_ns,omitempty"`   // the host's clock, ns since 1970 UTC, for a guest that is behind it
 	Last      bool      `json:"last,omitempty"`       // for the supervisor: the VM goes when this connection does
 }
 
@@ -120,6 +121,8 @@ type CommandInfo struct {
 	Stdout   int64       `json:"stdout"`           // bytes that it has written so far
 	Stderr   int64       `json:"stderr"`
 	Lost     int64       `json:"lost"` // bytes of both that are no longer kept
+	// Secrets are those that it was given, for who keeps its output after somebody else.
+	Secrets []string `json:"secrets,omitempty"`
 }
 
 // Signal asks for a signal to be sent to a command: to the foreground job of its terminal, if it has one,

@@ -164,6 +164,9 @@ func (t *Commands) attach(ctx context.Context, a Attach, s *wire.Stream) (any, e
 	return c.serve(ctx, s, a.Stdin)
 }
 
+// mostSecrets bounds the secrets in one list, in bytes.
+const mostSecrets = 256 << 10
+
 func (t *Commands) list() CommandList {
 	t.mu.Lock()
 	t.sweep()
@@ -177,8 +180,14 @@ func (t *Commands) list() CommandList {
 	all = append(all, t.ended...)
 	t.mu.Unlock()
 	list := CommandList{Commands: make([]CommandInfo, len(all))}
+	room := mostSecrets
 	for i, c := range all {
 		list.Commands[i] = c.info()
+		for _, each := range c.exec.Secrets {
+			if room -= len(each); room >= 0 {
+				list.Commands[i].Secrets = append(list.Commands[i].Secrets, each)
+			}
+		}
 	}
 	return list
 }

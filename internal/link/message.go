@@ -124,6 +124,13 @@ type Save struct {
 type Hello struct {
 	Version int    `json:"version"`
 	Build   string `json:"build"` // digest or version of the program that answers
+	Boot    Boot   `json:"boot"`  // of a guest; a clone tells of the machine that it was cloned from
+}
+
+// Boot is how long a guest took to boot, in milliseconds.
+type Boot struct {
+	KernelMS int64 `json:"kernel_ms"` // until the agent ran
+	AgentMS  int64 `json:"agent_ms"`  // until the agent had mounted everything and listened
 }
 
 // Identify makes a guest a machine of its own. It is sent to each machine after it was booted, cloned,

@@ -44,6 +44,18 @@ func NewMask(secrets []string) *Mask {
 // Writer passes on what is written to it, without the secrets. Flush it at the end.
 func (m *Mask) Writer(w io.Writer) *MaskWriter { return &MaskWriter{mask: m, to: w} }
 
+// Text gives a text without the secrets.
+func (m *Mask) Text(text string) string {
+	if m == nil {
+		return text
+	}
+	var out strings.Builder
+	w := m.Writer(&out)
+	_, _ = w.Write([]byte(text)) // A builder never fails.
+	_ = w.Flush()
+	return out.String()
+}
+
 // MaskWriter holds back what may be the beginning of a secret.
 type MaskWriter struct {
 	mask    *Mask

@@ -34,8 +34,9 @@ func (s *supervisor) runningJobs() []record.Job {
 // adoptJobs adopts the background commands among those that run in the guest. Those that were waited for and
 // do not run any more are written down as interrupted.
 func (s *supervisor) adoptJobs(g *running, list []link.CommandInfo) {
-	there, runs := map[string]bool{}, map[string]bool{}
+	there, runs, secrets := map[string]bool{}, map[string]bool{}, map[string][]string{}
 	for _, c := range list {
+		secrets[c.ID] = told(c)
 		there[c.ID], runs[c.ID] = true, c.Result == nil
 	}
 	known := map[string]bool{}
@@ -58,7 +59,7 @@ func (s *supervisor) adoptJobs(g *running, list []link.CommandInfo) {
 		}
 	}
 	for _, rec := range wanted {
-		if err := s.adoptJob(g, rec); err != nil {
+		if err := s.adoptJob(g, rec, secrets[inGuestID(rec)]); err != nil {
 			s.log.Warn("a command that goes on cannot be taken over", "command", rec.ID, "error", err)
 		}
 	}
@@ -83,12 +84,28 @@ func (j *job) lose() {
 	})
 }
 
+// mostSecrets bounds what a guest may have masked of its own output, in bytes.
+const mostSecrets = 256 << 10
+
+// told are the secrets that a command was given, as its guest says: nobody else remembers them.
+func told(c link.CommandInfo) []string {
+	size := 0
+	for _, each := range c.Secrets {
+		size += len(each)
+	}
+	if size > mostSecrets {
+		return nil
+	}
+	return c.Secrets
+}
+
 // adoptJob takes over a background command that runs in the guest.
-func (s *supervisor) adoptJob(g *running, rec record.Job) error {
+func (s *supervisor) adoptJob(g *running, rec record.Job, secrets []string) error {
 	var spec link.JobStart
 	if err := json.Unmarshal(rec.Spec, &spec); err != nil {
 		return err
 	}
+	spec.Exec.Secrets = secrets
 	j, err := newJob(s, spec)
 	if err != nil {
 		return err

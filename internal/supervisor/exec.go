@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/pyro-mcp/pyro/internal/guest"
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/phase"
 	"github.com/pyro-mcp/pyro/internal/record"
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
@@ -36,13 +38,17 @@ func (s *supervisor) exec(
 	if want.Last {
 		c.bound.Store(true)
 	}
+	took := phase.Start(s.log)
 	run := s.begin(want, g)
+	sequence := slog.Int("command", run.entry.Sequence)
+	took.Done("command noted", sequence)
 	if s.snapshot().Kind == record.KindTask {
 		// By this it is found again in a guest that goes on from a snapshot.
 		want.ID = commandID(run.entry.Sequence)
-		if req.Params, err = json.Marshal(want); err != nil {
-			return nil, err
-		}
+	}
+	want.ClockNS = time.Now().UnixNano()
+	if req.Params, err = json.Marshal(want); err != nil {
+		return nil, err
 	}
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -53,8 +59,10 @@ func (s *supervisor) exec(
 	}
 	reply, err := g.Forward(limited, req, stream, run.tap)
 	result, failure := run.outcome(ctx, limited, reply, err)
+	took.Done("command ended", sequence, "guest_ms", run.guestMS)
 	if failure == nil && !run.stuck && s.snapshot().Kind == record.KindTask {
 		failure = run.sync(limited, &result)
+		took.Done("disk synced", sequence)
 	}
 	if run.stuck {
 		go g.ProveAlive()
@@ -155,6 +163,7 @@ type run struct {
 	err     record.Capture
 	taps    map[uint8]*record.MaskWriter // what is kept, without the secrets
 	stuck   bool                         // the guest did not end the command in time by itself
+	guestMS int64                        // how long it took in the guest, as that says
 }
 
 func (s *supervisor) begin(want link.Exec, g *running) *run {
@@ -167,7 +176,7 @@ func (s *supervisor) begin(want link.Exec, g *running) *run {
 	}
 	r.entry = record.Entry{
 		Running:       true,
-		Command:       shortened(want.Line()),
+		Command:       shortened(maskOf(want.Secrets).Text(want.Line())),
 		CWD:           want.WorkDir,
 		StartedAt:     now.UTC().Truncate(time.Millisecond),
 		ExecutionMode: g.Facts().Mode,
@@ -240,16 +249,21 @@ func (k kept) Write(p []byte) (int, error) {
 
 // keep makes ready to keep the command's output, without the secrets that it was given.
 func (r *run) keep(secrets []string) {
+	mask := maskOf(secrets)
+	r.taps = map[uint8]*record.MaskWriter{
+		link.KindStdout: mask.Writer(kept{r, link.EventStdout, &r.out}),
+		link.KindStderr: mask.Writer(kept{r, link.EventStderr, &r.err}),
+	}
+}
+
+// maskOf hides the values of variables.
+func maskOf(secrets []string) *record.Mask {
 	var values []string
 	for _, each := range secrets {
 		_, value, _ := strings.Cut(each, "=")
 		values = append(values, value)
 	}
-	mask := record.NewMask(values)
-	r.taps = map[uint8]*record.MaskWriter{
-		link.KindStdout: mask.Writer(kept{r, link.EventStdout, &r.out}),
-		link.KindStderr: mask.Writer(kept{r, link.EventStderr, &r.err}),
-	}
+	return record.NewMask(values)
 }
 
 // tap sees each message from the guest on its way to the caller.
@@ -282,6 +296,7 @@ func (r *run) outcome(ctx, limited context.Context, reply link.Reply, err error)
 			return result, fmt.Errorf("the guest's answer cannot be read: %w", err)
 		}
 		result.ExitCode, result.TimedOut = answer.ExitCode&0xff, answer.TimedOut
+		r.guestMS = answer.DurationMS
 		result.OOM, result.DiskFull = answer.OOM, answer.DiskFull
 		if slices.Contains([]string{"bash", "sh"}, answer.Shell) {
 			result.Shell = answer.Shell

@@ -49,7 +49,9 @@ func newJob(s *supervisor, p link.JobStart) (*job, error) {
 	if p.Name != "" && !link.ValidCommandID(p.Name) {
 		return nil, refuse(link.CodeInvalid, "%q cannot be a command's name", p.Name)
 	}
-	spec, err := json.Marshal(p)
+	kept := p
+	kept.Exec.Secrets = nil // They are in this process's memory and in the guest's, and nowhere else.
+	spec, err := json.Marshal(kept)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +65,7 @@ func newJob(s *supervisor, p link.JobStart) (*job, error) {
 	j.rec = record.Job{
 		Kind:      p.Kind,
 		State:     link.JobRunning,
-		Command:   p.Exec.Line(),
+		Command:   maskOf(p.Exec.Secrets).Text(p.Exec.Line()),
 		Terminal:  p.Exec.Terminal != nil,
 		Input:     p.Exec.Stdin,
 		StartedAt: time.Now().UTC().Truncate(time.Millisecond),
@@ -128,6 +130,7 @@ func (j *job) run(g *running) {
 // once runs the command, and tells how it ended.
 func (j *job) once(ctx context.Context, g *running) (link.ExecResult, error) {
 	e := j.spec.Exec
+	e.ClockNS = time.Now().UnixNano()
 	j.mu.Lock()
 	e.ID = inGuestID(j.rec)
 	j.rec.Seen = [2]int64{}
@@ -151,6 +154,9 @@ func (j *job) converse(
 	j.inGuest = ""
 	j.mu.Unlock()
 	release()
+	for _, masked := range []io.Writer{std.Stdout, std.Stderr} {
+		_ = masked.(*sink).masked.Flush() // It never fails.
+	}
 	if err != nil && context.Cause(ctx) != nil {
 		took := time.Since(began).Milliseconds()
 		return link.ExecResult{ExitCode: record.InterruptedExit, DurationMS: took}, nil
@@ -166,12 +172,15 @@ func (j *job) converse(
 }
 
 // sink keeps what the command writes to one of its streams.
-func (j *job) sink(stream uint8) io.Writer { return &sink{job: j, stream: stream} }
+func (j *job) sink(stream uint8) io.Writer {
+	keep := &keeper{job: j, stream: stream}
+	return &sink{job: j, stream: stream, masked: maskOf(j.spec.Exec.Secrets).Writer(keep)}
+}
 
 type sink struct {
 	job    *job
 	stream uint8
-	failed bool
+	masked *record.MaskWriter // keeps it
 }
 
 // Write never fails: a command does not end because the host's disk is full.
@@ -180,17 +189,31 @@ func (k *sink) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	j.rec.Seen[k.stream-record.StreamStdout] += int64(len(p))
 	j.mu.Unlock()
-	if err := j.out.Append(k.stream, p); err != nil && !k.failed {
-		k.failed = true
-		j.update(func(rec *record.Job) {
-			rec.Notice, rec.Cause = "output is missing: "+err.Error(), string(link.CauseHostDisk)
-		})
-	}
 	j.mu.Lock()
 	watch := j.watch
 	j.mu.Unlock()
 	if watch != nil {
 		watch.Write(p)
+	}
+	_, _ = k.masked.Write(p)
+	return len(p), nil
+}
+
+// keeper keeps output of which the secrets are hidden.
+type keeper struct {
+	job    *job
+	stream uint8
+	failed bool
+}
+
+// Write never fails, either.
+func (k *keeper) Write(p []byte) (int, error) {
+	j := k.job
+	if err := j.out.Append(k.stream, p); err != nil && !k.failed {
+		k.failed = true
+		j.update(func(rec *record.Job) {
+			rec.Notice, rec.Cause = "output is missing: "+err.Error(), string(link.CauseHostDisk)
+		})
 	}
 	kind := link.EventStdout
 	if k.stream == record.StreamStderr {

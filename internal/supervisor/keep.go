@@ -156,7 +156,7 @@ func (s *supervisor) adopt(ctx context.Context, g *running) {
 		if !ok || c.Result != nil && !entry.Running && !entry.Interrupted {
 			continue
 		}
-		s.conns.Go(func() { s.follower(g, c.ID, entry) })
+		s.conns.Go(func() { s.follower(g, c, entry) })
 	}
 }
 
@@ -175,18 +175,19 @@ func (s *supervisor) knownEntries() map[string]record.Entry {
 
 // follower is the caller of a command that has lost its own: what it writes goes to the history and to
 // those who follow.
-func (s *supervisor) follower(g *running, id string, entry record.Entry) {
+func (s *supervisor) follower(g *running, c link.CommandInfo, entry record.Entry) {
 	defer s.hold()()
 	entry.Running, entry.Interrupted, entry.Notice, entry.Cause = true, false, "", ""
 	r := &run{
 		s:       s,
 		g:       g,
-		want:    link.Exec{Command: entry.Command},
+		want:    link.Exec{Command: entry.Command, Secrets: told(c)},
 		entry:   entry,
 		started: entry.StartedAt,
 	}
 	s.enter(r)
-	result, err := g.Attach(context.Background(), id, tapped{r, link.KindStdout}, tapped{r, link.KindStderr})
+	result, err := g.Attach(context.Background(), c.ID, tapped{r, link.KindStdout},
+		tapped{r, link.KindStderr})
 	result.ExitCode &= 0xff
 	result.Sequence, result.Mode = entry.Sequence, g.Facts().Mode
 	result.DurationMS = time.Since(r.started).Milliseconds()

@@ -19,6 +19,7 @@ import (
 	"github.com/pyro-mcp/pyro/internal/confine"
 	"github.com/pyro-mcp/pyro/internal/guest"
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/phase"
 	"github.com/pyro-mcp/pyro/internal/record"
 	"github.com/pyro-mcp/pyro/internal/wire"
 	"golang.org/x/sys/unix"
@@ -103,12 +104,21 @@ func Main(args []string, drivers guest.Drivers) int {
 	}
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
 	dir := args[0]
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	log := logger()
 	if err := supervise(dir, log, guest.Launcher{Drivers: drivers, Log: log}); err != nil {
 		log.Error("the supervisor failed", "error", err)
 		return 1
 	}
 	return 0
+}
+
+// logger logs into the VM's directory. The level is the caller's only if that is to debug.
+func logger() *slog.Logger {
+	var wanted slog.Level
+	if wanted.UnmarshalText([]byte(os.Getenv("PYRO_LOG"))) != nil || wanted > slog.LevelInfo {
+		wanted = slog.LevelInfo
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: wanted}))
 }
 
 func supervise(dir string, log *slog.Logger, guests Guests) error {
@@ -274,10 +284,12 @@ func (s *supervisor) drain() {
 func (s *supervisor) finish(remove, expired bool) error {
 	s.boot.Lock()
 	defer s.boot.Unlock()
+	took := phase.Start(s.log)
 	s.mu.Lock()
 	g := s.running
 	s.mu.Unlock()
 	if g != nil {
+		defer func() { took.Done("guest ended") }()
 		s.setStopping(true)
 		if !remove {
 			g.Shutdown()

@@ -580,6 +580,8 @@ export interface StartCommandRequest extends CommandSettings {
   command?: string | undefined;
   /** An argument vector, run as it is, in place of command. */
   argv?: Array<string> | undefined;
+  /** Environment variables whose values are never written down, and masked in the output. */
+  secrets?: Record<string, string> | undefined;
   /** What the command is to be called, in place of an id that is made up. */
   name?: string | undefined;
   /** Seconds after which the command is ended; 0 is no limit. */
