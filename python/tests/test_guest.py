@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyro_mcp import Pyro
+from pyro_mcp import InvalidStateError, Pyro
 from pyro_mcp._jobs import earlier, plan_of, work_of
 from pyro_mcp._perform import engine as worker_engine
 from pyro_mcp._perform import engine_of, perform
@@ -45,6 +45,20 @@ def test_text_and_bytes_as_input(engine: Pyro) -> None:
             assert engine.exec_task(task, command="cat", stdin=stdin)["stdout"] == "größe"
     finally:
         engine.delete_task(task)
+
+
+def test_a_task_is_found_by_name_label_and_beginning(engine: Pyro) -> None:
+    task = engine.create_task(ENVIRONMENT, name="review", metadata={"project": "site"})["task_id"]
+    try:
+        assert [t["name"] for t in engine.list_tasks(labels={"project": "site"})["tasks"]] == ["review"]
+        assert engine.list_tasks(labels={"project": "other"})["tasks"] == []
+        for word in ("review", task[:-2], task.removeprefix("task-")):
+            done = engine.exec_task(word, command="echo found")
+            assert (done["stdout"], done["task_id"]) == ("found\n", task)
+        with pytest.raises(InvalidStateError, match="taken"):
+            engine.create_task(ENVIRONMENT, name="review")
+    finally:
+        engine.delete_task("review")
 
 
 @pytest.fixture
