@@ -135,7 +135,8 @@ func TestWatchersOfOneShell(t *testing.T) {
 	second.see(t, "ready> ")
 	io.WriteString(first.keys, "echo $((6*7))\r")
 	first.see(t, "\r\n42\r\n")
-	second.see(t, "\r\n42\r\n")
+	// What is typed before the prompt is echoed before it, and the answer comes behind it.
+	second.see(t, "\r\n42\r\nready> ")
 	first.stop()
 	first.Close()
 	<-first.over
