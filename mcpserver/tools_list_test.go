@@ -45,7 +45,8 @@ func TestTaskList(t *testing.T) {
 	if text := call("task_list", none); text != "there are no tasks" {
 		t.Errorf("got %q", text)
 	}
-	if text := call("task_status", map[string]any{"task_id": "review"}); !strings.Contains(text, "0123456789ab") {
+	text := call("task_status", map[string]any{"task_id": "review"})
+	if !strings.Contains(text, "0123456789ab") {
 		t.Errorf("got %q", text)
 	}
 }
