@@ -1,57 +1,12 @@
 package e2e
 
 import (
-	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/pyro-mcp/pyro"
+	"github.com/pyro-mcp/pyro/test/dockerregistry"
 )
-
-// registry starts Debian's docker-registry on loopback, and gives its address.
-func registry(t *testing.T) string {
-	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := free.Addr().String()
-	free.Close()
-	dir := t.TempDir()
-	config := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\n"+
-		"http: {addr: %q}\n", dir, addr)
-	path := filepath.Join(dir, "config.yml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("docker-registry", "serve", path)
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("the tests need docker-registry (tools/setup test installs it): %v", err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-	})
-	for {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			c.Close()
-			return addr
-		}
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("docker-registry ended: %v", err)
-		default:
-		}
-	}
-}
 
 // TestCommit makes an environment of a task's disk, brings it into a registry, and uses it from another
 // cache, to which it came by its digest.
@@ -110,7 +65,7 @@ func TestCommit(t *testing.T) {
 		}
 	}
 
-	host := registry(t)
+	host := dockerregistry.Serve(t, "}")
 	to := "docker://" + host + "/team/prepared:1"
 	push := pyro.PushEnvironmentRequest{Environment: "prepared:1", To: to}
 	pushed, err := p.PushEnvironment(t.Context(), push)

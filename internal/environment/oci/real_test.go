@@ -25,48 +25,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	imagelayout "github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/pyro-mcp/pyro/test/dockerregistry"
 )
-
-// realRegistry starts Debian's docker-registry on loopback, with more of its configuration, and gives its
-// address.
-func realRegistry(t *testing.T, http string) string {
-	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := free.Addr().String()
-	free.Close()
-	dir := t.TempDir()
-	config := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: "+
-		"%s}}\nhttp: {addr: %q%s\n", dir, addr, http)
-	path := filepath.Join(dir, "config.yml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("docker-registry", "serve", path)
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("the tests need docker-registry (tools/setup test installs it): %v", err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-	})
-	for {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			return addr
-		}
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("docker-registry ended: %v", err)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
 
 // pushReal brings the image of a layout into a registry by another implementation than ours.
 func pushReal(t *testing.T, dir, to string, auth authn.Authenticator) {
@@ -97,7 +57,7 @@ func pushReal(t *testing.T, dir, to string, auth authn.Authenticator) {
 func TestRealRegistry(t *testing.T) {
 	m := simple(t, "real")
 	dir := m.layoutDir(t)
-	host := realRegistry(t, "}")
+	host := dockerregistry.Serve(t, "}")
 	pushReal(t, dir, host+"/team/app:1", authn.Anonymous)
 	s := newStore(t, "")
 	got := mustPull(t, s, host+"/team/app:1")
@@ -121,7 +81,7 @@ func TestRealRegistryWithPassword(t *testing.T) {
 		"ada:$2y$05$IYSgkDRVrUrflAsOum.nquSA30Y.p1zgm2Vz6VmXDc.PrED9AWnfm\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	host := realRegistry(t, "}\nauth: {htpasswd: {realm: test, path: "+users+"}}")
+	host := dockerregistry.Serve(t, "}\nauth: {htpasswd: {realm: test, path: "+users+"}}")
 	pushReal(t, simple(t, "real").layoutDir(t), host+"/team/app:1",
 		&authn.Basic{Username: "ada", Password: "secret"})
 	if _, err := pull(t, newStore(t, ""), host+"/team/app:1"); err == nil ||
@@ -144,7 +104,7 @@ func TestRealRegistryWithTLS(t *testing.T) {
 	dir := t.TempDir()
 	certificate, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	writeCertificate(t, certificate, key)
-	host := realRegistry(t, fmt.Sprintf(", tls: {certificate: %s, key: %s}}", certificate, key))
+	host := dockerregistry.Serve(t, fmt.Sprintf(", tls: {certificate: %s, key: %s}}", certificate, key))
 	pushReal(t, simple(t, "real").layoutDir(t), host+"/team/app:1", authn.Anonymous)
 	if _, err := pull(t, newStore(t, ""), host+"/team/app:1"); err == nil ||
 		!strings.Contains(err.Error(), "cannot be trusted") {
