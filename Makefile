@@ -90,13 +90,13 @@ test-terminal: setup-test build
 test-browser: build
 	./test/browser/run
 
-# test-kvm runs guests on a real KVM, in a machine whose virtualization is emulated: as root, in two to six minutes, with
-# nothing else beside it. It wants an installed debian:12.
+# test-kvm runs guests on a real KVM, in a machine whose virtualization is emulated: as root, in four minutes, ten the first
+# time, with nothing else beside it. It wants an installed debian:12.
 test-kvm: build
 	./tools/setup kvm
 	./test/kvm/run
 
-# bench-kvm is test-kvm with KVM and TCG compared there: a cold and a warm run, an exec, a loop.
+# bench-kvm is test-kvm with KVM and TCG compared there, a cold and a warm run, an exec, a loop: twelve minutes.
 bench-kvm: build
 	./tools/setup kvm
 	PYRO_TEST_KVM_RATIOS=1 ./test/kvm/run

@@ -278,11 +278,26 @@ func (p *Pyro) AttachCommand(ctx context.Context, r AttachCommandRequest) (Comma
 	return viewCommand(r.TaskID, rec), fromLink("", err)
 }
 
+// inputPiece is how much input goes in one message.
+const inputPiece = 128 << 10
+
 // WriteCommand types, or writes to the standard input of a background command.
 func (p *Pyro) WriteCommand(ctx context.Context, r WriteCommandRequest) (Command, error) {
-	write := link.JobWrite{ID: r.CommandID, Data: []byte(r.Input), End: r.End}
-	if err := p.job(ctx, r.TaskID, link.OpJobWrite, write, nil); err != nil {
-		return Command{}, err
+	for rest := []byte(r.Input); ; {
+		piece := rest[:min(len(rest), inputPiece)]
+		rest = rest[len(piece):]
+		write := link.JobWrite{
+			ID:     r.CommandID,
+			Data:   piece,
+			End:    r.End && len(rest) == 0,
+			WaitMS: int64(r.LimitSeconds) * 1000,
+		}
+		if err := p.job(ctx, r.TaskID, link.OpJobWrite, write, nil); err != nil {
+			return Command{}, err
+		}
+		if len(rest) == 0 {
+			break
+		}
 	}
 	return p.StatusCommand(ctx, r.CommandRequest)
 }

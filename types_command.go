@@ -118,6 +118,9 @@ type WriteCommandRequest struct {
 	Input string `json:"input" jsonschema:"what is typed; \r is the Enter key, \u0003 is Ctrl-C"`
 	// End ends the input after that.
 	End bool `json:"end,omitempty" jsonschema:"end the input after that"`
+	// LimitSeconds bounds the wait for a command that does not read; 0 is no limit. What it has not taken by
+	// then it does not get.
+	LimitSeconds int `json:"limit_seconds,omitempty" jsonschema:"seconds to wait at most for a command that does not read; 0 is no limit"`
 }
 
 // SignalCommandRequest sends a signal to a background command: to the foreground job of its terminal if it

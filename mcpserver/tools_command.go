@@ -10,6 +10,9 @@ const (
 	shellIdle = 300
 )
 
+// shellWriteSeconds is how long what a model types may wait for a program that does not read.
+const shellWriteSeconds = 10
+
 // shellTools are the tools for shells, which stay open between calls.
 func shellTools() []tool {
 	return []tool{
@@ -29,6 +32,11 @@ func shellTools() []tool {
 			description: "Type into a shell or interactive program: end a line with \\r; \\u0003 " +
 				"is Ctrl-C, \\u0004 is Ctrl-D. Then call shell_read for what it answers.",
 			profiles: []Profile{ProfileTask},
+			prepare: preparing(func(in *pyro.WriteCommandRequest) {
+				if in.LimitSeconds == 0 {
+					in.LimitSeconds = shellWriteSeconds
+				}
+			}),
 		},
 		{
 			name:      "shell_read",

@@ -94,11 +94,12 @@ type JobAttach struct {
 	End   bool   `json:"end"`   // the end of stdin is the end of the command's input
 }
 
-// JobWrite is input for a command.
+// JobWrite is input for a command, which has WaitMS to take it; 0 is no limit.
 type JobWrite struct {
-	ID   string `json:"id"`
-	Data []byte `json:"data"`
-	End  bool   `json:"end"` // no more follows
+	ID     string `json:"id"`
+	Data   []byte `json:"data"`
+	End    bool   `json:"end"` // no more follows
+	WaitMS int64  `json:"wait_ms,omitempty"`
 }
 
 // JobWait waits until a command has ended, for WaitMS at most; 0 is for ever.

@@ -3,7 +3,6 @@ package supervisor
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/pyro-mcp/pyro/internal/link"
@@ -176,9 +175,9 @@ func (j *job) streams() (std link.Streams, release func()) {
 	if !j.spec.Exec.Stdin {
 		return std, func() {}
 	}
-	keys, typed := io.Pipe()
+	keys := newInput()
 	j.mu.Lock()
-	j.keys = typed
+	j.keys = keys
 	j.mu.Unlock()
 	std.Stdin = keys
 	return std, func() { keys.Close() } // Who is about to write is told.

@@ -32,10 +32,10 @@ type job struct {
 	mu      sync.Mutex
 	rec     record.Job
 	guest   *running
-	inGuest string         // its id there, empty while it does not run
-	keys    *io.PipeWriter // nil if it takes no input
-	stopped bool           // it was asked to end
-	watch   *lineWatch     // nil if nobody waits for a line
+	inGuest string     // its id there, empty while it does not run
+	keys    *input     // nil if it takes no input
+	stopped bool       // it was asked to end
+	watch   *lineWatch // nil if nobody waits for a line
 }
 
 var errStopped = errors.New("the command was stopped")
@@ -321,8 +321,8 @@ func (j *job) resize(ctx context.Context, size link.Size) error {
 	return err
 }
 
-// input passes input on, and waits until the command's side has taken it.
-func (j *job) input(p []byte, end bool) error {
+// write passes input on, and waits until the command's side has taken it or the context ends.
+func (j *job) write(ctx context.Context, p []byte, end bool) error {
 	j.mu.Lock()
 	keys, running := j.keys, j.inGuest != ""
 	j.mu.Unlock()
@@ -332,13 +332,13 @@ func (j *job) input(p []byte, end bool) error {
 	case keys == nil:
 		return refuse(link.CodeState, "%q takes no input", j.rec.ID)
 	}
-	if len(p) > 0 {
-		if _, err := keys.Write(p); err != nil {
-			return refuse(link.CodeState, "%q takes no more input", j.rec.ID)
-		}
-	}
-	if end {
-		return keys.Close()
+	n, err := keys.write(ctx, p, end)
+	switch {
+	case errors.Is(err, errNoMoreInput):
+		return refuse(link.CodeState, "%q takes no more input: it took %d of %d bytes", j.rec.ID, n, len(p))
+	case err != nil:
+		const deaf = "%q does not read its input: it took %d of %d bytes"
+		return refuse(link.CodeState, deaf, j.rec.ID, n, len(p))
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func (s *supervisor) handleJob(ctx context.Context, req link.Request, stream *wi
 	case link.OpJobAttach:
 		return link.Answer(req, func(p link.JobAttach) (any, error) { return s.attachJob(ctx, p, stream) })
 	case link.OpJobWrite:
-		return link.Answer(req, func(p link.JobWrite) (any, error) { return s.writeJob(p) })
+		return link.Answer(req, func(p link.JobWrite) (any, error) { return s.writeJob(ctx, p) })
 	case link.OpJobSignal:
 		return link.Answer(req, func(p link.Signal) (any, error) { return s.signalJob(ctx, p) })
 	case link.OpJobResize:
@@ -203,12 +203,17 @@ func (s *supervisor) listJobs() []record.Job {
 	return list
 }
 
-func (s *supervisor) writeJob(p link.JobWrite) (any, error) {
+func (s *supervisor) writeJob(ctx context.Context, p link.JobWrite) (any, error) {
 	j, err := s.job(p.ID)
 	if err != nil {
 		return nil, err
 	}
-	return link.Empty{}, j.input(p.Data, p.End)
+	if p.WaitMS > 0 {
+		limited, cancel := context.WithTimeout(ctx, time.Duration(p.WaitMS)*time.Millisecond)
+		defer cancel()
+		ctx = limited
+	}
+	return link.Empty{}, j.write(ctx, p.Data, p.End)
 }
 
 func (s *supervisor) signalJob(ctx context.Context, p link.Signal) (any, error) {

@@ -3,12 +3,14 @@ package supervisor
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -174,6 +176,61 @@ func TestTheStarterGoes(t *testing.T) {
 	}
 	if j := o.ended("job"); j.State != link.JobExited {
 		t.Errorf("%+v", j)
+	}
+}
+
+// Who writes to a command that does not read gives up in time, and what was not taken is never read later.
+func TestACommandThatDoesNotRead(t *testing.T) {
+	o := task(t)
+	e := sh("read line; cat | wc -c")
+	e.Stdin = true
+	o.begin("reads", e)
+	e = sh("trap 'exec cat >/dev/null' USR1; echo begun; while :; do sleep 0.1; done")
+	e.Stdin = true
+	o.begin("deaf", e)
+	w := o.attach("deaf")
+	w.see(t, "begun\n")
+	w.stop()
+	const much = 128 << 10
+	var refused *link.Error
+	var err error
+	for refused == nil { // The link and the pipe in the guest take some of it.
+		err = o.Call(t.Context(), link.OpJobWrite, link.JobWrite{
+			ID:     "deaf",
+			Data:   make([]byte, much),
+			WaitMS: 200,
+		}, nil)
+		if err != nil && !errors.As(err, &refused) {
+			t.Fatal(err)
+		}
+	}
+	var took, of int
+	if refused.Code != link.CodeState {
+		t.Fatalf("writing to it: %v", err)
+	}
+	_, err = fmt.Sscanf(refused.Message, `"deaf" does not read its input: it took %d of %d bytes`, &took, &of)
+	if err != nil || took < 0 || took >= much || of != much {
+		t.Errorf("it says %q: %v", refused.Message, err)
+	}
+	// It is heard again once it reads.
+	o.call(link.OpJobSignal, link.Signal{ID: "deaf", Number: int(syscall.SIGUSR1)}, nil)
+	o.call(link.OpJobWrite, link.JobWrite{
+		ID:     "deaf",
+		Data:   make([]byte, much),
+		End:    true,
+		WaitMS: 30_000,
+	}, nil)
+	if j := o.ended("deaf"); *j.ExitCode != 0 {
+		t.Errorf("%+v", j)
+	}
+	o.call(link.OpJobWrite, link.JobWrite{ID: "reads", Data: []byte("line\nfour"), End: true}, nil)
+	o.ended("reads")
+	if text, _ := o.read("reads"); strings.TrimSpace(text) != "4" {
+		t.Errorf("it read %q bytes", text)
+	}
+	err = o.Call(t.Context(), link.OpJobWrite, link.JobWrite{ID: "reads", Data: []byte("more")}, nil)
+	if !errors.As(err, &refused) || refused.Code != link.CodeState {
+		t.Errorf("writing to what has ended: %v", err)
 	}
 }
 

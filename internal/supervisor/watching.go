@@ -183,14 +183,14 @@ func (j *job) feed(ctx context.Context, stream *wire.Stream, end bool) {
 	for {
 		m, err := stream.Recv()
 		if err == io.EOF && end {
-			_ = j.input(nil, true)
+			_ = j.write(ctx, nil, true)
 		}
 		if err != nil {
 			return
 		}
 		switch m.Kind {
 		case link.KindStdin:
-			_ = j.input(m.Data, false)
+			_ = j.write(ctx, m.Data, false)
 		case link.KindResize:
 			if size, ok := link.ParseSize(m.Data); ok {
 				_ = j.resize(ctx, size)

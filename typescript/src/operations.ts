@@ -696,6 +696,8 @@ export interface WriteCommandRequest extends CommandRequest {
   input: string;
   /** End the input after that. */
   end?: boolean | undefined;
+  /** Seconds to wait at most for a command that does not read; 0 is no limit. */
+  limit_seconds?: number | undefined;
 }
 
 /** SignalCommandRequest sends a signal to a background command: to the foreground job of its terminal

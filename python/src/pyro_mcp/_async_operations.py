@@ -694,6 +694,7 @@ class AsyncOperations(AsyncCalls):
         command_id: str,
         input: str,
         end: bool = False,
+        limit_seconds: int | None = None,
     ) -> BackgroundCommand:
         """Send input to a background command."""
         return cast(BackgroundCommand, await self._call(
@@ -702,6 +703,7 @@ class AsyncOperations(AsyncCalls):
             command_id=command_id,
             input=input,
             end=end,
+            limit_seconds=limit_seconds,
         ))
 
     async def signal_command(

@@ -694,6 +694,7 @@ class Operations(Calls):
         command_id: str,
         input: str,
         end: bool = False,
+        limit_seconds: int | None = None,
     ) -> BackgroundCommand:
         """Send input to a background command."""
         return cast(BackgroundCommand, self._call(
@@ -702,6 +703,7 @@ class Operations(Calls):
             command_id=command_id,
             input=input,
             end=end,
+            limit_seconds=limit_seconds,
         ))
 
     def signal_command(
