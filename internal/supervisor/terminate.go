@@ -21,7 +21,8 @@ var errCutShort = &link.Error{
 }
 
 // heed ends the supervisor when a signal asks for it, the commands before their guest. Who ends a job signals
-// all of its processes at once, the supervisor among them, and means the command. Later signals change nothing.
+// all of its processes at once, the supervisor among them, and means the command. Later signals change
+// nothing.
 func (s *supervisor) heed(ctx context.Context, asked <-chan os.Signal) {
 	select {
 	case <-asked:

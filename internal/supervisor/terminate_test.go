@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTerminated sends a supervisor the signal that all processes of a job get. Its commands hear of it, once, though
-// a caller got the same signal and passes it on; what they say is kept, and how they end is no result of theirs.
+// TestTerminated sends a supervisor the signal that all processes of a job get. Its commands hear of it,
+// once, though a caller got the same signal and passes it on; what they say is kept, and how they end is no
+// result of theirs.
 func TestTerminated(t *testing.T) {
 	const script = "trap 'echo told; exit 0' TERM; echo begun; while :; do sleep 0.02; done"
 	o := task(t)

@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// TestEverySignalled ends a run as a batch system or systemd does: by a signal to each of its processes, QEMU's or
-// gVisor's first. The command hears of it, has its grace, and nothing is left; SIGKILL after it leaves no process.
+// TestEverySignalled ends a run as a batch system or systemd does: by a signal to each of its processes,
+// QEMU's or gVisor's first. The command hears of it, has its grace, and nothing is left; SIGKILL after it
+// leaves no process.
 func TestEverySignalled(t *testing.T) {
 	installed(t)
 	t.Run("polite", func(t *testing.T) {
@@ -59,7 +60,8 @@ func TestEverySignalled(t *testing.T) {
 	})
 }
 
-// TestSupervisorSignalled signals the VM's own processes alone: what the command answers is no result of the run.
+// TestSupervisorSignalled signals the VM's own processes alone: what the command answers is no result of the
+// run.
 func TestSupervisorSignalled(t *testing.T) {
 	installed(t)
 	r := startRun(t, `trap 'echo told; exit 0' TERM; echo begun; while :; do sleep 0.1; done`)
