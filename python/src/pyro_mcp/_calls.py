@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import IO, Any, Union, cast
+from typing import IO, Any, TypeVar, Union, cast
 
 from ._bridge import INPUT_PIECE, Feed, Handlers, decode, encode
 from .types import LogEntry, PullProgress
+
+T = TypeVar("T")
 
 Command = Union[str, Sequence[str]]
 """A shell command line, or an argument vector that is run as it is."""
@@ -66,6 +68,11 @@ def _plain(value: Any) -> Any:
 def _path(path: str | os.PathLike[str] | None) -> str | None:
     """Give a path on this host from the root on: pyro may be elsewhere."""
     return None if path is None else os.path.abspath(path)
+
+
+def _unless(standard: T, value: T) -> T | None:
+    """Leave out what is the standard anyway."""
+    return None if value == standard else value
 
 
 def _command(command: Command) -> dict[str, Any]:
