@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, TypeVar, Union, cast
 
 from ._bridge import INPUT_PIECE, Feed, Handlers, decode, encode
+from ._notebook import progress_shown
 from .types import LogEntry, PullProgress
 
 T = TypeVar("T")
@@ -30,7 +31,8 @@ class Calls(ABC):
     def _call(self, method: str, handlers: Handlers | None = None, /, **params: Any) -> Any:
         """Ask for an operation. What is None is left out."""
         given, feed = _given(params)
-        return self._send(method, given, handlers, feed)
+        with progress_shown(handlers) as handlers:
+            return self._send(method, given, handlers, feed)
 
 
 class AsyncCalls(ABC):
@@ -44,7 +46,8 @@ class AsyncCalls(ABC):
     async def _call(self, method: str, handlers: Handlers | None = None, /, **params: Any) -> Any:
         """Ask for an operation. What is None is left out."""
         given, feed = _given(params)
-        return await self._send(method, given, handlers, feed)
+        with progress_shown(handlers) as handlers:
+            return await self._send(method, given, handlers, feed)
 
 
 def _given(params: Mapping[str, Any]) -> tuple[dict[str, Any], Feed | None]:
@@ -113,4 +116,7 @@ def _handlers(
         if on_event is not None:
             on_event(message["kind"], message["entry"], decode(message.get("data")))
 
-    return {"output": output, "progress": progress, "log": log}
+    handlers: dict[str, Callable[[dict[str, Any]], object]] = {"output": output, "log": log}
+    if on_progress is not None:
+        handlers["progress"] = progress
+    return handlers
