@@ -48,6 +48,9 @@ func (s *supervisor) endRuns(ctx context.Context) {
 // askToEnd asks the command to end, unless its caller has just done so, and waits for that.
 func (r *run) askToEnd(ctx context.Context) {
 	grace := time.Duration(r.want.GraceMS) * time.Millisecond
+	if r.job != nil && grace == 0 {
+		grace = stopGrace // as when it is stopped
+	}
 	if grace == 0 {
 		return
 	}
