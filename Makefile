@@ -122,6 +122,10 @@ bench-fork-map: build
 test-adapters: build
 	./test/adapters/run
 
+# test-e2b runs E2B's own SDKs, of PyPI and npm, against pyro serve e2b.
+test-e2b: build
+	./test/e2b/run
+
 # test-conformance runs the protocol's own suite for servers against the MCP server.
 test-conformance: build
 	./test/conformance/run

@@ -97,12 +97,21 @@ func (p *Pyro) OpenShell(ctx context.Context, r OpenShellRequest) (Command, erro
 // StartService starts a service, and returns when it is ready, or has failed, of which its State tells.
 func (p *Pyro) StartService(ctx context.Context, r StartServiceRequest) (Command, error) {
 	none := 0
-	line := CommandLine{Command: r.Command, Argv: r.Argv, TimeoutSeconds: &none}
+	line := CommandLine{
+		Command:        r.Command,
+		Argv:           r.Argv,
+		Secrets:        r.Secrets,
+		TimeoutSeconds: &none,
+	}
 	if err := line.check(); err != nil {
 		return Command{}, err
 	}
 	if r.Name == "" {
 		return Command{}, invalid("a service needs a name")
+	}
+	if r.Resume && len(r.Secrets) > 0 {
+		return Command{}, invalid("a service with secrets cannot be started again with its task: " +
+			"nobody keeps them")
 	}
 	set := 0
 	for _, given := range []bool{r.ReadyHTTP != "", r.ReadyTCP != 0, r.ReadyFile != "", r.ReadyLog != "",
@@ -120,7 +129,7 @@ func (p *Pyro) StartService(ctx context.Context, r StartServiceRequest) (Command
 	return p.jobRecord(ctx, r.TaskID, link.OpJobStart, link.JobStart{
 		Kind: link.JobService,
 		Name: r.Name,
-		Exec: link.Exec{Command: r.Command, Argv: r.Argv},
+		Exec: link.Exec{Command: r.Command, Argv: r.Argv, Secrets: variables(r.Secrets)},
 		Service: &link.Service{
 			Ready: link.Ready{
 				HTTP:    r.ReadyHTTP,

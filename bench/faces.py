@@ -176,7 +176,7 @@ def main() -> None:
         faces(rounds, p, scratch, loop)
     print()
     for path in sorted(glob.glob(str(ROOT / "dist" / "*.whl")) + glob.glob(str(ROOT / "dist" / "*.tgz"))):
-        print(f"{os.path.basename(path)}: {os.path.getsize(path) / (1 << 20):.1f} MiB")
+        print(f"{os.path.basename(path)}: {os.path.getsize(path) / (1 << 10):,.0f} KiB")
 
 
 if __name__ == "__main__":

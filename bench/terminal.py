@@ -67,7 +67,8 @@ class Terminal:
         os.write(self.fd, keys)
 
     def close(self) -> None:
-        os.kill(self.pid, signal.SIGTERM)
+        # As a terminal that is closed does it: an interactive shell does not heed SIGTERM, and would be waited for.
+        os.kill(self.pid, signal.SIGHUP)
         os.waitpid(self.pid, 0)
         os.close(self.fd)
 

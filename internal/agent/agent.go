@@ -37,7 +37,7 @@ type Agent struct {
 	who        *account // who runs commands, nil until the guest is set up
 	env        []string
 	workDir    string
-	made       string // a working directory that is owned by the agent rather than the environment
+	made       bool // the workspace is new, and the agent's to give away
 }
 
 // Main is the guest's first process. It does not return.

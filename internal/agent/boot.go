@@ -102,9 +102,7 @@ func newAgent(g *realMachine, upper *os.Root, made bool, memory int64) (*Agent, 
 		group:   groups.make,
 		quiet:   groups.killAll,
 		hold:    groups.hold,
-	}
-	if made {
-		a.made = defaultWorkDir
+		made:    made,
 	}
 	return a, groups, nil
 }
@@ -285,15 +283,15 @@ func mountOverlay(options string) (*os.Root, error) {
 }
 
 // mountWorkspace gives the workspace the scratch disk itself: making a file there takes two thirds of the
-// time that it takes in the overlay. If the image has something in its own, that stays. made tells that
-// there was none at all.
+// time that it takes in the overlay. If the image has something in its own, that stays. made tells that it
+// is new and the agent's to give away: the image has none, or an empty one of root's.
 func mountWorkspace() (made bool, err error) {
 	const place, dir = newRoot + defaultWorkDir, scratchDir + defaultWorkDir
 	info, err := os.Lstat(place)
 	if err == nil && !info.IsDir() {
 		return false, nil
 	}
-	if made = err != nil; made {
+	if err != nil {
 		if err := os.Mkdir(place, 0o755); err != nil {
 			return false, err
 		}
@@ -302,8 +300,10 @@ func mountWorkspace() (made bool, err error) {
 		return false, err
 	}
 	err = os.Mkdir(dir, 0o755)
-	if err == nil && info != nil {
+	made = err == nil
+	if made && info != nil {
 		st := info.Sys().(*syscall.Stat_t)
+		made = st.Uid == 0 && st.Gid == 0
 		err = errors.Join(os.Chown(dir, int(st.Uid), int(st.Gid)), unix.Chmod(dir, st.Mode&0o7777))
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {

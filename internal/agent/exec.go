@@ -127,7 +127,7 @@ func (c *command) do(ctx context.Context, known *link.Command) (link.ExecResult,
 		_ = o.End()
 	}
 	if result.ExitCode != 0 {
-		result.OOM, result.DiskFull = c.group.ranOut(), diskFull(c.who)
+		result.OOM, result.DiskFull = c.group.ranOut(), diskFull()
 	}
 	return result, nil
 }
@@ -273,18 +273,16 @@ func (c *command) cannotRun(err error) (link.ExecResult, error) {
 	return link.ExecResult{ExitCode: code}, err
 }
 
-// diskFull tells whether the user has no room left, but for less than a file of any use takes.
-func diskFull(who account) bool {
+// diskFull tells whether there is no room left, but for less than a file of any use takes. What the file
+// system keeps back for itself counts as taken, for root as well: a scratch disk has no blocks that are
+// root's alone.
+func diskFull() bool {
 	const useless = 64 << 10
 	var st unix.Statfs_t
 	if unix.Statfs("/", &st) != nil {
 		return false
 	}
-	free := st.Bavail
-	if who.uid == 0 {
-		free = st.Bfree
-	}
-	return free*uint64(st.Bsize) < useless || st.Ffree == 0 && st.Files > 0
+	return st.Bavail*uint64(st.Bsize) < useless || st.Ffree == 0 && st.Files > 0
 }
 
 func isNoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

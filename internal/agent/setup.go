@@ -96,16 +96,26 @@ func (a *Agent) account(user string) (account, error) {
 	return *a.root, nil
 }
 
-// makeWorkDir makes the working directory of the user's, unless the environment has brought one.
+// makeWorkDir makes the working directory of the user's, and a new workspace too. What the environment has
+// brought stays whose it is.
 func (a *Agent) makeWorkDir(dir string, who account) error {
+	var mine []string
+	if a.made {
+		mine = append(mine, defaultWorkDir)
+	}
 	if _, err := os.Stat(dir); err != nil {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("cannot make the working directory: %w", err)
 		}
-		a.made = dir
+		mine = append(mine, dir)
 	}
-	if a.made != dir || who.uid == 0 && who.gid == 0 {
+	if who.uid == 0 && who.gid == 0 {
 		return nil
 	}
-	return os.Chown(dir, int(who.uid), int(who.gid))
+	for _, dir := range mine {
+		if err := os.Chown(dir, int(who.uid), int(who.gid)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

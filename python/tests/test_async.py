@@ -73,3 +73,21 @@ def test_commands_in_a_task(binary: str, tmp_path: Path) -> None:
             assert (await p.list_vms())["tasks"] == []
 
     asyncio.run(main())
+
+
+def test_output_is_iterated_over(binary: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AsyncPyro(binary=binary, state_dir=tmp_path) as p, p.task(ENVIRONMENT) as task:
+            async with task.stream("read -r line; echo $line; exit 3", stdin="größe\n") as run:
+                assert [piece async for piece in run] == [("stdout", "größe\n")]
+                assert run.result["exit_code"] == 3
+            async with p.stream(task.id, "echo $$; exec sleep 600", timeout_seconds=0) as run:
+                pid = (await run.__anext__())[1]
+            assert (await task.exec(f"test -e /proc/{pid.strip()}"))["exit_code"] == 1, "it runs on"
+            with pytest.raises(asyncio.TimeoutError):
+                async with task.stream("echo $$; exec sleep 600", timeout_seconds=0) as run:
+                    pid = (await run.__anext__())[1]
+                    await asyncio.wait_for(run.__anext__(), 0.1)
+            assert (await task.exec(f"test -e /proc/{pid.strip()}"))["exit_code"] == 1, "it runs on"
+
+    asyncio.run(main())

@@ -75,6 +75,21 @@ def test_killed_process_is_told_and_replaced(pyro: Pyro) -> None:
     assert process(pyro).pid != old.pid
 
 
+def test_standards_are_not_sent(tmp_path: Path) -> None:
+    # So a call works with a pyro that does not know all parameters yet, unless it uses one of those.
+    echo = script(tmp_path / "pyro", """
+        import json, sys
+        for line in sys.stdin:
+            m = json.loads(line)
+            print(json.dumps({"jsonrpc": "2.0", "id": m["id"], "result": m["params"]}), flush=True)
+    """)
+    with Pyro(binary=echo) as p:
+        told: object = p.run_in_vm("debian:12", command="true")
+        assert told == {"environment": "debian:12", "command": "true"}
+        told = p.run_in_vm("debian:12", command="true", wait_seconds=0, network=True, mem_mib=1024)
+        assert told == {"environment": "debian:12", "command": "true", "wait_seconds": 0, "network": True}
+
+
 def test_killed_while_a_call_waits(tmp_path: Path) -> None:
     dying = script(tmp_path / "pyro", """
         import json, os, signal, sys

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyro_mcp import InvalidStateError, Pyro
+from pyro_mcp import InvalidArgumentError, InvalidStateError, Pyro
 from pyro_mcp._jobs import earlier, plan_of, work_of
 from pyro_mcp._perform import engine as worker_engine
 from pyro_mcp._perform import engine_of, perform
@@ -59,6 +59,24 @@ def test_a_task_is_found_by_name_label_and_beginning(engine: Pyro) -> None:
             engine.create_task(ENVIRONMENT, name="review")
     finally:
         engine.delete_task("review")
+
+
+def test_output_is_iterated_over(engine: Pyro) -> None:
+    with engine.task(ENVIRONMENT) as task:
+        # A character in two pieces, one that is no UTF-8, and one that is never finished.
+        command = r"printf '\303'; sleep 0.2; printf '\266\n'; printf '\377\303' >&2; exit 3"
+        with task.stream(command) as run:
+            with pytest.raises(InvalidStateError, match="to its end"):
+                assert run.result
+            pieces = list(run)
+            assert run.result["exit_code"] == 3
+        assert "".join(text for name, text in pieces if name == "stdout") == "ö\n"
+        assert "".join(text for name, text in pieces if name == "stderr") == "\ufffd\ufffd"
+        with engine.stream(task.id, "echo $$; exec sleep 600", timeout_seconds=0) as run:
+            pid = next(run)[1]
+        assert task.exec(f"test -e /proc/{pid.strip()}")["exit_code"] == 1, "it runs on"
+        with pytest.raises(InvalidArgumentError, match="timeout_seconds"), task.stream("true", timeout_seconds=-1) as run:
+            list(run)
 
 
 @pytest.fixture

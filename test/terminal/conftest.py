@@ -87,7 +87,7 @@ def task(world: World) -> str:
         "--",
         "sh",
         "-c",
-        f"rm -f /etc/apt/sources.list.d/*; echo deb {mirror} bookworm main >/etc/apt/sources.list; "
+        f"sed -i 's,^URIs: http://deb.debian.org/debian,URIs: {mirror},' /etc/apt/sources.list.d/*; "
         f"apt-get -qq update && apt-get -qq install --yes --no-install-recommends {' '.join(WANTED)}",
     )
     return identity

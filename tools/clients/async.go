@@ -9,6 +9,6 @@ func asynchronous(operations string) string {
 		"    def ", "    async def ",
 		"self._call(", "await self._call(",
 		"class Operations(Calls)", "class AsyncOperations(AsyncCalls)",
-		"import Calls, ", "import AsyncCalls, ",
+		"    Calls,\n", "    AsyncCalls,\n",
 	).Replace(operations)
 }

@@ -156,15 +156,18 @@ func (g *generator) arguments(o pyro.Operation) []argument {
 func (g *generator) argument(known pyro.Parameter) argument {
 	name, t := known.Name, known.Type
 	a := argument{name: name, typ: g.parameter(known, t), pass: name + "=" + name}
+	// A standard value is not sent: a pyro that does not know the parameter yet need not be told of it.
 	if known.Names == pyro.NamesHostPaths {
 		a.pass = name + "=_path(" + name + ")"
 	}
 	switch {
 	case known.Default != nil:
 		a.standard = literal(known.Default)
+		a.pass = fmt.Sprintf("%s=_unless(%s, %s)", name, a.standard, name)
 	case !known.Optional:
 	case t.Kind() == reflect.Bool:
 		a.standard = "False"
+		a.pass = fmt.Sprintf("%s=%s or None", name, name)
 	default:
 		a.typ, a.standard = strings.TrimSuffix(a.typ, " | None")+" | None", "None"
 	}
@@ -210,7 +213,18 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from ._calls import Calls, Command, Input, OnEvent, OnOutput, OnProgress, _command, _handlers, _path
+from ._calls import (
+    Calls,
+    Command,
+    Input,
+    OnEvent,
+    OnOutput,
+    OnProgress,
+    _command,
+    _handlers,
+    _path,
+    _unless,
+)
 `
 
 const operationsClass = `class Operations(Calls):

@@ -10,6 +10,7 @@ from . import _origin  # first: what it refuses must not fail in some other way 
 from ._async_client import AsyncPyro, AsyncTask
 from ._client import Pyro, TaskHandle
 from ._server import Server, create_server
+from ._stream import AsyncRun, Run
 from ._version import __version__
 from .errors import (
     BadSeedError,
@@ -31,6 +32,7 @@ from .errors import (
 
 __all__ = [
     "AsyncPyro",
+    "AsyncRun",
     "AsyncTask",
     "BadSeedError",
     "BinaryNotFoundError",
@@ -48,6 +50,7 @@ __all__ = [
     "Pyro",
     "PyroError",
     "PyroTimeoutError",
+    "Run",
     "Server",
     "TaskHandle",
     "__version__",

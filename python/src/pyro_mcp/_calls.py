@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import IO, Any, Union, cast
+from typing import IO, Any, TypeVar, Union, cast
 
 from ._bridge import INPUT_PIECE, Feed, Handlers, decode, encode
+from ._notebook import progress_shown
 from .types import LogEntry, PullProgress
+
+T = TypeVar("T")
 
 Command = Union[str, Sequence[str]]
 """A shell command line, or an argument vector that is run as it is."""
@@ -28,7 +31,8 @@ class Calls(ABC):
     def _call(self, method: str, handlers: Handlers | None = None, /, **params: Any) -> Any:
         """Ask for an operation. What is None is left out."""
         given, feed = _given(params)
-        return self._send(method, given, handlers, feed)
+        with progress_shown(handlers) as handlers:
+            return self._send(method, given, handlers, feed)
 
 
 class AsyncCalls(ABC):
@@ -42,7 +46,8 @@ class AsyncCalls(ABC):
     async def _call(self, method: str, handlers: Handlers | None = None, /, **params: Any) -> Any:
         """Ask for an operation. What is None is left out."""
         given, feed = _given(params)
-        return await self._send(method, given, handlers, feed)
+        with progress_shown(handlers) as handlers:
+            return await self._send(method, given, handlers, feed)
 
 
 def _given(params: Mapping[str, Any]) -> tuple[dict[str, Any], Feed | None]:
@@ -66,6 +71,11 @@ def _plain(value: Any) -> Any:
 def _path(path: str | os.PathLike[str] | None) -> str | None:
     """Give a path on this host from the root on: pyro may be elsewhere."""
     return None if path is None else os.path.abspath(path)
+
+
+def _unless(standard: T, value: T) -> T | None:
+    """Leave out what is the standard anyway."""
+    return None if value == standard else value
 
 
 def _command(command: Command) -> dict[str, Any]:
@@ -106,4 +116,7 @@ def _handlers(
         if on_event is not None:
             on_event(message["kind"], message["entry"], decode(message.get("data")))
 
-    return {"output": output, "progress": progress, "log": log}
+    handlers: dict[str, Callable[[dict[str, Any]], object]] = {"output": output, "log": log}
+    if on_progress is not None:
+        handlers["progress"] = progress
+    return handlers

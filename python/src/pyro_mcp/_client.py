@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
 from ._binary import find_binary
 from ._bridge import Bridge, Feed, Handlers
-from ._command import Command, start
+from ._calls import Command
+from ._command import Command as Background
+from ._command import start
 from ._operations import Operations
 from ._server import Profile, Server, create_server
+from ._stream import Run, stream
 from .types import Task, TaskCommand
 
 
@@ -68,9 +72,16 @@ class Pyro(Operations):
         """Make an MCP server with the options of this Pyro. Start it with run()."""
         return create_server(profile=profile, binary=self._binary, environment=self._environment)
 
-    def start(self, task_id: str, command: str, **options: Any) -> Command:
+    def start(self, task_id: str, command: str, **options: Any) -> Background:
         """Start a command in the background of a task. options are those of start_command."""
         return start(self, task_id, command, options)
+
+    def stream(self, task_id: str, command: Command, **options: Any) -> AbstractContextManager[Run]:
+        """Run one command in a task, its output to be iterated over as it comes. options are those of exec_task.
+
+        The command runs as long as the with block: leaving that early ends it.
+        """
+        return stream(self._bridge, task_id, command, options)
 
     def task(self, environment: str, **options: Any) -> TaskHandle:
         """Make a task that lasts as long as its with block. options are those of create_task."""
@@ -101,6 +112,10 @@ class TaskHandle:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._pyro.delete_task(self.id)
 
-    def exec(self, command: str | list[str], **options: Any) -> TaskCommand:
+    def exec(self, command: Command, **options: Any) -> TaskCommand:
         """Run one command in the task. options are those of exec_task."""
         return self._pyro.exec_task(self.id, command=command, **options)
+
+    def stream(self, command: Command, **options: Any) -> AbstractContextManager[Run]:
+        """Run one command in the task, its output to be iterated over as it comes. options are those of exec_task."""
+        return self._pyro.stream(self.id, command, **options)
