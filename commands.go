@@ -96,12 +96,8 @@ func (p *Pyro) OpenShell(ctx context.Context, r OpenShellRequest) (Command, erro
 // StartService starts a service, and returns when it is ready, or has failed, of which its State tells.
 func (p *Pyro) StartService(ctx context.Context, r StartServiceRequest) (Command, error) {
 	none := 0
-	line := CommandLine{
-		Command:        r.Command,
-		Argv:           r.Argv,
-		Secrets:        r.Secrets,
-		TimeoutSeconds: &none,
-	}
+	line := CommandLine{Command: r.Command, Argv: r.Argv, TimeoutSeconds: &none}
+	line.Secrets = r.Secrets
 	if err := line.check(); err != nil {
 		return Command{}, err
 	}
