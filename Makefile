@@ -111,6 +111,7 @@ test-cluster: build
 	./test/cluster/run
 
 # bench-cluster measures jobs a second on Ray nodes of this machine beside the same loop without Ray, and a lost node.
+bench-cluster: export PYRO_ISOLATION ?= gvisor
 bench-cluster: build
 	./test/cluster/run bench/cluster.py
 

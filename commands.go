@@ -2,7 +2,6 @@ package pyro
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -98,11 +97,16 @@ func (p *Pyro) OpenShell(ctx context.Context, r OpenShellRequest) (Command, erro
 func (p *Pyro) StartService(ctx context.Context, r StartServiceRequest) (Command, error) {
 	none := 0
 	line := CommandLine{Command: r.Command, Argv: r.Argv, TimeoutSeconds: &none}
+	line.Secrets = r.Secrets
 	if err := line.check(); err != nil {
 		return Command{}, err
 	}
 	if r.Name == "" {
 		return Command{}, invalid("a service needs a name")
+	}
+	if r.Resume && len(r.Secrets) > 0 {
+		return Command{}, invalid("a service with secrets cannot be started again with its task: " +
+			"nobody keeps them")
 	}
 	set := 0
 	for _, given := range []bool{r.ReadyHTTP != "", r.ReadyTCP != 0, r.ReadyFile != "", r.ReadyLog != "",
@@ -120,7 +124,7 @@ func (p *Pyro) StartService(ctx context.Context, r StartServiceRequest) (Command
 	return p.jobRecord(ctx, r.TaskID, link.OpJobStart, link.JobStart{
 		Kind: link.JobService,
 		Name: r.Name,
-		Exec: link.Exec{Command: r.Command, Argv: r.Argv},
+		Exec: link.Exec{Command: r.Command, Argv: r.Argv, Secrets: variables(r.Secrets)},
 		Service: &link.Service{
 			Ready: link.Ready{
 				HTTP:    r.ReadyHTTP,
@@ -358,36 +362,4 @@ func viewCommand(task string, j record.Job) Command {
 		Notice:    j.Notice,
 		Cause:     j.Cause,
 	}
-}
-
-// CommandHandle is a background command in the hands of a Go program.
-type CommandHandle struct {
-	p *Pyro
-	// Request names the command in calls of its own.
-	Request CommandRequest
-}
-
-// CommandHandle gives a handle on a background command. Nothing is asked about it.
-func (p *Pyro) CommandHandle(taskID, commandID string) *CommandHandle {
-	return &CommandHandle{p, CommandRequest{TaskID: taskID, CommandID: commandID}}
-}
-
-// Wait waits until the command has ended.
-func (c *CommandHandle) Wait(ctx context.Context) (Command, error) {
-	return c.p.WaitCommand(ctx, WaitCommandRequest{CommandRequest: c.Request})
-}
-
-// Follow passes the command's output on from its beginning, until it has ended.
-func (c *CommandHandle) Follow(ctx context.Context, streams Streams) (Command, error) {
-	return c.p.AttachCommand(ctx, AttachCommandRequest{CommandRequest: c.Request, Streams: streams})
-}
-
-// Kill ends the command at once, with all that it started.
-func (c *CommandHandle) Kill(ctx context.Context) error {
-	now := 0
-	_, err := c.p.StopCommand(ctx, StopCommandRequest{CommandRequest: c.Request, GraceSeconds: &now})
-	if err != nil {
-		return fmt.Errorf("cannot kill %q: %w", c.Request.CommandID, err)
-	}
-	return nil
 }

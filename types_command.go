@@ -161,6 +161,9 @@ type StartServiceRequest struct {
 	Command string `json:"command,omitempty" jsonschema:"a shell command line, run by /bin/sh -lc in the guest"`
 	// Argv is an argument vector, run as it is, in place of Command.
 	Argv []string `json:"argv,omitempty" jsonschema:"an argument vector, run as it is, in place of command"`
+	// Secrets are variables whose values are never written down, and are masked in what is kept of the output
+	// if they have 4 bytes or more. So a service that has some cannot be started again with its task.
+	Secrets map[string]string `json:"secrets,omitempty" jsonschema:"environment variables whose values are never written down, and masked in the output"`
 	// ReadyHTTP is PORT or PORT/PATH on the guest's loopback that answers with a status below 400.
 	ReadyHTTP string `json:"ready_http,omitempty" jsonschema:"PORT or PORT/PATH that answers with a status below 400"`
 	// ReadyTCP is a port on the guest's loopback that somebody listens on.

@@ -6,6 +6,7 @@ tests again and leaves their report. Run it by make bench-fork-map, with debian:
 
 from __future__ import annotations
 
+import statistics
 import sys
 import tempfile
 import time
@@ -69,7 +70,8 @@ def main() -> None:
                 assert [r.job["answer"] % 7 for r in right] == [3] * len(right), "they that should pass"
                 assert {r.failure for r in done} == {"", "exit_status"}, {r.failure for r in done}
                 print(f"{name}: {len(done)} attempts on {len({r.host for r in done})} nodes, {len(right)} passed, "
-                      f"{took:.0f} s, {len(done) / took:.2f} a second")
+                      f"{took:.0f} s, {len(done) / took:.2f} a second, "
+                      f"median {statistics.median(r.seconds for r in done):.1f} s an attempt", flush=True)
                 right[0].unpack(directory / "files" / name)
                 assert "OK" in (directory / "files" / name / "report").read_text()
         finally:

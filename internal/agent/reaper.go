@@ -47,6 +47,11 @@ func newReaper() *reaper {
 	r := &reaper{waiting: map[int]*child{}}
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, unix.SIGCHLD)
+	// Nobody ends the first process: who signals it means all there are, and those in other kernels too (a
+	// gVisor guest's gets what its host's processes get). Unlike ignored ones, they are the commands' to
+	// have.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM,
+		unix.SIGUSR1, unix.SIGUSR2)
 	go func() {
 		for range died {
 			r.reap()

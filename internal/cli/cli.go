@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/pyro-mcp/pyro"
 	"github.com/pyro-mcp/pyro/internal/hostcompat"
@@ -105,9 +106,12 @@ func (i interrupted) Error() string { return "stopped by " + i.signal.String() }
 // Signal is what a command in a guest is sent for it.
 func (i interrupted) Signal() syscall.Signal { return i.signal }
 
+// oneWish is how long signals count as one: timeout(1) signals a process and then its whole group, and so
+// reaches a process twice.
+const oneWish = 250 * time.Millisecond
+
 // withSignals ends the context at the first SIGINT, SIGTERM or SIGHUP, unless the last is ignored (nohup).
-// The second one ends the program at once: what runs in a VM then ends with its supervisor, which sees us
-// gone.
+// A later one ends the program at once: what runs in a VM then ends with its supervisor, which sees us gone.
 func withSignals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
@@ -119,8 +123,12 @@ func withSignals(parent context.Context) (context.Context, func()) {
 	go func() {
 		select {
 		case s := <-signals:
-			signal.Stop(signals)
 			cancel(interrupted{s.(syscall.Signal)})
+			select {
+			case <-time.After(oneWish):
+				signal.Stop(signals)
+			case <-done:
+			}
 		case <-done:
 		}
 	}()

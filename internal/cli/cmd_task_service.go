@@ -21,6 +21,7 @@ and its end, are those of a background command: see 'pyro task command --help'.`
 func newServiceStart(a *app) *cobra.Command {
 	var r pyro.StartServiceRequest
 	limit := &duration{value: 60}
+	var secrets []string
 	cmd := &cobra.Command{
 		Use:   "start ID NAME -- COMMAND [ARGUMENT...]",
 		Short: "Start a service and wait until it is ready",
@@ -30,8 +31,11 @@ status is then 1.`,
 		Example:           `  pyro task service start "$id" web --ready-tcp 8000 -- python3 -m http.server 8000`,
 		Args:              namesAndCommand("ID", "NAME"),
 		ValidArgsFunction: a.completeTask(true),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			r.TaskID, r.Name, r.Argv, r.ReadySeconds = args[0], args[1], args[2:], limit.value
+			if r.Secrets, err = secretsOf(secrets); err != nil {
+				return err
+			}
 			c, err := with(a, func(p *pyro.Pyro) (pyro.Command, error) {
 				c, err := p.StartService(cmd.Context(), r)
 				return c, knownTask(cmd.Context(), p, args[0], err)
@@ -56,6 +60,7 @@ status is then 1.`,
 	flags.BoolVar(&r.Restart, "restart", false, "start it again if it fails, each time a little later")
 	flags.IntVar(&r.MaxRestarts, "max-restarts", 0, "how often in a row at most; 0 is no bound")
 	flags.BoolVar(&r.Resume, "resume", false, "start it again when the task is started again")
+	addSecrets(cmd, &secrets)
 	a.jsonFlag(cmd)
 	return cmd
 }

@@ -35,7 +35,12 @@ func (s *settingsFlags) addCommand(cmd *cobra.Command) {
 	s.grace = duration{pyro.DefaultGraceSeconds, 0}
 	cmd.Flags().Var(&s.grace, "grace-seconds",
 		"seconds after SIGTERM (or SIGINT, for Ctrl-C) until the command and all that it started is killed")
-	cmd.Flags().StringArrayVar(&s.secrets, "secret", nil,
+	addSecrets(cmd, &s.secrets)
+}
+
+// addSecrets adds the flag for secrets, which [secretsOf] reads.
+func addSecrets(cmd *cobra.Command, to *[]string) {
+	cmd.Flags().StringArrayVar(to, "secret", nil,
 		"variable whose value is never written down, and masked in what is kept: `NAME[=FILE]`, "+
 			"our own or a file's content (repeatable)")
 }
@@ -67,25 +72,31 @@ func (s *settingsFlags) apply(line *pyro.CommandLine) (err error) {
 		return err
 	}
 	line.GraceSeconds = &s.grace.value
-	for _, each := range s.secrets {
+	line.Secrets, err = secretsOf(s.secrets)
+	return err
+}
+
+// secretsOf reads secrets where the flags say that they are. It is nil if there are none.
+func secretsOf(flags []string) (secrets map[string]string, err error) {
+	for _, each := range flags {
 		name, file, fromFile := strings.Cut(each, "=")
 		value, ok := os.LookupEnv(name)
 		if fromFile {
 			data, err := os.ReadFile(file)
 			if err != nil {
-				return fmt.Errorf("cannot read the secret %q: %w", name, err)
+				return nil, fmt.Errorf("cannot read the secret %q: %w", name, err)
 			}
 			value, ok = strings.TrimSuffix(string(data), "\n"), true
 		}
 		if !ok || name == "" {
-			return usagef("--secret %s: there is no such variable", name)
+			return nil, usagef("--secret %s: there is no such variable", name)
 		}
-		if line.Secrets == nil {
-			line.Secrets = map[string]string{}
+		if secrets == nil {
+			secrets = map[string]string{}
 		}
-		line.Secrets[name] = value
+		secrets[name] = value
 	}
-	return nil
+	return secrets, nil
 }
 
 // withVariable adds NAME=VALUE, or our own variable NAME, if there is one.

@@ -114,6 +114,7 @@ func (s *supervisor) adoptJob(g *running, rec record.Job, secrets []string) erro
 	j.entry = &run{
 		s:       s,
 		g:       g,
+		job:     j,
 		want:    spec.Exec,
 		started: rec.StartedAt,
 		entry: record.Entry{

@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/guest"
@@ -69,6 +70,8 @@ func (s *supervisor) exec(
 	}
 	if failure != nil {
 		failure = g.Lost(failure)
+	} else if run.cutShort() {
+		failure = errCutShort
 	}
 	if err := s.finishRun(run, result, failure); err != nil {
 		return nil, err
@@ -86,14 +89,25 @@ func (s *supervisor) signal(ctx context.Context, req link.Request, stream *wire.
 	if g == nil {
 		return nil, s.notStarted()
 	}
+	again := false
 	s.mu.Lock()
 	for r := range s.runs {
-		if r.want.ID == p.ID && s.vm.Kind == record.KindTask {
-			p.ID = commandID(r.entry.Sequence)
-			break
+		if r.want.ID != p.ID {
+			continue
 		}
+		if s.vm.Kind == record.KindTask {
+			p.ID = commandID(r.entry.Sequence)
+		}
+		if p.Number == int(syscall.SIGTERM) {
+			again = s.stopping && r.told // The caller was told to end as we were.
+			r.told = true
+		}
+		break
 	}
 	s.mu.Unlock()
+	if again {
+		return link.Empty{}, nil
+	}
 	if req.Params, err = json.Marshal(p); err != nil {
 		return nil, err
 	}
@@ -156,6 +170,7 @@ func (s *supervisor) ready(ctx context.Context) (*running, error) {
 type run struct {
 	s       *supervisor
 	g       *running
+	job     *job // what it is a run of; nil is a command that its caller waits for
 	want    link.Exec
 	entry   record.Entry
 	started time.Time
@@ -164,6 +179,8 @@ type run struct {
 	taps    map[uint8]*record.MaskWriter // what is kept, without the secrets
 	stuck   bool                         // the guest did not end the command in time by itself
 	guestMS int64                        // how long it took in the guest, as that says
+	told    bool                         // it was asked to end, by SIGTERM; guarded by the supervisor's mu
+	done    chan struct{}                // closed when its end is written down
 }
 
 func (s *supervisor) begin(want link.Exec, g *running) *run {
@@ -188,6 +205,7 @@ func (s *supervisor) begin(want link.Exec, g *running) *run {
 // enter notes that a command runs: a new one, or one that has gone on without us.
 func (s *supervisor) enter(r *run) {
 	r.keep(r.want.Secrets)
+	r.done = make(chan struct{})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.entry.Sequence == 0 {
@@ -349,6 +367,7 @@ func (s *supervisor) finishRun(r *run, result link.ExecResult, failure error) er
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.audience.tell(func() link.Event { return link.Event{Kind: link.EventEnd, Sequence: e.Sequence} })
+	defer close(r.done)
 	delete(s.runs, r)
 	s.vm.CommandCount++
 	s.vm.Current = slices.DeleteFunc(slices.Clone(s.vm.Current), func(c record.Current) bool {

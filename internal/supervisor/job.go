@@ -232,11 +232,7 @@ func (j *job) finish(g *running, result link.ExecResult, failure error) {
 		return
 	}
 	if failure == nil && !j.stopped && j.s.isStopping() {
-		failure = &link.Error{
-			Code:    link.CodeGuestLost,
-			Cause:   link.CauseStopped,
-			Message: "the guest was stopped while the command ran",
-		}
+		failure = errCutShort
 	}
 	if failure == nil {
 		failure = g.Sync()
@@ -353,11 +349,7 @@ func (j *job) stop(ctx context.Context, grace time.Duration) {
 	j.mu.Lock()
 	j.stopped = true
 	j.mu.Unlock()
-	end := syscall.SIGTERM
-	if j.spec.Kind == link.JobShell {
-		end = syscall.SIGHUP // which is how a shell learns that its terminal is gone
-	}
-	if grace > 0 && j.signal(ctx, end) == nil {
+	if grace > 0 && j.signal(ctx, j.politely()) == nil {
 		timer := time.NewTimer(grace)
 		defer timer.Stop()
 		select {
@@ -369,4 +361,12 @@ func (j *job) stop(ctx context.Context, grace time.Duration) {
 	}
 	j.end(errStopped)
 	<-j.done
+}
+
+// politely is the signal by which the job is asked to end.
+func (j *job) politely() syscall.Signal {
+	if j.spec.Kind == link.JobShell {
+		return syscall.SIGHUP // which is how a shell learns that its terminal is gone
+	}
+	return syscall.SIGTERM
 }

@@ -88,6 +88,7 @@ func (s *supervisor) addJob(p link.JobStart, g *running) (*job, error) {
 		return nil, err
 	}
 	j.entry = s.begin(p.Exec, g)
+	j.entry.job = j
 	j.rec.Sequence, j.rec.ID = j.entry.entry.Sequence, p.Name
 	if p.Name == "" {
 		j.rec.ID = "cmd-" + strconv.Itoa(j.rec.Sequence)

@@ -131,17 +131,14 @@ func supervise(dir string, log *slog.Logger, guests Guests) error {
 	ctx, end := context.WithCancelCause(context.Background())
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, unix.SIGTERM)
-	go func() {
-		<-terminated
-		end(errTerminated)
-	}()
-	return own(ctx, end, conn, dir, log, guests)
+	return own(ctx, end, conn, dir, log, guests, terminated)
 }
 
-// own owns a VM until ctx ends, which end gives a reason for. conn leads to the VM's creator.
+// own owns a VM until ctx ends, which end gives a reason for, or a signal comes. conn leads to the VM's
+// creator.
 func own(
 	ctx context.Context, end context.CancelCauseFunc, conn net.Conn, dir string, log *slog.Logger,
-	guests Guests,
+	guests Guests, terminated <-chan os.Signal,
 ) error {
 	s := &supervisor{
 		root:   record.NewRoot(filepath.Dir(filepath.Dir(dir))),
@@ -169,13 +166,15 @@ func own(
 	}
 	s.serve(ctx, conn, true)
 	go s.accept(ctx, listener)
+	go s.heed(ctx, terminated)
 
 	<-ctx.Done()
 	listener.Close()
 	cause := context.Cause(ctx)
 	log.Info("ending", "why", cause)
 	s.mu.Lock()
-	orphaned, nobodys := s.orphaned, s.vm.Kind == record.KindPool
+	orphaned := s.orphaned
+	nobodys := s.vm.Kind == record.KindPool || s.vm.Kind == record.KindRun
 	s.mu.Unlock()
 	keep := (errors.Is(cause, errTerminated) || errors.Is(cause, errPaused) || orphaned) && !nobodys
 	s.finish(!keep, errors.Is(cause, errExpired))

@@ -89,11 +89,12 @@ func (in *hereGuests) started() int {
 // owner is a supervisor that runs, and its creator's connection.
 type owner struct {
 	*link.Client
-	t      *testing.T
-	guests *hereGuests
-	dir    string
-	end    context.CancelCauseFunc
-	over   chan struct{} // closed when the supervisor has ended
+	t       *testing.T
+	guests  *hereGuests
+	dir     string
+	end     context.CancelCauseFunc
+	signals chan os.Signal
+	over    chan struct{} // closed when the supervisor has ended
 }
 
 // supervised starts a supervisor of a directory.
@@ -105,15 +106,17 @@ func supervised(t *testing.T, dir string) *owner {
 	here, there := socketpairtest.Conns(t)
 	ctx, end := context.WithCancelCause(context.Background())
 	o := &owner{
-		t:      t,
-		guests: &hereGuests{t: t},
-		dir:    dir,
-		end:    end,
-		over:   make(chan struct{}),
+		t:       t,
+		guests:  &hereGuests{t: t},
+		dir:     dir,
+		end:     end,
+		signals: make(chan os.Signal, 1),
+		over:    make(chan struct{}),
 	}
 	go func() {
 		defer close(o.over)
-		if err := own(ctx, end, there, dir, slog.New(slog.DiscardHandler), o.guests); err != nil {
+		if err := own(ctx, end, there, dir, slog.New(slog.DiscardHandler), o.guests,
+			o.signals); err != nil {
 			t.Error(err)
 		}
 	}()

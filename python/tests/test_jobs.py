@@ -6,12 +6,15 @@ import ast
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from pyro_mcp._jobs import Result, Work, earlier, plan_of, work_of
+from pyro_mcp._scratch import scratch
 from pyro_mcp._storage import pack, storage, unpack
 from pyro_mcp._tally import Tally
 
@@ -55,6 +58,32 @@ def test_a_tar_that_leads_outside(tmp_path: Path) -> None:
     with pytest.raises((tarfile.TarError, ValueError)):
         unpack(tmp_path / "bad.tar", tmp_path / "back")
     assert not (tmp_path / "outside").exists()
+
+
+def test_a_killed_worker_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYRO_STATE_DIR", str(tmp_path))
+    program = """if True:
+        import os, sys
+        from pyro_mcp._scratch import scratch
+        with scratch() as place:
+            (place / "deep" / "closed").mkdir(parents=True)
+            (place / "deep" / "closed" / "file").write_text("much")
+            (place / "deep").chmod(0)
+            print(place, flush=True)
+            sys.stdin.read()
+    """
+    words = [sys.executable, "-c", program]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout
+        place = Path(worker.stdout.readline().strip())
+        with scratch() as mine:
+            assert mine.is_dir() and mine != place
+            assert place.is_dir(), "a worker that lives keeps its files"
+        worker.kill()
+    assert place.is_dir()
+    with scratch() as mine:
+        assert sorted(p.name for p in (tmp_path / "files").iterdir()) == [mine.name, f"{mine.name}.lock"]
+    assert not list((tmp_path / "files").iterdir())
 
 
 def test_keys() -> None:

@@ -79,8 +79,7 @@ def test_sbatch(slurm: Slurm, tmp_path: Path, by: str) -> None:
     if by == "scancel":
         slurm.run("scancel", number)
     wait_until(lambda: not slurm.run("squeue", "-h").strip(), 200)
-    if by != "scancel":  # whose SIGTERM goes to all processes of a job, the VMM's too
-        assert ["told to end" in path.read_text() for path in outputs] == [True, True]
+    assert ["told to end" in path.read_text() for path in outputs] == [True, True]
     wait_until(lambda: not left(tmp_path / "state"))
 
 

@@ -621,6 +621,8 @@ export interface StartServiceRequest {
   command?: string | undefined;
   /** An argument vector, run as it is, in place of command. */
   argv?: Array<string> | undefined;
+  /** Environment variables whose values are never written down, and masked in the output. */
+  secrets?: Record<string, string> | undefined;
   /** PORT or PORT/PATH that answers with a status below 400. */
   ready_http?: string | undefined;
   /** A port that somebody listens on. */

@@ -126,6 +126,9 @@ func (m *machine) watch(started chan<- error, vcpus int) {
 	runtime.LockOSThread()
 	err := pin(vcpus)
 	if err == nil {
+		_, err = vmm.Deafen()
+	}
+	if err == nil {
 		err = m.cmd.Start()
 	}
 	started <- err

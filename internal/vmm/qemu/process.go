@@ -71,7 +71,11 @@ func start(cmd *exec.Cmd, console, log *os.File) (*process, error) {
 func (p *process) run(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	err := p.cmd.Start()
+	restore, err := vmm.Deafen()
+	if err == nil {
+		err = p.cmd.Start()
+		restore()
+	}
 	started <- err
 	if err == nil {
 		p.err = p.cmd.Wait()

@@ -41,7 +41,8 @@ func TestFailure(t *testing.T) {
 		"exit 3": "qemu ended with exit status 3",
 		"kill -9 $$": "qemu was killed from outside, perhaps by the host for " +
 			"want of memory",
-		"kill -15 $$":                           "qemu ended by signal 15 (terminated)",
+		"kill -6 $$":                            "qemu ended by signal 6 (aborted)",
+		"kill -1 $$; kill -2 $$; kill -15 $$":   "", // They are for a whole job, and its parent answers them.
 		`printf 'a\033[31mb\377\n' >&2; exit 1`: "qemu ended with exit status 1: a [31mb?",
 	} {
 		err := run(t, script, nil)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pyro-mcp/pyro/internal/confine"
+	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
 // Subcommand is the hidden subcommand of pyro that must call [Main] with the arguments after it.
@@ -88,6 +89,10 @@ func Main(args []string) int {
 	}
 	if len(args) == 1 {
 		return 0
+	}
+	// Go unblocks what this process was started with; a program of another kind leaves it as it is.
+	if _, err := vmm.Deafen(); err != nil {
+		return 1
 	}
 	err = syscall.Exec(args[1], args[1:], []string{})
 	fmt.Fprintf(os.Stderr, "cannot run %s: %v\n", args[1], err)

@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import json
 import os
-import tempfile
 import threading
 import time
 import uuid
@@ -19,6 +18,7 @@ from ._client import Pyro
 from ._environments import reach
 from ._jobs import LEASE_SECONDS, RETRIED, Plan, Result, Work
 from ._prepared import forked
+from ._scratch import scratch
 from ._storage import Storage, pack, storage
 from .errors import NotFoundError, PyroError
 
@@ -44,8 +44,8 @@ def perform(plan: Plan, w: Work, host: str = "") -> Result:
     result = Result(w.key, w.index, w.job, host=host or os.uname().nodename, attempt=uuid.uuid4().hex[:8])
     store = storage(plan.output)
     try:
-        with tempfile.TemporaryDirectory(prefix="pyro-files-") as files:
-            _do(plan, w, result, store, Path(files))
+        with scratch() as place:
+            _do(plan, w, result, store, place)
     except PyroError as e:
         result.failure, result.message = e.kind, str(e)
     result.seconds = round(time.monotonic() - began, 3)
@@ -55,8 +55,10 @@ def perform(plan: Plan, w: Work, host: str = "") -> Result:
     return result
 
 
-def _do(plan: Plan, w: Work, result: Result, store: Storage, files: Path) -> None:
+def _do(plan: Plan, w: Work, result: Result, store: Storage, place: Path) -> None:
     pyro = engine()
+    files, tar = place / "files", place / "tar"
+    files.mkdir()
     environment, result.environment = reach(pyro, plan)
     if plan.function is None and plan.prepare is None:
         _run(pyro, environment, plan, w, result, files)
@@ -69,9 +71,8 @@ def _do(plan: Plan, w: Work, result: Result, store: Storage, files: Path) -> Non
             for path in plan.files:
                 _fetch(pyro, task, path, files, result)
     if any(files.iterdir()):
-        with tempfile.NamedTemporaryFile(prefix="pyro-files-", suffix=".tar") as tar:
-            pack(files, Path(tar.name))
-            result.files = store.put(Path(tar.name), f"files/{w.key}.tar")
+        pack(files, tar)
+        result.files = store.put(tar, f"files/{w.key}.tar")
 
 
 def _run(pyro: Pyro, environment: str, plan: Plan, w: Work, result: Result, files: Path) -> None:

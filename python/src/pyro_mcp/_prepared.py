@@ -18,6 +18,7 @@ from typing import IO
 
 from ._client import Pyro
 from ._jobs import LEASE_SECONDS, Plan
+from ._scratch import beside_tasks
 from .errors import NotFoundError, PyroError
 
 STALE_SECONDS = 3600  # a snapshot that nobody used for so long, of a run that did not end in order
@@ -105,13 +106,7 @@ def _name(plan: Plan) -> str:
 
 
 def _directory() -> Path:
-    """Give a place beside the machine's tasks, by the rules by which pyro finds it."""
-    if state := os.environ.get("PYRO_STATE_DIR"):
-        return Path(state, "prepared")
-    if home := os.environ.get("PYRO_HOME"):
-        return Path(home, "state", "prepared")
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(base, "pyro", "prepared")
+    return beside_tasks("prepared")
 
 
 @contextlib.contextmanager

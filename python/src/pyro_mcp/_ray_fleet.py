@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ._jobs import LEASE_SECONDS
 from ._perform import engine, leased, new_task
+from ._scratch import scratch
 from ._storage import pack, unpack
 from .errors import GuestLostError, LimitReachedError, PyroError
 from .types import FileInfo, Task, TaskCommand
@@ -194,7 +195,8 @@ class _Holder:
         self._lease.enter_context(leased(self._pyro, self._task, ttl))
 
     def place(self) -> str:
-        return cast(str, ray.get_runtime_context().get_node_id())
+        node: str = ray.get_runtime_context().get_node_id()
+        return node
 
     def exec(self, command: str | list[str], options: Mapping[str, Any]) -> TaskCommand:
         return self._pyro.exec_task(self._task, command=command, **options)
@@ -215,24 +217,23 @@ class _Holder:
         return self._pyro.list_files(self._task, path=path, recursive=recursive)["files"]
 
     def put_file(self, data: bytes, mode: int, path: str) -> None:
-        with tempfile.NamedTemporaryFile(prefix="pyro-files-") as f:
-            f.write(data)
-            f.flush()
-            os.fchmod(f.fileno(), mode)
-            self._pyro.upload(self._task, host_path=f.name, path=path)
+        with scratch() as place:
+            (place / "file").write_bytes(data)
+            (place / "file").chmod(mode)
+            self._pyro.upload(self._task, host_path=place / "file", path=path)
 
     def put_tree(self, tar: bytes, path: str) -> None:
-        with tempfile.TemporaryDirectory(prefix="pyro-files-") as temporary:
-            Path(temporary, "tar").write_bytes(tar)
-            unpack(Path(temporary, "tar"), Path(temporary, "tree"))
-            self._pyro.upload(self._task, host_path=Path(temporary, "tree"), path=path)
+        with scratch() as place:
+            (place / "tar").write_bytes(tar)
+            unpack(place / "tar", place / "tree")
+            self._pyro.upload(self._task, host_path=place / "tree", path=path)
 
     def get_tree(self, path: str) -> bytes:
-        with tempfile.TemporaryDirectory(prefix="pyro-files-") as temporary:
-            Path(temporary, "tree").mkdir()
-            self._pyro.download(self._task, path=path, host_path=Path(temporary, "tree", "it"))
-            pack(Path(temporary, "tree"), Path(temporary, "tar"))
-            return Path(temporary, "tar").read_bytes()
+        with scratch() as place:
+            (place / "tree").mkdir()
+            self._pyro.download(self._task, path=path, host_path=place / "tree" / "it")
+            pack(place / "tree", place / "tar")
+            return (place / "tar").read_bytes()
 
     def snapshot(self) -> tuple[str, str]:
         return self.place(), self._pyro.snapshot_task(self._task)["snapshot_id"]

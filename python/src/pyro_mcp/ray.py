@@ -39,6 +39,7 @@ from ._tally import Tally
 
 __all__ = ["Fleet", "FleetTask", "Result", "fork_map", "map"]
 
+_ray: Any = ray  # for those of its functions that have no types
 DISCARD_SECONDS = 60.0  # for the nodes to remove what was prepared on them
 
 
@@ -115,7 +116,7 @@ def _map(
 
     def results() -> Iterator[Result]:
         yield from done
-        at_once = in_flight or 4 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        at_once = in_flight or 4 * max(1, int(_ray.cluster_resources().get("CPU", 1)))
         yield from _spread(plan, left, retries, at_once, tally)
 
     def counted() -> Iterator[Result]:
@@ -170,7 +171,7 @@ def _spread(plan: Plan, work: Sequence[Work], retries: int, in_flight: int, tall
 
 
 def _discard_everywhere(plan: Plan) -> None:
-    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["NodeID"] for node in _ray.nodes() if node["Alive"]]
     refs = [
         _discard.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(plan)
         for node in nodes
