@@ -28,8 +28,8 @@ func ttl(seconds int) *int {
 	return &seconds
 }
 
-// pauseTask keeps a sandbox on disk until somebody asks for it. One that cannot be paused goes on, as if it had
-// just been made.
+// pauseTask keeps a sandbox on disk until somebody asks for it. One that cannot be paused goes on, as if it
+// had just been made.
 func (s *Server) pauseTask(ctx context.Context, id string) error {
 	kept := pausedFor
 	_, err := s.engine.ExtendTask(ctx, pyro.ExtendTaskRequest{TaskID: id, TTLSeconds: &kept})
