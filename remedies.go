@@ -63,6 +63,7 @@ func Remedies() []Remedy {
 		{Cause: "bad_record", Text: "delete it, or use the version of pyro that wrote it"},
 		{Cause: "unknown_environment", Text: "to see those there are, {do:list_environments}"},
 		{Cause: "no_snapshot", Text: "to see those there are, {do:list_snapshots}"},
+		{Cause: "other_snapshot", Text: "to have a task of its own go on from there, {do:fork_task}"},
 		{Cause: "not_installed", Text: "to install it, {do:pull_environment}"},
 		{Cause: "seed_limit", Text: "raise the limits with {set:seed_max_bytes} and {set:seed_max_entries}"},
 		{Cause: "damaged", Text: "to have it made again, {do:pull_environment}"},

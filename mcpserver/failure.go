@@ -28,6 +28,7 @@ func wordingForModels(p Policy) pyro.Wording {
 			command := map[string]string{
 				"prune_environments": "env prune",
 				"pull_environment":   "env pull NAME",
+				"list_snapshots":     "snapshot list",
 				"list_vms":           "task list",
 			}[operation]
 			if command == "" {

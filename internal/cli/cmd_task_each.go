@@ -180,7 +180,11 @@ func newTaskResume(a *app) *cobra.Command {
 		example: "  pyro task resume \"$id\"",
 		done:    "resumed",
 		do: func(ctx context.Context, p *pyro.Pyro, id string) (pyro.Task, error) {
-			return p.ResumeTask(ctx, pyro.TaskRequest{TaskID: id})
+			task, err := p.ResumeTask(ctx, pyro.TaskRequest{TaskID: id})
+			if err == nil {
+				a.warn(task.Warnings)
+			}
+			return task, err
 		},
 	}.command(a)
 }

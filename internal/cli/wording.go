@@ -36,6 +36,8 @@ func commandOf(operation string) string {
 		return "env pull NAME"
 	case "prune_environments", "reap_expired":
 		return "env prune"
+	case "fork_task":
+		return "task fork NAME"
 	case "list_snapshots":
 		return "snapshot list"
 	case "list_vms", "start_vm":

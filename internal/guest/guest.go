@@ -77,7 +77,7 @@ func (l Launcher) Join(
 	ctx context.Context, spec Spec, m Machine, pipe io.ReadWriteCloser, facts Facts,
 ) (*Guest, error) {
 	g := newGuest(facts)
-	g.machine, g.pipe = m, pipe
+	g.machine, g.pipe, g.log = m, pipe, l.Log
 	err := g.guarded(ctx, g.greet)
 	if err == nil {
 		err = g.become(ctx, spec, phase.Start(l.Log))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/phase"
 	"github.com/pyro-mcp/pyro/internal/template"
 	"github.com/pyro-mcp/pyro/internal/vmm"
 	"golang.org/x/sys/unix"
@@ -31,19 +32,17 @@ type SnapshotRequest struct {
 func (g *Guest) Snapshot(
 	ctx context.Context, r SnapshotRequest,
 ) (made link.Snapshot, discard func() error, err error) {
-	if g.scratch == "" && g.kept == nil {
-		return made, nil, &link.Error{
-			Code:    link.CodeUnsupported,
-			Message: "what the host runs in a guest's stead has no disk that could be kept",
-		}
-	}
+	took := phase.Start(g.log)
 	fill := func(dir string, snap *template.Snapshot) error { return g.keepIn(ctx, dir, snap, r.Brief) }
-	if g.kept != nil {
+	if g.facts.Mode == ModeHost {
+		fill = func(dir string, snap *template.Snapshot) error { return g.keepWorkspaceIn(ctx, dir, snap) }
+	} else if g.kept != nil {
 		fill = func(dir string, snap *template.Snapshot) error { return g.keepFilesIn(ctx, dir, snap) }
 	} else if err := errors.Join(g.Sync(), syncFile(g.scratch)); err != nil {
 		// It is written out ahead, so that there is little left to write while it stands still.
 		return made, nil, err
 	}
+	took.Done("disk written out")
 	snap, err := template.OpenSnapshots(r.StateDir).Make(template.Snapshot{
 		Name:   r.Name,
 		Source: g.id,
@@ -54,6 +53,7 @@ func (g *Guest) Snapshot(
 	if err != nil {
 		return made, nil, snapshotError(err)
 	}
+	took.Done("snapshot made", "pause_ms", snap.PauseMS)
 	return link.Snapshot{ID: snap.ID, PauseMS: snap.PauseMS}, snap.Discard, nil
 }
 
@@ -105,6 +105,13 @@ func (g *Guest) keepFilesIn(ctx context.Context, dir string, snap *template.Snap
 
 // Pause keeps the guest in its VM's directory, where its next start goes on from, and ends it.
 func (g *Guest) Pause(ctx context.Context) error {
+	if g.facts.Mode == ModeHost {
+		return &link.Error{
+			Code: link.CodeUnsupported,
+			Message: "its commands run on the host, where memory cannot be kept; a task that is " +
+				"stopped keeps its files",
+		}
+	}
 	machine, ok := g.machine.(vmm.Snapshotter)
 	if !ok || g.scratch == "" {
 		return &link.Error{
@@ -145,17 +152,23 @@ func (g *Guest) still(
 	ctx context.Context, machine vmm.Snapshotter, parts template.Parts, how keeping,
 ) (pause time.Duration, err error) {
 	var begun time.Time
+	took := phase.Start(g.log)
 	hold := func() error {
+		took.Done("memory kept while the guest runs")
 		begun = time.Now()
-		return g.settle(ctx, link.OpHold)
+		err := g.settle(ctx, link.OpHold)
+		took.Done("commands held")
+		return err
 	}
 	defer func() {
+		took.Done("guest goes on")
 		if !begun.IsZero() && !(how.stay && err == nil) {
 			// Its commands go on also if whoever asked has gone.
 			err = errors.Join(err, g.settle(context.WithoutCancel(ctx), link.OpRelease))
 		}
 		if !begun.IsZero() {
 			pause = time.Since(begun)
+			took.Done("commands released")
 		}
 	}()
 	if machine == nil {
@@ -185,11 +198,27 @@ func (g *Guest) still(
 	return 0, machine.Snapshot(ctx, vmm.Snapshot{
 		Memory: pages,
 		State:  state,
-		Ahead:  how.ahead,
+		Ahead:  timed(took, "disk copied while the guest runs", how.ahead),
 		Settle: hold,
-		Still:  how.still,
-		Stay:   how.stay,
+		Still: func(changed bool) error {
+			took.Done("guest stopped, memory and devices kept")
+			err := how.still(changed)
+			took.Done("disk kept", "changed", changed)
+			return err
+		},
+		Stay: how.stay,
 	})
+}
+
+// timed is do with a word about how long it took; nil stays nil.
+func timed(took *phase.Clock, name string, do func() error) func() error {
+	if do == nil {
+		return nil
+	}
+	return func() error {
+		defer took.Done(name)
+		return do()
+	}
 }
 
 // settle has the agent hold all commands, or let them go on.
@@ -206,6 +235,10 @@ func (l Launcher) startKept(ctx context.Context, p plan) (g *Guest, forgotten st
 	kept, err := template.FindKept(p.Dir)
 	if err != nil || kept == nil {
 		return nil, "", err
+	}
+	if kept.Host {
+		return nil, "", otherKind("its files were kept of commands that ran on the host, and do not go " +
+			"on in a guest")
 	}
 	taken := func() error { return errors.Join(kept.TakeDisk(cmp.Or(p.scratch, p.kept)), kept.Drop()) }
 	if !kept.Memory {
@@ -256,26 +289,35 @@ func (l Launcher) goOnFrom(
 	if err != nil {
 		return nil, err
 	}
+	took := phase.Start(l.Log)
 	if err := g.guarded(ctx, func(ctx context.Context) error {
 		if err := g.identify(ctx, p.Spec); err != nil {
 			return err
 		}
+		took.Done("guest identified")
 		return g.settle(ctx, link.OpRelease)
 	}); err != nil {
 		g.Kill()
 		return nil, err
 	}
+	took.Done("commands released")
 	g.facts.Resumed = true
 	go g.tend(l.Log)
 	return g, nil
 }
 
+// Origin is what a snapshot is of.
+type Origin struct {
+	ID     string          // the snapshot's
+	Source string          // the VM's id
+	Host   bool            // the host stood in for a guest
+	VM     json.RawMessage // the VM's record
+}
+
 // KeepSnapshot has the VM in a directory go on from a snapshot when it is started next. An empty reference is
-// the newest one of source. Unless it is nil, fits judges the record of the VM that the snapshot is of. It
-// gives the snapshot's id.
-func KeepSnapshot(
-	stateDir, reference, source, vmDir string, fits func(vm json.RawMessage) error,
-) (string, error) {
+// the newest one of source. Unless it is nil, fits judges what the snapshot is of. It gives the snapshot's
+// id.
+func KeepSnapshot(stateDir, reference, source, vmDir string, fits func(Origin) error) (string, error) {
 	store := template.OpenSnapshots(stateDir)
 	var snap template.Snapshot
 	var err error
@@ -285,7 +327,7 @@ func KeepSnapshot(
 		snap, err = store.Get(reference)
 	}
 	if err == nil && fits != nil {
-		err = fits(snap.VM)
+		err = fits(Origin{snap.ID, snap.Source, snap.Host, snap.VM})
 	}
 	if err == nil {
 		err = snap.Keep(vmDir)

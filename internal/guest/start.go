@@ -281,8 +281,9 @@ func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
 		MemMiB:      p.MemMiB,
 	})
 	if p.kept != "" {
-		g.kept, g.log = newKept(p.kept, p.DiskMiB), l.Log
+		g.kept = newKept(p.kept, p.DiskMiB)
 	}
+	g.log = l.Log
 	g.scratch, g.spoolAt = p.scratch, int64(p.DiskMiB)<<20
 	g.id, g.dir, g.base, g.fingerprint = p.ID, p.Dir, p.base, p.fingerprint
 	if err := g.power(ctx, p); err != nil {

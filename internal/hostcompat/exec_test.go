@@ -181,7 +181,8 @@ func TestProtocol(t *testing.T) {
 	v := startVM(t)
 	var far *link.Error
 	for op, want := range map[link.Op]link.Code{"grease": link.CodeUnsupported,
-		link.OpExport: link.CodeUnsupported, link.OpSetUp: link.CodeState} {
+		link.OpExport: link.CodeUnsupported, link.OpHold: link.CodeUnsupported,
+		link.OpSetUp: link.CodeState} {
 		if err := v.Call(t.Context(), op, link.Empty{}, nil); !errors.As(err, &far) || far.Code != want {
 			t.Errorf("%s: %v", op, err)
 		}

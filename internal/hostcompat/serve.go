@@ -75,6 +75,8 @@ func (m *machine) handle(
 		return link.Answer(req, func(d link.Dial) (any, error) { return dial(ctx, d, stream) })
 	case link.OpImport:
 		return link.Answer(req, func(i link.Import) (any, error) { return m.unpack(ctx, i, stream) })
+	case link.OpSave:
+		return m.pack(ctx, stream)
 	case link.OpSync:
 		return link.Empty{}, m.sync()
 	case link.OpShutdown:

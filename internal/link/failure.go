@@ -63,6 +63,8 @@ const (
 	CausePanic   Cause = "panic"   // the guest's kernel gave up
 	CausePaused  Cause = "paused"  // the task was paused
 	CauseStopped Cause = "stopped" // somebody stopped or deleted the VM
+	// A task cannot go back to a snapshot: it is another's, or of the other execution mode
+	CauseOtherSnapshot Cause = "other_snapshot"
 )
 
 // causes lists each cause once.
@@ -71,7 +73,7 @@ var causes = []Cause{
 	CauseGuestDisk,
 	CauseHostDisk, CauseNoAgent, CauseNoVMM, CauseDamaged,
 	CausePort, CauseNotStarted, CauseDeleted, CauseTimeout,
-	CauseKilled, CausePanic, CauseStopped, CausePaused, CauseNoKVM,
+	CauseKilled, CausePanic, CauseStopped, CausePaused, CauseNoKVM, CauseOtherSnapshot,
 }
 
 // Causes lists every cause there is.

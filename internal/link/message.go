@@ -120,6 +120,12 @@ type Save struct {
 	Full bool `json:"full"` // all of it; otherwise what has changed since the last Save
 }
 
+// Saved ends a Save.
+type Saved struct {
+	LeftOut      []string `json:"left_out,omitempty"` // the first of what could not be carried, and why
+	LeftOutCount int64    `json:"left_out_count,omitempty"`
+}
+
 // Hello tells who answers.
 type Hello struct {
 	Version int    `json:"version"`

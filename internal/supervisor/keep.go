@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/pyro-mcp/pyro/internal/guest"
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/internal/phase"
 	"github.com/pyro-mcp/pyro/internal/record"
 	"github.com/pyro-mcp/pyro/internal/wire"
 )
@@ -29,6 +29,8 @@ func (s *supervisor) takeSnapshot(ctx context.Context, req link.Request, c *sess
 	jobs := s.runningJobs()
 	s.mu.Lock()
 	like := s.vm.Like()
+	// What goes on on the host needs the leave that this one was given.
+	like.AllowHostCompat = g.Facts().Mode == guest.ModeHost
 	like.Jobs = jobs
 	like.CommandCount = s.sequence
 	for r := range s.runs {
@@ -58,43 +60,53 @@ func (s *supervisor) rollback(ctx context.Context, req link.Request) (any, error
 	if err != nil {
 		return nil, err
 	}
-	id, err := s.rollbackTo(want.Snapshot)
+	begun, took := time.Now(), phase.Start(s.log)
+	id, err := s.rollbackTo(want.Snapshot, took)
 	if err != nil {
 		return nil, err
 	}
-	begun := time.Now()
 	if _, err := s.started(ctx); err != nil {
 		return nil, err
 	}
+	took.Done("guest goes on from the snapshot")
 	return link.Snapshot{ID: id, PauseMS: time.Since(begun).Milliseconds()}, nil
 }
 
 // rollbackTo ends the guest, whose next start is from the snapshot.
-func (s *supervisor) rollbackTo(snapshot string) (string, error) {
+func (s *supervisor) rollbackTo(snapshot string, took *phase.Clock) (string, error) {
 	s.boot.Lock()
 	defer s.boot.Unlock()
-	id, err := guest.KeepSnapshot(s.root.StateDir(), snapshot, s.id, s.dir, s.sameIsolation)
+	id, err := guest.KeepSnapshot(s.root.StateDir(), snapshot, s.id, s.dir, s.mayGoBack)
 	if err != nil {
 		return "", err
 	}
+	took.Done("snapshot at hand")
 	if g := s.current(); g != nil {
 		g.Kill()
 		<-g.noted
+		took.Done("guest ended")
 	}
 	return id, nil
 }
 
-// sameIsolation refuses what was kept of a guest of the other kind: its disk is of another form.
-func (s *supervisor) sameIsolation(of json.RawMessage) error {
-	var vm record.VM
-	if err := json.Unmarshal(of, &vm); err != nil {
-		return fmt.Errorf("the snapshot is damaged: %w", err)
-	}
-	if cmp.Or(vm.Isolation, guest.IsolationVM) != cmp.Or(s.snapshot().Isolation, guest.IsolationVM) {
+// mayGoBack refuses a snapshot that is neither of this task nor the one that it was forked from: another's is
+// of another environment, size or history. Nor does a guest go on from what was kept on the host, or the host
+// from a guest's disk.
+func (s *supervisor) mayGoBack(to guest.Origin) error {
+	vm := s.snapshot()
+	refuse := func(why string) error {
 		return &link.Error{
 			Code:    link.CodeInvalid,
-			Message: "the snapshot is of a guest with another isolation: fork it instead",
+			Cause:   link.CauseOtherSnapshot,
+			Message: fmt.Sprintf("the snapshot %q %s", to.ID, why),
 		}
+	}
+	if to.Source != s.id && to.ID != vm.From {
+		return refuse(fmt.Sprintf("is of %q, and a task goes back only to its own snapshots and the one "+
+			"that it was forked from", to.Source))
+	}
+	if host := vm.ExecutionMode == guest.ModeHost; vm.ExecutionMode != "" && host != to.Host {
+		return refuse(fmt.Sprintf("was taken when its execution mode was not %q", vm.ExecutionMode))
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 type Kept struct {
 	Memory bool   `json:"memory"` // the guest's memory and devices are there
 	VMM    string `json:"vmm,omitempty"`
+	Host   bool   `json:"host,omitempty"` // see [Snapshot].Host
 
 	dir string
 	vm  string // the VM's directory, while it is being made
@@ -83,7 +84,7 @@ func (k *Kept) Commit() error {
 // Keep has a VM go on from a snapshot.
 func (s Snapshot) Keep(vmDir string) error {
 	return Keep(vmDir, func(dir string, k *Kept) error {
-		k.Memory, k.VMM = s.Memory, s.VMM
+		k.Memory, k.VMM, k.Host = s.Memory, s.VMM, s.Host
 		if s.Memory {
 			for _, name := range []string{baseFile, pagesFile, stateFile} {
 				err := link(filepath.Join(s.dir, name), filepath.Join(dir, name))
@@ -134,8 +135,11 @@ func PartsIn(dir string) Parts {
 // Parts names the parts of what is kept.
 func (k *Kept) Parts() Parts { return PartsIn(k.dir) }
 
-// TakeDisk makes the disk that was kept, if one was, that of the VM.
+// TakeDisk makes the disk that was kept, if one was, that of the VM. An archive of a workspace is none.
 func (k *Kept) TakeDisk(scratch string) error {
+	if k.Host {
+		return nil
+	}
 	if err := os.Rename(k.Parts().Scratch, scratch); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

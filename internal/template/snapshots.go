@@ -30,6 +30,8 @@ type Snapshot struct {
 	// WithoutMemory says why.
 	Memory        bool   `json:"memory"`
 	WithoutMemory string `json:"without_memory,omitempty"`
+	// Host says that the host stood in for a guest, and that the disk is an archive of its workspace.
+	Host bool `json:"host,omitempty"`
 	// VMM is the fingerprint of the VMM that can load the state.
 	VMM string `json:"vmm,omitempty"`
 	// VM is the record of the VM, as far as it says what another one like it is made of.
