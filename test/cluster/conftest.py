@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -62,6 +64,20 @@ class Slurm:
         environment = {**os.environ, **self.environment}
         return subprocess.run(words, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
+    def processes_of(self, node: str | None = None) -> list[int]:
+        """The processes of its batch jobs, or of those of one node: those whose environment says so."""
+        wanted = {f"SLURM_CONF={self.environment['SLURM_CONF']}".encode()}
+        if node is not None:
+            wanted.add(f"SLURMD_NODENAME={node}".encode())
+        found = []
+        for proc in Path("/proc").iterdir():
+            try:
+                if proc.name.isdigit() and wanted <= set((proc / "environ").read_bytes().split(b"\0")):
+                    found.append(int(proc.name))
+            except OSError:
+                continue
+        return found
+
     def stop(self) -> None:
         for process in reversed(self.processes.values()):
             process.terminate()
@@ -71,6 +87,9 @@ class Slurm:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for left in set(self.processes_of()) - {os.getpid()}:  # a batch job's end asks daemons that are gone
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(left, signal.SIGKILL)
 
 
 def free_port() -> int:

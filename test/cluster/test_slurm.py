@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
@@ -37,26 +38,11 @@ def test_a_node_is_lost(slurm: Slurm, tmp_path: Path) -> None:
         seen.append(result)
         if len(seen) == JOBS // 4:
             slurm.processes["node0"].kill()
-            for step in stepds(slurm, "node0"):
-                os.killpg(os.getpgid(step), 9)
+            for process in slurm.processes_of("node0"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(os.getpgid(process), 9)
     assert sorted(r.index for r in seen) == list(range(JOBS)), "each job once"
     assert all(r.ok for r in seen), [r for r in seen if not r.ok][:1]
-
-
-def stepds(slurm: Slurm, node: str) -> list[int]:
-    """The processes of a node's batch jobs: those whose environment names it."""
-    found = []
-    for proc in Path("/proc").iterdir():
-        if not proc.name.isdigit():
-            continue
-        try:
-            environment = (proc / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        configuration = slurm.environment["SLURM_CONF"]
-        if {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={configuration}".encode()} <= set(environment):
-            found.append(int(proc.name))
-    return found
 
 
 SCRIPT = """#!/bin/sh
