@@ -93,30 +93,29 @@ def compare(directory: Path, nodes: int, rounds: int) -> None:
 
 
 def lost_node(directory: Path, rounds: int) -> None:
-    """Do jobs of 1 s on two nodes, and end one of them after a third; beside it two nodes that live."""
+    """Do jobs of 1 s on two nodes, and then again, when one of them is ended after a third."""
     took: dict[bool, list[float]] = {False: [], True: []}
     agains, longest = [], []
     for n in range(rounds):
-        for lost, figures in took.items():
-            world = World(directory / f"{n}-{lost}", nodes=2)
-            try:
-                on(directory / f"{n}-{lost}")([f"echo warm {n}" for n in range(4)])
+        world = World(directory / str(n), nodes=2)
+        try:
+            on(directory / str(n))([f"echo warm {n}" for n in range(4)])
+            for lost, figures in took.items():
                 said: list[str] = []
                 began = time.monotonic()
                 ends = [began]
-                output = directory / f"{n}-{lost}" / "run"
+                output = directory / str(n) / f"run-{lost}"
                 for _ in cluster.map(list(range(15)), command="sleep 1", output=output, progress=False,
                                      on_summary=said.append, **SHAPE):
                     ends.append(time.monotonic())
                     if lost and len(ends) == 6:
                         world.cluster.remove_node(world.nodes[0], allow_graceful=False)
                 figures.append(ends[-1] - began)
-                again = [line for line in said[0].splitlines() if line.startswith("tried again")]
-                if lost:
-                    agains.append(int(again[0].rpartition(" ")[2]) if again else 0)
-                    longest.append(max(b - a for a, b in zip(ends, ends[1:], strict=False)))
-            finally:
-                world.close()
+            again = [line for line in said[0].splitlines() if line.startswith("tried again")]
+            agains.append(int(again[0].rpartition(" ")[2]) if again else 0)
+            longest.append(max(b - a for a, b in zip(ends, ends[1:], strict=False)))
+        finally:
+            world.close()
     whole, broken = statistics.median(took[False]), statistics.median(took[True])
     print(f"15 jobs of 1 s on two nodes: {whole:.1f} s; one node lost after 5: {broken:.1f} s (10 left for one node), "
           f"{statistics.median(agains):.0f} done again, {statistics.median(longest):.1f} s at most between two results")

@@ -44,7 +44,8 @@ func TestAKeyIsNeeded(t *testing.T) {
 		{"POST", "/v2/sandboxes", "", 401},
 		{"GET", "/sandboxes/task-000000000000", "key", 404},
 		{"DELETE", "/sandboxes/task-000000000000", "key", 404},
-		{"GET", "/nothing", "key", 404},
+		{"GET", "/nothing", "key", 501},
+		{"GET", "/nothing", "", 401},
 	} {
 		r := httptest.NewRequest(c.method, c.path, nil)
 		r.Header.Set("X-Api-Key", c.key)

@@ -2,6 +2,7 @@ package e2b
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/pyro-mcp/pyro"
@@ -11,7 +12,38 @@ import (
 const reapEach = time.Second
 
 // A sandbox lives for as long as it was given, whatever it does meanwhile; a task's TTL, which counts from
-// its last command, is there for the case that this server does not run.
+// its last command, is there for the case that this server does not run. So it ends a little later: a sandbox
+// that is to be paused is not gone when its time is over.
+
+// ttlMargin is how much longer a task's TTL is than what its sandbox was given, pausedFor how long a paused
+// one is kept; both in seconds.
+const (
+	ttlMargin = 60
+	pausedFor = 30 * 24 * 60 * 60
+)
+
+// ttl is a task's TTL if its sandbox was given some seconds.
+func ttl(seconds int) *int {
+	seconds += ttlMargin
+	return &seconds
+}
+
+// pauseTask keeps a sandbox on disk until somebody asks for it. One that cannot be paused goes on, as if it
+// had just been made.
+func (s *Server) pauseTask(ctx context.Context, id string) error {
+	kept := pausedFor
+	_, err := s.engine.ExtendTask(ctx, pyro.ExtendTaskRequest{TaskID: id, TTLSeconds: &kept})
+	if err != nil {
+		return err
+	}
+	if _, err := s.engine.PauseTask(ctx, pyro.TaskRequest{TaskID: id}); err != nil {
+		again := pyro.ExtendTaskRequest{TaskID: id, TTLSeconds: ttl(defaultTimeout)}
+		_, undone := s.engine.ExtendTask(ctx, again)
+		return errors.Join(err, undone)
+	}
+	s.keep(id)
+	return nil
+}
 
 func (s *Server) endAfter(id string, seconds int) {
 	s.mu.Lock()
@@ -60,8 +92,8 @@ func (s *Server) reap(ctx context.Context) {
 func (s *Server) expire(ctx context.Context, id string) error {
 	t, err := s.engine.StatusTask(ctx, pyro.TaskRequest{TaskID: id})
 	if err == nil && t.Metadata[keyPause] != "" {
-		s.keep(id)
-		_, err = s.engine.PauseTask(ctx, pyro.TaskRequest{TaskID: id})
+		err = s.pauseTask(ctx, id)
+		s.keep(id) // It is not tried each second.
 		return err
 	}
 	s.forget(id)

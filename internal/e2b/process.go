@@ -315,11 +315,12 @@ func sendSignal(ctx context.Context, c *calling, r processRequest) (none, error)
 	return none{}, err
 }
 
-// streamInput passes a stream of input on.
+// streamInput passes a stream of input on. The answer begins when that has ended: HTTP/1 has no more of a
+// request once it is answered.
 func streamInput(w http.ResponseWriter, r *http.Request, c *calling) {
+	err := c.streamInput(r)
 	s := newStream(w, r)
 	defer s.stop()
-	err := c.streamInput(r)
 	if err == nil {
 		err = s.send(none{})
 	}

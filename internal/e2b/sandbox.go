@@ -58,12 +58,12 @@ func (s *Server) serveSandbox(
 	w http.ResponseWriter, r *http.Request, id, port string, calls map[string]sandboxCall,
 ) {
 	task, err := s.find(r.Context(), id)
-	if errors.Is(err, pyro.ErrNotFound) {
-		err = nil
+	paused := err == nil && task.State == statePaused
+	if errors.Is(err, pyro.ErrNotFound) || paused && r.URL.Path == "/health" {
 		reply(w, http.StatusBadGateway, map[string]any{
 			"sandboxId": id,
 			"code":      http.StatusBadGateway,
-			"message":   "The sandbox was not found",
+			"message":   "The sandbox was not found, or is paused",
 		})
 		return
 	}

@@ -93,7 +93,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) error {
 	if want.Timeout != nil {
 		seconds = *want.Timeout
 	}
-	request.TTLSeconds = &seconds
+	request.TTLSeconds = ttl(seconds)
 	if want.AutoPause {
 		request.Metadata[keyPause] = "1"
 	}
@@ -298,7 +298,7 @@ func (s *Server) setTimeout(w http.ResponseWriter, r *http.Request) error {
 
 // extend lets a sandbox live for some seconds from now on.
 func (s *Server) extend(ctx context.Context, t pyro.Task, seconds int) error {
-	_, err := s.engine.ExtendTask(ctx, pyro.ExtendTaskRequest{TaskID: t.TaskID, TTLSeconds: &seconds})
+	_, err := s.engine.ExtendTask(ctx, pyro.ExtendTaskRequest{TaskID: t.TaskID, TTLSeconds: ttl(seconds)})
 	if err != nil {
 		return err
 	}

@@ -127,6 +127,7 @@ func (s *Server) Handler() http.Handler {
 		"DELETE /templates/{id}":          s.deleteTemplate,
 		"GET /templates":                  s.templates,
 		"GET /v2/templates":               s.templates,
+		"/":                               unknown,
 	} {
 		api.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if err := s.allowed(r); err != nil {
@@ -145,6 +146,11 @@ func (s *Server) Handler() http.Handler {
 		}
 		api.ServeHTTP(w, r)
 	})
+}
+
+// unknown refuses what is not there. For a 404 SDKs would say that there is no such sandbox.
+func unknown(_ http.ResponseWriter, r *http.Request) error {
+	return &statusError{http.StatusNotImplemented, "there is no " + r.Method + " " + r.URL.Path + " here"}
 }
 
 // maxBody bounds a request, in bytes: an upload is the longest.

@@ -31,10 +31,9 @@ func (s *Server) pause(w http.ResponseWriter, r *http.Request) error {
 	if t.State == statePaused {
 		return &statusError{http.StatusConflict, "the sandbox is paused already"}
 	}
-	if _, err := s.engine.PauseTask(r.Context(), pyro.TaskRequest{TaskID: t.TaskID}); err != nil {
+	if err := s.pauseTask(r.Context(), t.TaskID); err != nil {
 		return err
 	}
-	s.keep(t.TaskID)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -106,7 +105,7 @@ func (s *Server) fork(w http.ResponseWriter, r *http.Request) error {
 	forks, err := s.engine.ForkTask(r.Context(), pyro.ForkTaskRequest{
 		TaskID:     t.TaskID,
 		Count:      want.Count,
-		TTLSeconds: &seconds,
+		TTLSeconds: ttl(seconds),
 		Metadata:   t.Metadata,
 	})
 	if err != nil {
@@ -134,7 +133,7 @@ func (s *Server) fromSnapshot(r *http.Request, name string, seconds int, metadat
 	}
 	forks, err := s.engine.ForkTask(r.Context(), pyro.ForkTaskRequest{
 		Snapshot:   name,
-		TTLSeconds: &seconds,
+		TTLSeconds: ttl(seconds),
 		Metadata:   metadata,
 	})
 	if err != nil {

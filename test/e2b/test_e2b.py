@@ -65,6 +65,7 @@ def test_commands(sandbox: Sandbox) -> None:
     assert (failure.value.exit_code, failure.value.stderr) == (3, "why\n")
     with pytest.raises(InvalidArgumentException, match="does not exist"):
         sandbox.commands.run("true", cwd="/no/such")
+    assert sandbox.commands.run("id -un", user="nobody").stdout == "nobody\n"
     with pytest.raises(TimeoutException):
         sandbox.commands.run("sleep 600", timeout=1)
 
@@ -75,6 +76,10 @@ def test_processes(sandbox: Sandbox) -> None:
     sandbox.commands.send_stdin(handle.pid, "typed\n")
     sandbox.commands.close_stdin(handle.pid)
     assert handle.wait().stdout == "typed\nend\n"
+    handle = sandbox.commands.run("cat", background=True, stdin=True)
+    sandbox.commands.stream_input(handle.pid, iter([b"a\n", b"b\n"]))
+    sandbox.commands.close_stdin(handle.pid)
+    assert handle.wait().stdout == "a\nb\n"
     handle = sandbox.commands.run("echo started; exec sleep 600", background=True)
     handle.disconnect()
     again = sandbox.commands.connect(handle.pid)
@@ -93,6 +98,12 @@ def test_terminal(sandbox: Sandbox) -> None:
         terminal.wait(on_pty=seen.append)
     assert end.value.exit_code == 5
     assert b"\r42\r\n31 71\r\n" in b"".join(seen)
+    terminal = sandbox.pty.create(PtySize(rows=30, cols=70))
+    terminal.disconnect()
+    again = sandbox.pty.connect(terminal.pid)
+    assert sandbox.pty.kill(terminal.pid)
+    with pytest.raises(CommandExitException):
+        again.wait()
 
 
 def test_files(sandbox: Sandbox) -> None:
@@ -139,6 +150,12 @@ def test_links_to_files(sandbox: Sandbox) -> None:
     header = {"E2b-Sandbox-Id": sandbox.sandbox_id}
     with urllib.request.urlopen(urllib.request.Request(url, headers=header)) as answer:
         assert answer.read() == b"by link"
+    part = "Content-Disposition: form-data; name=\"file\"; filename=\"up\"\r\n\r\nby link, too\r\n"
+    upload = urllib.request.Request(
+        sandbox.upload_url("/tmp/up", use_signature_expiration=60), f"--x\r\n{part}--x--\r\n".encode(),
+        {**header, "Content-Type": "multipart/form-data; boundary=x"})
+    urllib.request.urlopen(upload).close()
+    assert sandbox.files.read("/tmp/up") == "by link, too"
     forged = url.replace("linked", "other")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(urllib.request.Request(forged, headers=header))
@@ -187,6 +204,8 @@ def test_what_is_not_allowed(sandbox: Sandbox) -> None:
         Sandbox.create(api_key="e2b_" + "0" * 40)
     with pytest.raises(SandboxException, match="allow-network"):
         Sandbox.create(allow_internet_access=True)
+    with pytest.raises(SandboxException, match="there is no PUT"):
+        sandbox.update_network({"allow_out": ["example.org"]})
     request = urllib.request.Request(
         os.environ["E2B_SANDBOX_URL"] + "/files?path=/etc/shadow",
         headers={"E2b-Sandbox-Id": sandbox.sandbox_id},
@@ -203,6 +222,27 @@ def test_a_sandbox_ends_in_time() -> None:
         busy.wait()
     while short.is_running():
         pass
+
+
+def test_a_sandbox_is_paused_in_time() -> None:
+    short = Sandbox.create(timeout=2, lifecycle={"on_timeout": "pause"})
+    while short.is_running():
+        pass
+    assert short.get_info().state.value == "paused"
+    again = Sandbox.connect(short.sandbox_id, timeout=120)
+    assert again.is_running() and again.commands.run("echo on").stdout == "on\n"
+    again.kill()
+
+
+def test_git(sandbox: Sandbox) -> None:
+    git, there = sandbox.git, "/tmp/repository"
+    git.init(there)
+    git.configure_user("A", "a@example.org")
+    sandbox.files.write(f"{there}/f", "1")
+    git.add(there)
+    git.commit(there, "first")
+    git.create_branch(there, "topic")
+    assert git.status(there).current_branch == "topic"
 
 
 def test_asyncio() -> None:
