@@ -1,5 +1,5 @@
-"""What snapshots, forks, rollbacks and pauses cost, beside a warm run in the same minutes: medians of RUNS, then memory and disk
-against the number of forks, drawn as docs/snapshots.svg.
+"""What snapshots, forks, rollbacks and pauses cost, beside a warm run in the same minutes: medians of RUNS, what each is made of,
+then memory and disk against the number of forks, drawn as docs/snapshots.svg. All figures go to bench/snapshots.json.
 
 Run it from the root after make build, with debian:12 installed:  python3 bench/snapshots.py [RUNS [FORKS]]
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import shutil
 import statistics
 import subprocess
@@ -29,12 +30,33 @@ class Bench:
     def __init__(self, state: str) -> None:
         self.state = pathlib.Path(state)
         self.env = {**os.environ, "PYRO_STATE_DIR": state, "PYRO_MAX_ACTIVE_VMS": "80"}
+        self.figures: dict[str, dict[str, Any]] = {}
+        self.phases: dict[str, dict[str, float]] = {}
+        self.many: list[dict[str, float]] = []
 
     def pyro(self, *words: str) -> str:
         done = subprocess.run([BINARY, "-q", *words], env=self.env, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"pyro {' '.join(words)}: exit status {done.returncode}: {done.stderr}")
         return done.stdout.strip()
+
+    def told(self, *words: str) -> tuple[str, list[tuple[str, float]]]:
+        """The same with the phases that it tells of, in their order, in milliseconds."""
+        env = {**self.env, "PYRO_LOG": "debug"}
+        done = subprocess.run([BINARY, *words], env=env, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"pyro {' '.join(words)}: exit status {done.returncode}: {done.stderr}")
+        return done.stdout.strip(), [
+            (name, float(ms)) for name, ms in re.findall(r'msg="([^"]+)".*? ms=([0-9.]+)', done.stderr)
+        ]
+
+    def report(self, name: str, values: list[float], unit: str, goal: float | None = None) -> None:
+        median = round(statistics.median(values), 1)
+        self.figures[name.strip()] = {"median": median, "unit": unit, "goal": goal, "runs": len(values)}
+        print(
+            f"{name:58} {median:9.1f} {unit:4} goal: {'-' if goal is None else f'{goal:.0f}'}",
+            flush=True,
+        )
 
     def task(self) -> str:
         return self.pyro("task", "create", ENVIRONMENT, "--ttl-seconds", "0")
@@ -97,10 +119,6 @@ def timed(do: Callable[[], Any]) -> tuple[float, Any]:
     return (time.monotonic() - began) * 1000, result
 
 
-def report(name: str, values: list[float], unit: str, goal: str) -> None:
-    print(f"{name:58} {statistics.median(values):9.1f} {unit:4} goal: {goal}", flush=True)
-
-
 def pauses(b: Bench, runs: int) -> None:
     for where, path in (("a file", "blob"), ("memory alone", "/dev/shm/blob")):
         task = b.task()
@@ -108,13 +126,13 @@ def pauses(b: Bench, runs: int) -> None:
                f"head -c {WRITTEN} /dev/urandom >{path}")  # fmt: skip
         stood, whole, parts = [], [], []
         for _ in range(runs):
-            took, made = timed(lambda task=task: b.snapshot(task))
+            took, made = timed(lambda task=task: b.snapshot(task))  # type: ignore[misc]
             stood.append(float(made["pause_ms"]))
             whole.append(took)
             parts.append((made["memory_bytes"] / 1e6, made["disk_bytes"] / 1e6))
             b.pyro("snapshot", "delete", made["snapshot_id"])
-        report(f"the source's pause, 100 MB written to {where}", stood, "ms", "150")
-        report("  the snapshot as a whole, from the command line", whole, "ms", "-")
+        b.report(f"the source's pause, 100 MB written to {where}", stood, "ms", 150)
+        b.report(f"  the whole snapshot of {where}, from the command line", whole, "ms")
         print(f"  made of: {parts[-1][0]:.0f} MB of pages and devices, {parts[-1][1]:.0f} MB of disk")
         b.delete(task)
 
@@ -122,8 +140,10 @@ def pauses(b: Bench, runs: int) -> None:
 def forks(b: Bench, runs: int) -> None:
     task = b.task()
     kept = b.snapshot(task)
-    report("disk of a snapshot of an idle task", [kept["bytes"] / (1 << 20)], "MiB", "20")
-    warm, living, kept_forks = [], [], []
+    b.report("disk of a snapshot of an idle task", [kept["bytes"] / (1 << 20)], "MiB", 20)
+    warm: list[float] = []
+    living: list[float] = []
+    kept_forks: list[float] = []
     for _ in range(runs):
         warm.append(timed(lambda: b.pyro("run", ENVIRONMENT, "--", "true"))[0])
         for source, into in ((task, living), (kept["snapshot_id"], kept_forks)):
@@ -136,10 +156,10 @@ def forks(b: Bench, runs: int) -> None:
             took, fork = timed(answer)
             into.append(took)
             b.delete(fork)
-    goal = f"{1.3 * statistics.median(warm):.0f}, 1.3 x a warm run"
-    report("a warm run of true", warm, "ms", "-")
-    report("fork of a living task to its first answer, two commands", living, "ms", goal)
-    report("fork of a snapshot to its first answer, two commands", kept_forks, "ms", goal)
+    goal = 1.3 * statistics.median(warm)
+    b.report("a warm run of true", warm, "ms")
+    b.report("fork of a living task to its first answer, two commands", living, "ms", goal)
+    b.report("fork of a snapshot to its first answer, two commands", kept_forks, "ms", goal)
     ten, each = [], []
     for _ in range(max(1, runs // 3)):
         before = b.memory()[1]
@@ -148,8 +168,8 @@ def forks(b: Bench, runs: int) -> None:
         ten.append(took)
         each.append((b.memory()[1] - before) / 10)
         b.delete(*made)
-    report("ten forks at once", ten, "ms", "3000")
-    report("  memory of its own of each while idle", each, "MiB", "45")
+    b.report("ten forks at once", ten, "ms", 3000)
+    b.report("  memory of its own of each while idle", each, "MiB", 45)
     chain, at = [], task
     links = [task]
     for _ in range(5):
@@ -166,7 +186,7 @@ def back(b: Bench, runs: int) -> None:
     rolled = [
         float(json.loads(b.pyro("task", "rollback", task, "--json"))["duration_ms"]) for _ in range(runs)
     ]
-    report("rollback", rolled, "ms", "500")
+    b.report("rollback", rolled, "ms", 500)
     paused, resumed, left = [], [], []
     for _ in range(runs):
         paused.append(timed(lambda: b.pyro("task", "pause", task))[0])
@@ -175,10 +195,41 @@ def back(b: Bench, runs: int) -> None:
             time.sleep(0.02)
         left.append(b.memory()[1])
         resumed.append(timed(lambda: b.pyro("task", "resume", task))[0])
-    report("pause, from the command line", paused, "ms", "-")
-    report("  memory that is left of it", left, "MiB", "0")
-    report("resume, from the command line", resumed, "ms", "500")
+    b.report("pause, from the command line", paused, "ms")
+    b.report("  memory that is left of it", left, "MiB", 0)
+    b.report("resume, from the command line", resumed, "ms", 500)
     b.delete(task)
+
+
+def made_of(b: Bench, runs: int) -> None:
+    """The phases of each way, as PYRO_LOG=debug tells them: their supervisors were started with it."""
+    seen: dict[str, list[list[tuple[str, float]]]] = {}
+
+    def note(what: str, *words: str) -> str:
+        out, phases = b.told(*words)
+        seen.setdefault(what, []).append(phases)
+        return out
+
+    task = b.told("task", "create", ENVIRONMENT, "--ttl-seconds", "0")[0]
+    for _ in range(runs):
+        note("a warm run of true", "run", ENVIRONMENT, "--", "true")
+        kept = note("task snapshot", "task", "snapshot", task)
+        fork = note("task fork of a snapshot", "task", "fork", kept)
+        note("  the fork's first command", "task", "exec", fork, "--", "true")
+        note("task rollback", "task", "rollback", task, kept)
+        b.told("task", "pause", task)
+        note("task resume", "task", "resume", task)
+        b.delete(fork)
+        b.pyro("snapshot", "delete", kept)
+    b.delete(task)
+    for what, all_runs in seen.items():
+        names = list(dict.fromkeys(name for phases in all_runs for name, _ in phases))
+        medians = {
+            name: statistics.median(sum(ms for n, ms in phases if n == name) for phases in all_runs)
+            for name in names
+        }
+        b.phases[what.strip()] = medians
+        print(f"{what}, ms: " + ", ".join(f"{name} {ms:.0f}" for name, ms in medians.items()), flush=True)
 
 
 def many(b: Bench, most: int) -> None:
@@ -201,8 +252,7 @@ def many(b: Bench, most: int) -> None:
     panel(d, 70, "memory of all of them, MiB", "forks alive", [(float(n), m) for n, m, _ in points], "MiB")
     panel(d, 430, "disk of all of them, MiB", "forks alive", [(float(n), s) for n, _, s in points], "MiB")
     d.write("snapshots.svg")
-    data = [{"forks": n, "memory_mib": round(m, 1), "disk_mib": round(s, 1)} for n, m, s in points]
-    (ROOT / "bench" / "snapshots.json").write_text(json.dumps(data, indent=2) + "\n")
+    b.many = [{"forks": n, "memory_mib": round(m, 1), "disk_mib": round(s, 1)} for n, m, s in points]
 
 
 def main() -> None:
@@ -215,8 +265,11 @@ def main() -> None:
         pauses(b, runs)
         forks(b, runs)
         back(b, runs)
+        made_of(b, max(1, runs // 2))
         if most > 0:
             many(b, most)
+        data = {"figures": b.figures, "phases_ms": b.phases, "forks": b.many}
+        (ROOT / "bench" / "snapshots.json").write_text(json.dumps(data, indent=2) + "\n")
     finally:
         listed = json.loads(b.pyro("task", "list", "--json"))
         ids = [t["task_id"] for t in listed.get("tasks", [])]

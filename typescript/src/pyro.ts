@@ -1,6 +1,7 @@
 // The client: each method is a request over the bridge.
 
 import { resolve } from "node:path";
+import { TextDecoder } from "node:util";
 
 import { findBinary } from "./binary.js";
 import { Bridge } from "./bridge.js";
@@ -133,11 +134,17 @@ export type ExecOptions = CallOptions & StreamOptions & {
 export interface Chunk {
   stream: "stdout" | "stderr";
   data: Uint8Array;
+  /** The data as text. No character is cut: what is missing of one comes with the next piece. */
+  text: string;
 }
 
 /** A command's output, to be iterated over while it runs, and its end. Leaving the loop early kills the command. */
 export interface Streamed<Result> extends AsyncIterable<Chunk> {
   readonly result: Promise<Result>;
+}
+
+function decoder(): TextDecoder {
+  return new TextDecoder("utf-8", { ignoreBOM: true }); // to ignore it is to leave it in the text
 }
 
 /** Makes a call whose output can be iterated over: streamed((o) => pyro.runInVM({…}, o)). */
@@ -149,15 +156,20 @@ export function streamed<Result>(
   let ended = false;
   let wake = () => {};
   const leave = new AbortController();
-  const add = (stream: Chunk["stream"]) => (data: Uint8Array) => {
-    chunks.push({ stream, data });
+  const add = (stream: Chunk["stream"], decoder: TextDecoder) => (data: Uint8Array) => {
+    chunks.push({ stream, data, text: decoder.decode(data, { stream: true }) });
     wake();
   };
+  const decoders = { stdout: decoder(), stderr: decoder() };
   const result = call({
     signal: signal ? AbortSignal.any([signal, leave.signal]) : leave.signal,
-    onStdout: add("stdout"),
-    onStderr: add("stderr"),
+    onStdout: add("stdout", decoders.stdout),
+    onStderr: add("stderr", decoders.stderr),
   }).finally(() => {
+    for (const stream of ["stdout", "stderr"] as const) {
+      const text = decoders[stream].decode(); // a character that was never finished
+      if (text) chunks.push({ stream, data: new Uint8Array(), text });
+    }
     ended = true;
     wake();
   });

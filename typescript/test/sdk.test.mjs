@@ -42,6 +42,10 @@ test("a task, its output as it comes, and its input", async () => {
     for await (const { stream, data } of command) seen.push([stream, Buffer.from(data).toString()]);
     assert.deepEqual(seen, [["stdout", "one\n"], ["stderr", "two\n"]]);
     assert.equal((await command.result).exit_code, 4);
+    const texts = { stdout: "", stderr: "" };
+    const cut = String.raw`printf '\303'; sleep 0.2; printf '\266\n'; printf '\377\303' >&2`;
+    for await (const { stream, text } of task.stream(cut)) texts[stream] += text;
+    assert.deepEqual(texts, { stdout: "ö\n", stderr: "\ufffd\ufffd" });
     const many = Buffer.alloc(8 << 20, "x");
     assert.equal((await task.exec("wc -c", { stdin: many })).stdout.trim(), String(many.length));
   } finally {
