@@ -59,6 +59,9 @@ def test_commands_in_a_task(binary: str, tmp_path: Path) -> None:
             )
             assert [r["stdout"].strip() for r in results] == ["text", "a b|c|", str(3 << 20)]
             assert b"".join(seen) == b"a b|c|"
+            await task.files.write("note", b"\xff")
+            assert await task.files.read_bytes("note") == b"\xff"
+            assert [f["size_bytes"] for f in await task.files.list()] == [1]
             started = asyncio.Event()
             sleeping = asyncio.create_task(
                 task.exec("echo; exec sleep 600", timeout_seconds=600, on_stdout=lambda _: started.set()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pyro_mcp import InvalidArgumentError, InvalidStateError, Pyro
+from pyro_mcp import InvalidArgumentError, InvalidStateError, NotFoundError, Pyro
 from pyro_mcp._jobs import earlier, plan_of, work_of
 from pyro_mcp._perform import engine as worker_engine
 from pyro_mcp._perform import engine_of, perform
@@ -77,6 +78,25 @@ def test_output_is_iterated_over(engine: Pyro) -> None:
         assert task.exec(f"test -e /proc/{pid.strip()}")["exit_code"] == 1, "it runs on"
         with pytest.raises(InvalidArgumentError, match="timeout_seconds"), task.stream("true", timeout_seconds=-1) as run:
             list(run)
+
+
+def test_files_of_a_task(engine: Pyro, tmp_path: Path) -> None:
+    with engine.task(ENVIRONMENT) as task:
+        task.files.write("sub/note", "größe", mode="755")
+        assert task.files.read("sub/note") == "größe"
+        task.exec("head -c 5M /dev/urandom >large; sha256sum <large >sum")
+        large = task.files.read_bytes("large")
+        assert hashlib.sha256(large).hexdigest() == task.files.read("sum").split()[0]
+        with pytest.raises(InvalidArgumentError, match="more than 1000 bytes"):
+            task.files.read_bytes("large", max_bytes=1000)
+        task.files.write("copy", large)
+        assert task.exec("cmp large copy && stat -c %a sub/note")["stdout"] == "755\n"
+        assert [f["path"] for f in task.files.list("sub")] == ["/workspace/sub/note"]
+        task.files.download("sub", tmp_path / "sub")
+        task.files.upload(tmp_path / "sub", "again")
+        assert task.files.read("again/note") == "größe"
+        with pytest.raises(NotFoundError):
+            task.files.read("none")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from ._binary import find_binary
 from ._bridge import Feed, Handlers
 from ._calls import Command
 from ._client import settings
+from ._files import AsyncFiles
 from ._stream import AsyncRun, stream_async
 from .types import Task, TaskCommand
 
@@ -76,6 +77,11 @@ class AsyncTask:
     def id(self) -> str:
         """The task's id."""
         return self.record["task_id"]
+
+    @property
+    def files(self) -> AsyncFiles:
+        """The task's files."""
+        return AsyncFiles(self._pyro, self.id)
 
     async def __aenter__(self) -> AsyncTask:
         self.record = await self._pyro.create_task(self._environment, **self._options)

@@ -12,6 +12,7 @@ from ._bridge import Bridge, Feed, Handlers
 from ._calls import Command
 from ._command import Command as Background
 from ._command import start
+from ._files import Files
 from ._operations import Operations
 from ._server import Profile, Server, create_server
 from ._stream import Run, stream
@@ -104,6 +105,11 @@ class TaskHandle:
     def id(self) -> str:
         """The task's id."""
         return self.record["task_id"]
+
+    @property
+    def files(self) -> Files:
+        """The task's files."""
+        return Files(self._pyro, self.id)
 
     def __enter__(self) -> TaskHandle:
         self.record = self._pyro.create_task(self._environment, **self._options)
