@@ -221,6 +221,11 @@ bench-compare:
 soak: build
 	PYRO_BINARY=$(CURDIR)/bin/pyro go test -tags soak -count 1 -timeout 30m -v ./test/soak
 
+# bench-gvisor measures a start in gVisor beside runsc's own, and a loop, pip, a C build, npm and 10,000 files beside the host
+# and an emulated guest. BENCH_ROUNDS is how often.
+bench-gvisor: build
+	python3 bench/gvisor.py
+
 # bench-network measures a guest's network against none; it wants an installed debian:12 and a quiet machine.
 bench-network: build
 	go build -trimpath -o bin/bench-network ./bench/network

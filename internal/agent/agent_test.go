@@ -212,7 +212,8 @@ func TestExec(t *testing.T) {
 			"set-up exec C.UTF-8 /root\n", ""},
 		"directory": {link.Exec{Argv: []string{"pwd"}, WorkDir: "/usr"}, nil, 0, "/usr\n", ""},
 		"not found": {link.Exec{Argv: []string{"no such"}}, nil, 127, "",
-			"pyro: cannot run \"no such\": no such file or directory\n"},
+			"pyro: cannot run \"no such\": no such file or directory; a line for a shell needs one: " +
+				"sh -c LINE\n"},
 		"not executable": {link.Exec{Argv: []string{"/etc/passwd"}}, nil, 126, "",
 			"pyro: cannot run \"/etc/passwd\": permission denied\n"},
 		"background": {link.Exec{Command: "(sleep 60; echo never) & echo now"}, nil, 0, "now\n", ""},

@@ -138,7 +138,7 @@ func TestTerminalsOutputIsWhole(t *testing.T) {
 	e = link.Exec{Argv: []string{"no such"}, Terminal: &link.Terminal{}}
 	out.Reset()
 	r, err = g.Exec(t.Context(), e, link.Streams{Stdout: &out, Stderr: &out})
-	if err != nil || r.ExitCode != 127 || !strings.HasSuffix(out.String(), "no such file or directory\r\n") {
+	if err != nil || r.ExitCode != 127 || !strings.HasSuffix(out.String(), "sh -c LINE\r\n") {
 		t.Errorf("%+v, %v, %q", r, err, out.String())
 	}
 	e = link.Exec{Command: "sleep 60", TimeoutMS: 100, Terminal: &link.Terminal{}}

@@ -48,6 +48,7 @@ type Spec struct {
 	Isolation   string // IsolationVM, which empty is, or IsolationGVisor
 	Accelerator string // what is wanted of the driver: auto, kvm, tcg
 	AllowHost   bool   // the host may stand in, confined, if no guest can be had
+	OnHost      bool   // the host stood in before, and has its files
 
 	// Files of the VM's directory, by name.
 	ScratchFile string

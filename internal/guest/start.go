@@ -35,9 +35,15 @@ const probeLimit = 15 * time.Second
 const agentEnv = "GODEBUG=asyncpreemptoff=1 GOMAXPROCS=2"
 
 // Start starts a guest by whatever way is open: from a template if there is one, else by a boot, else, if
-// that is allowed, with the host standing in. The context bounds the start, not the guest's life. The
-// caller must [Guest.Kill] the guest at the latest when it is of no more use. An error is a *[link.Error].
+// that is allowed, with the host standing in. What ran before goes on where its files are. The context bounds
+// the start, not the guest's life. The caller must [Guest.Kill] the guest at the latest when it is of no more
+// use. An error is a *[link.Error].
 func (l Launcher) Start(ctx context.Context, spec Spec) (*Guest, error) {
+	if spec.OnHost {
+		return l.startHost(ctx, spec)
+	}
+	_, err := os.Lstat(filepath.Join(spec.Dir, spec.ScratchFile))
+	inGuest := err == nil
 	limited, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
 	g, err := l.startVM(limited, spec)
@@ -51,7 +57,7 @@ func (l Launcher) Start(ctx context.Context, spec Spec) (*Guest, error) {
 			Message: fmt.Sprintf("%v (so it is no wonder that %v)", damage, err),
 		}
 	}
-	if !spec.AllowHost || ctx.Err() != nil || !isNoGuest(err) {
+	if !spec.AllowHost || inGuest || ctx.Err() != nil || !isNoGuest(err) {
 		return nil, unavailable(err)
 	}
 	l.Log.Warn("no guest can be had, the host stands in", "error", err)

@@ -236,6 +236,15 @@ func TestStartFails(t *testing.T) {
 		"no VMM": {
 			func(d *here, _ *Spec) { d.missing = vmm.ErrMissing }, link.CodeUnavailable, link.CauseNoVMM,
 		},
+		"no VMM for what has its files in a guest": {
+			func(d *here, s *Spec) {
+				d.missing, s.AllowHost = vmm.ErrMissing, true
+				err := os.WriteFile(filepath.Join(s.Dir, s.ScratchFile), nil, 0o600)
+				if err != nil {
+					d.t.Fatal(err)
+				}
+			}, link.CodeUnavailable, link.CauseNoVMM,
+		},
 		"no KVM": {func(_ *here, s *Spec) { s.Accelerator = "kvm" }, link.CodeUnavailable, link.CauseNoKVM},
 		"no directory": {
 			func(_ *here, s *Spec) { s.ConsoleFile = "none/console" }, link.CodeUnavailable, "",

@@ -89,6 +89,9 @@ func (c Command) Refused(err error) (code int, line string, ok bool) {
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ENOTDIR):
 		code, why = ExitNotFound, "no such file or directory"
+		if len(c.Argv) == 1 && strings.ContainsAny(what, " \n|&;<>") {
+			why += "; a line for a shell needs one: sh -c LINE"
+		}
 		if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
 			code, what, why = ExitNotRunning, c.Dir, "no such working directory"
 		} else if path, err := c.Find(); err == nil {

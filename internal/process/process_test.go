@@ -33,6 +33,8 @@ func TestFindAndRefused(t *testing.T) {
 		{"plain", dir, ExitNotRunning, "\"plain\": permission denied"},
 		{"absent", dir, ExitNotFound, "\"absent\": no such file or directory"},
 		{"./absent", dir, ExitNotFound, "\"./absent\": no such file or directory"},
+		{"echo absent", dir, ExitNotFound,
+			"\"echo absent\": no such file or directory; a line for a shell needs one: sh -c LINE"},
 		{"lost", dir, ExitNotFound, "\"lost\": its interpreter is missing"},
 		{"./noise", dir, ExitNotRunning, "\"./noise\": not in a format that can be executed"},
 		{"/usr", dir, ExitNotRunning, "\"/usr\": it is a directory"},

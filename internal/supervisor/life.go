@@ -174,6 +174,7 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		Accelerator: vm.WantAccelerator,
 		Isolation:   vm.Isolation,
 		AllowHost:   vm.AllowHostCompat,
+		OnHost:      vm.ExecutionMode == guest.ModeHost,
 		ScratchFile: record.ScratchFile,
 		ConsoleFile: record.ConsoleFile,
 		NetworkFile: record.NetworkFile,
