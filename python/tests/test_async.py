@@ -59,6 +59,8 @@ def test_commands_in_a_task(binary: str, tmp_path: Path) -> None:
             )
             assert [r["stdout"].strip() for r in results] == ["text", "a b|c|", str(3 << 20)]
             assert b"".join(seen) == b"a b|c|"
+            async with p.vm(ENVIRONMENT) as vm:
+                assert (await vm.exec("echo in a VM"))["stdout"] == "in a VM\n"
             await task.files.write("note", b"\xff")
             assert await task.files.read_bytes("note") == b"\xff"
             assert [f["size_bytes"] for f in await task.files.list()] == [1]

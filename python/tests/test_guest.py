@@ -80,6 +80,16 @@ def test_output_is_iterated_over(engine: Pyro) -> None:
             list(run)
 
 
+def test_a_vm_is_gone_after_its_block(engine: Pyro) -> None:
+    with engine.vm(ENVIRONMENT) as vm:
+        assert vm.record["state"] == "started"
+        assert vm.exec(["echo", "in a VM"])["stdout"] == "in a VM\n"
+    with engine.vm(ENVIRONMENT) as unused:
+        pass
+    alive = {each["vm_id"] for each in engine.list_vms()["vms"]}
+    assert alive.isdisjoint({vm.id, unused.id})
+
+
 def test_files_of_a_task(engine: Pyro, tmp_path: Path) -> None:
     with engine.task(ENVIRONMENT) as task:
         task.files.write("sub/note", "größe", mode="755")

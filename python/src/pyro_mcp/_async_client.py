@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +15,8 @@ from ._calls import Command
 from ._client import settings
 from ._files import AsyncFiles
 from ._stream import AsyncRun, stream_async
-from .types import Task, TaskCommand
+from .errors import NotFoundError
+from .types import VM, RunResult, Task, TaskCommand
 
 
 class AsyncPyro(AsyncOperations):
@@ -60,6 +61,10 @@ class AsyncPyro(AsyncOperations):
         """Make a task that lasts as long as its async with block. options are those of create_task."""
         return AsyncTask(self, environment, options)
 
+    def vm(self, environment: str, **options: Any) -> AsyncVM:
+        """Start a VM for one command, which its block runs when it wants to. options are those of create_vm."""
+        return AsyncVM(self, environment, options)
+
     async def _send(self, method: str, params: dict[str, Any], handlers: Handlers | None, feed: Feed | None) -> Any:
         return await self._bridge.call(method, params, handlers, feed)
 
@@ -99,3 +104,37 @@ class AsyncTask:
     def stream(self, command: Command, **options: Any) -> AbstractAsyncContextManager[AsyncRun]:
         """Run one command in the task, its output to be iterated over as it comes. options are those of exec_task."""
         return self._pyro.stream(self.id, command, **options)
+
+
+class AsyncVM:
+    """A VM for one command: it is started when its block is entered, and gone when that is left."""
+
+    def __init__(self, pyro: AsyncPyro, environment: str, options: dict[str, Any]) -> None:
+        self._pyro = pyro
+        self._environment = environment
+        self._options = options
+        self.record: VM
+
+    @property
+    def id(self) -> str:
+        """The VM's id."""
+        return self.record["vm_id"]
+
+    async def __aenter__(self) -> AsyncVM:
+        self.record = await self._pyro.create_vm(self._environment, **self._options)
+        try:
+            self.record = await self._pyro.start_vm(self.id)
+        except BaseException:
+            await self._pyro.delete_vm(self.id)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(NotFoundError):  # it goes with its command
+            await self._pyro.delete_vm(self.id)
+
+    async def exec(self, command: Command, **options: Any) -> RunResult:
+        """Run the VM's command. options are those of exec_vm."""
+        return await self._pyro.exec_vm(self.id, command=command, **options)

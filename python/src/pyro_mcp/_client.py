@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +16,8 @@ from ._files import Files
 from ._operations import Operations
 from ._server import Profile, Server, create_server
 from ._stream import Run, stream
-from .types import Task, TaskCommand
+from .errors import NotFoundError
+from .types import VM, RunResult, Task, TaskCommand
 
 
 def settings(
@@ -88,6 +89,10 @@ class Pyro(Operations):
         """Make a task that lasts as long as its with block. options are those of create_task."""
         return TaskHandle(self, environment, options)
 
+    def vm(self, environment: str, **options: Any) -> VMHandle:
+        """Start a VM for one command, which its with block runs when it wants to. options are those of create_vm."""
+        return VMHandle(self, environment, options)
+
     def _send(self, method: str, params: dict[str, Any], handlers: Handlers | None, feed: Feed | None) -> Any:
         return self._bridge.call(method, params, handlers, feed)
 
@@ -125,3 +130,35 @@ class TaskHandle:
     def stream(self, command: Command, **options: Any) -> AbstractContextManager[Run]:
         """Run one command in the task, its output to be iterated over as it comes. options are those of exec_task."""
         return self._pyro.stream(self.id, command, **options)
+
+
+class VMHandle:
+    """A VM for one command: it is started when its with block is entered, and gone when that is left."""
+
+    def __init__(self, pyro: Pyro, environment: str, options: dict[str, Any]) -> None:
+        self._pyro = pyro
+        self._environment = environment
+        self._options = options
+        self.record: VM
+
+    @property
+    def id(self) -> str:
+        """The VM's id."""
+        return self.record["vm_id"]
+
+    def __enter__(self) -> VMHandle:
+        self.record = self._pyro.create_vm(self._environment, **self._options)
+        try:
+            self.record = self._pyro.start_vm(self.id)
+        except BaseException:
+            self._pyro.delete_vm(self.id)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with suppress(NotFoundError):  # it goes with its command
+            self._pyro.delete_vm(self.id)
+
+    def exec(self, command: Command, **options: Any) -> RunResult:
+        """Run the VM's command. options are those of exec_vm."""
+        return self._pyro.exec_vm(self.id, command=command, **options)
