@@ -76,8 +76,10 @@ def test_output_is_iterated_over(engine: Pyro) -> None:
         with engine.stream(task.id, "echo $$; exec sleep 600", timeout_seconds=0) as run:
             pid = next(run)[1]
         assert task.exec(f"test -e /proc/{pid.strip()}")["exit_code"] == 1, "it runs on"
+        assert list(run) == []
         with pytest.raises(InvalidArgumentError, match="timeout_seconds"), task.stream("true", timeout_seconds=-1) as run:
             list(run)
+        assert list(run) == [], "the error is raised once"
 
 
 def test_a_vm_is_gone_after_its_block(engine: Pyro) -> None:

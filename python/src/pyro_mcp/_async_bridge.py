@@ -80,7 +80,9 @@ class AsyncExchange:
             raise
 
     async def notice(self) -> dict[str, Any] | None:
-        """Wait for the next notification; None if the result is there. Its error is raised."""
+        """Wait for the next notification; None if the result is there. Its error is raised, once."""
+        if self._answered:
+            return None
         await self._wanted(0)  # what may be sent already
         while True:
             message = await self._answers.get()

@@ -117,7 +117,9 @@ class Exchange:
         self._number, self._answers = with_.begin(method, {**params, "input": True} if feed else params)
 
     def notice(self, limit: float | None = None) -> dict[str, Any] | None:
-        """Wait for the next notification; None if the result is there. Its error is raised."""
+        """Wait for the next notification; None if the result is there. Its error is raised, once."""
+        if self._answered:
+            return None
         self._wanted(0)  # what may be sent already
         while True:
             message = self._answers.get(timeout=limit)

@@ -28,6 +28,7 @@ class _Run:
         self._decoders = {"stdout": decoder("replace"), "stderr": decoder("replace")}
         self._pieces: deque[Piece] = deque()
         self._result: TaskCommand | None = None
+        self._ended = False
 
     @property
     def result(self) -> TaskCommand:
@@ -39,7 +40,7 @@ class _Run:
     def _take(self, notice: dict[str, Any] | None, result: Any) -> None:
         """Keep what is said about the command; nothing is its end."""
         if notice is None:
-            self._result = result
+            self._ended, self._result = True, result
             for name in ("stdout", "stderr"):
                 self._add(name, b"", final=True)
         elif notice["method"] == "output":
@@ -65,7 +66,7 @@ class Run(_Run):
 
     def __next__(self) -> Piece:
         while not self._pieces:
-            if self._result is not None:
+            if self._ended:
                 raise StopIteration
             self._take(self._exchange.notice(), self._exchange.result)
         return self._pieces.popleft()
@@ -83,7 +84,7 @@ class AsyncRun(_Run):
 
     async def __anext__(self) -> Piece:
         while not self._pieces:
-            if self._result is not None:
+            if self._ended:
                 raise StopAsyncIteration
             self._take(await self._exchange.notice(), self._exchange.result)
         return self._pieces.popleft()
