@@ -31,6 +31,10 @@ func (p *Pyro) CommitTask(ctx context.Context, r CommitTaskRequest) (CommitTaskR
 	if err != nil {
 		return CommitTaskResult{}, err
 	}
+	if vm.ExecutionMode == link.ModeHostCompat {
+		const why = "cannot commit %q: its commands run on the host, and environments are made in guests"
+		return CommitTaskResult{}, &Error{Kind: ErrState, Message: fmt.Sprintf(why, s.ID)}
+	}
 	var failed error
 	m, err := p.store.Commit(ctx, environment.CommitRequest{
 		Name:       r.Environment,
