@@ -21,12 +21,12 @@ const (
 // loginShell starts the shell that the guest's user has.
 const loginShell = `exec "${SHELL:-/bin/sh}" -l`
 
-// job asks a task's supervisor something about its background commands.
-func (p *Pyro) job(ctx context.Context, task string, op link.Op, params, result any) error {
-	if err := p.resolve(&task, record.KindTask); err != nil {
+// job asks a task's supervisor something about its background commands. The task's name becomes its id.
+func (p *Pyro) job(ctx context.Context, task *string, op link.Op, params, result any) error {
+	if err := p.resolve(task, record.KindTask); err != nil {
 		return err
 	}
-	s, err := p.reach(ctx, task)
+	s, err := p.reach(ctx, *task)
 	if err != nil {
 		return err
 	}
@@ -42,11 +42,8 @@ func (p *Pyro) job(ctx context.Context, task string, op link.Op, params, result 
 
 // jobRecord is job for operations that are answered with one command's record.
 func (p *Pyro) jobRecord(ctx context.Context, task string, op link.Op, params any) (Command, error) {
-	if err := p.resolve(&task, record.KindTask); err != nil {
-		return Command{}, err
-	}
 	var rec record.Job
-	err := p.job(ctx, task, op, params, &rec)
+	err := p.job(ctx, &task, op, params, &rec)
 	return viewCommand(task, rec), err
 }
 
@@ -143,11 +140,8 @@ func (p *Pyro) StartService(ctx context.Context, r StartServiceRequest) (Command
 
 // ListCommands lists a task's background commands: those that run, and the last 64 that have ended.
 func (p *Pyro) ListCommands(ctx context.Context, r TaskRequest) (ListCommandsResult, error) {
-	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
-		return ListCommandsResult{}, err
-	}
 	var found []record.Job
-	err := p.job(ctx, r.TaskID, link.OpJobList, link.Empty{}, &found)
+	err := p.job(ctx, &r.TaskID, link.OpJobList, link.Empty{}, &found)
 	out := ListCommandsResult{TaskID: r.TaskID, Commands: make([]Command, len(found))}
 	for i, rec := range found {
 		out.Commands[i] = viewCommand(r.TaskID, rec)
@@ -174,12 +168,9 @@ func (p *Pyro) ReadCommand(ctx context.Context, r ReadCommandRequest) (ReadComma
 	if err := ParameterNamed("max_bytes").check(r.MaxBytes); err != nil {
 		return ReadCommandResult{}, err
 	}
-	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
-		return ReadCommandResult{}, err
-	}
 	var rec record.Job
 	answer := link.JobOutput{Job: &rec}
-	err := p.job(ctx, r.TaskID, link.OpJobRead, link.JobRead{
+	err := p.job(ctx, &r.TaskID, link.OpJobRead, link.JobRead{
 		ID:     r.CommandID,
 		From:   r.Cursor,
 		Limit:  r.MaxBytes,
@@ -296,7 +287,7 @@ func (p *Pyro) WriteCommand(ctx context.Context, r WriteCommandRequest) (Command
 			End:    r.End && len(rest) == 0,
 			WaitMS: int64(r.LimitSeconds) * 1000,
 		}
-		if err := p.job(ctx, r.TaskID, link.OpJobWrite, write, nil); err != nil {
+		if err := p.job(ctx, &r.TaskID, link.OpJobWrite, write, nil); err != nil {
 			return Command{}, err
 		}
 		if len(rest) == 0 {
@@ -317,7 +308,7 @@ func (p *Pyro) SignalCommand(ctx context.Context, r SignalCommandRequest) (Comma
 		return Command{}, invalid("there is no signal %q", r.Signal)
 	}
 	signal := link.Signal{ID: r.CommandID, Number: int(n)}
-	if err := p.job(ctx, r.TaskID, link.OpJobSignal, signal, nil); err != nil {
+	if err := p.job(ctx, &r.TaskID, link.OpJobSignal, signal, nil); err != nil {
 		return Command{}, err
 	}
 	return p.StatusCommand(ctx, r.CommandRequest)
@@ -326,7 +317,7 @@ func (p *Pyro) SignalCommand(ctx context.Context, r SignalCommandRequest) (Comma
 // ResizeCommand tells a background command's terminal its size.
 func (p *Pyro) ResizeCommand(ctx context.Context, r ResizeCommandRequest) (Command, error) {
 	resize := link.Resize{ID: r.CommandID, Size: link.Size(r.TerminalSize)}
-	if err := p.job(ctx, r.TaskID, link.OpJobResize, resize, nil); err != nil {
+	if err := p.job(ctx, &r.TaskID, link.OpJobResize, resize, nil); err != nil {
 		return Command{}, err
 	}
 	return p.StatusCommand(ctx, r.CommandRequest)

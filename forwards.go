@@ -55,9 +55,6 @@ type UnforwardPortRequest struct {
 
 // ForwardPort opens a port of the host that leads to a server in a running task.
 func (p *Pyro) ForwardPort(ctx context.Context, r ForwardPortRequest) (ForwardedPort, error) {
-	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
-		return ForwardedPort{}, err
-	}
 	ask := link.PortForward{
 		HostIP:    r.HostIP,
 		HostPort:  r.HostPort,
@@ -67,8 +64,11 @@ func (p *Pyro) ForwardPort(ctx context.Context, r ForwardPortRequest) (Forwarded
 	}
 	var got link.Forwarded
 	if r.Opened == nil {
-		err := p.job(ctx, r.TaskID, link.OpForward, ask, &got)
+		err := p.job(ctx, &r.TaskID, link.OpForward, ask, &got)
 		return viewForward(r.TaskID, got), err
+	}
+	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
+		return ForwardedPort{}, err
 	}
 	s, err := p.reach(ctx, r.TaskID)
 	if err != nil {
@@ -90,11 +90,8 @@ func (p *Pyro) ForwardPort(ctx context.Context, r ForwardPortRequest) (Forwarded
 
 // ListForwards lists a task's forwarded ports.
 func (p *Pyro) ListForwards(ctx context.Context, r TaskRequest) (ListForwardsResult, error) {
-	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
-		return ListForwardsResult{}, err
-	}
 	var found []link.Forwarded
-	err := p.job(ctx, r.TaskID, link.OpForwards, link.Empty{}, &found)
+	err := p.job(ctx, &r.TaskID, link.OpForwards, link.Empty{}, &found)
 	out := ListForwardsResult{TaskID: r.TaskID, Forwards: make([]ForwardedPort, len(found))}
 	for i, f := range found {
 		out.Forwards[i] = viewForward(r.TaskID, f)
@@ -104,12 +101,9 @@ func (p *Pyro) ListForwards(ctx context.Context, r TaskRequest) (ListForwardsRes
 
 // UnforwardPort closes a forwarded port, and its connections.
 func (p *Pyro) UnforwardPort(ctx context.Context, r UnforwardPortRequest) (ForwardedPort, error) {
-	if err := p.resolve(&r.TaskID, record.KindTask); err != nil {
-		return ForwardedPort{}, err
-	}
 	var got link.Forwarded
 	ask := link.PortForward{HostIP: r.HostIP, HostPort: r.HostPort, UDP: r.UDP}
-	err := p.job(ctx, r.TaskID, link.OpUnforward, ask, &got)
+	err := p.job(ctx, &r.TaskID, link.OpUnforward, ask, &got)
 	return viewForward(r.TaskID, got), err
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/link"
+	"github.com/pyro-mcp/pyro/test/ended"
 )
 
 // TestRules wants of a command on the host what a guest's agent gives.
@@ -161,7 +162,7 @@ func TestACanceledCommandEnds(t *testing.T) {
 		t.Error(err)
 	}
 	for _, pid := range pids {
-		gone(t, pid)
+		ended.Wait(t, pid, 10*time.Second)
 	}
 }
 
@@ -213,7 +214,7 @@ func TestProtocol(t *testing.T) {
 		t.Error(err)
 	}
 	for _, pid := range pids {
-		gone(t, pid)
+		ended.Wait(t, pid, 10*time.Second)
 	}
 }
 
@@ -228,7 +229,7 @@ func TestKillLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, pid := range pids {
-		gone(t, pid)
+		ended.Wait(t, pid, 10*time.Second)
 	}
 }
 
@@ -262,6 +263,6 @@ func TestNothingOutlivesTheParent(t *testing.T) {
 		if _, err := fmt.Sscan(word, &pid); err != nil {
 			t.Fatal(err)
 		}
-		gone(t, pid)
+		ended.Wait(t, pid, 10*time.Second)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/process"
 	"github.com/pyro-mcp/pyro/internal/wire"
+	"github.com/pyro-mcp/pyro/test/ended"
 )
 
 // What the test binary is to be, besides a test.
@@ -182,7 +183,7 @@ func (v *vm) noMore(t *testing.T, stay []int) {
 	t.Helper()
 	for _, pid := range v.processes() {
 		if !slices.Contains(stay, pid) {
-			gone(t, pid)
+			ended.Wait(t, pid, 10*time.Second)
 		}
 	}
 }
@@ -214,30 +215,6 @@ func holdGuest() int {
 	}
 	fmt.Println(v.cmd.Process.Pid, strings.Trim(fmt.Sprint(v.processes()), "[]"))
 	select {}
-}
-
-// gone waits for the end of a process that need not be a child.
-func gone(t *testing.T, pid int) {
-	t.Helper()
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}},
-			int(10*time.Second/time.Millisecond))
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil || n == 0 {
-			t.Errorf("process %d lives on: %v", pid, err)
-		}
-		return
-	}
 }
 
 func writeFile(t *testing.T, path, content string) string {

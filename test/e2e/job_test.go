@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pyro-mcp/pyro/test/ended"
 )
 
 // TestEverySignalled ends a run as a batch system or systemd does: by a signal to each of its processes,
@@ -37,7 +39,9 @@ func TestEverySignalled(t *testing.T) {
 		if got := r.cmd.ProcessState.ExitCode(); got != 143 {
 			t.Errorf("exit status %d: %s", got, r.stderr.String())
 		}
-		gone(t, all)
+		for _, pid := range all {
+			ended.Wait(t, pid, 20*time.Second)
+		}
 		if left, _ := filepath.Glob(r.state + "/vms/run-*"); len(left) != 0 {
 			t.Errorf("left behind: %v", left)
 		}
@@ -48,7 +52,9 @@ func TestEverySignalled(t *testing.T) {
 		signalAll(all, syscall.SIGTERM)
 		signalAll(all, syscall.SIGKILL)
 		_ = r.cmd.Wait()
-		gone(t, all)
+		for _, pid := range all {
+			ended.Wait(t, pid, 20*time.Second)
+		}
 		sweep := exec.CommandContext(t.Context(), "pyro", "run", "debian:12", "--", "true")
 		sweep.Env = r.cmd.Env
 		if out, err := sweep.CombinedOutput(); err != nil {
@@ -133,28 +139,4 @@ func signalAll(pids []int, number syscall.Signal) {
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, number) // It may have ended with one before it.
 	}
-}
-
-// gone waits until processes have ended.
-func gone(t *testing.T, pids []int) {
-	t.Helper()
-	for _, pid := range pids {
-		for until := time.Now().Add(20 * time.Second); lives(pid); {
-			if time.Now().After(until) {
-				words, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-				t.Fatalf("process %d still lives: %q", pid, words)
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-	}
-}
-
-// lives tells whether a process runs; one that is only to be reaped does not.
-func lives(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	_, rest, _ := bytes.Cut(stat, []byte(") "))
-	return len(rest) > 0 && rest[0] != 'Z' && rest[0] != 'X'
 }
