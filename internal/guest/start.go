@@ -149,6 +149,7 @@ type plan struct {
 	memory      *vmm.Memory     // nil if it is nobody else's business
 	base        string          // path of the memory that a snapshot would rest on; empty is none
 	incoming    *os.File        // a template's state, or a snapshot's
+	checkpoint  string          // path of a template's VMM; empty is none
 	ready       func() error    // see [vmm.Spec].Ready
 }
 
@@ -316,6 +317,7 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		Cmdline:     p.cmdline,
 		Memory:      p.memory,
 		Incoming:    p.incoming,
+		Checkpoint:  p.checkpoint,
 		Ready:       p.ready,
 		Disks:       []vmm.Disk{{Path: p.Image, ID: "base", ReadOnly: true}},
 		Dir:         p.Dir,

@@ -49,7 +49,7 @@ func (l Launcher) clone(ctx context.Context, p plan) *Guest {
 		return nil
 	}
 	defer t.Close()
-	p.memory, p.incoming = &vmm.Memory{Path: t.Memory}, t.State
+	p.memory, p.incoming, p.checkpoint = &vmm.Memory{Path: t.Memory}, t.State, t.Process
 	if p.Durable {
 		// Whatever is pruned while it runs, a task can be kept.
 		path, err := template.LinkBase(t.Memory, p.Dir)
@@ -146,6 +146,7 @@ func (l Launcher) Warm(ctx context.Context, spec Spec, background bool) (link.Wa
 func (l Launcher) freeze(ctx context.Context, p plan, d template.Draft) error {
 	p.scratch, p.memory = d.Scratch, &vmm.Memory{Path: d.Memory, Shared: true}
 	p.cmdline += " " + link.CmdlineWarm
+	p.Durable = true // A clone may be; one that is not does not flush.
 	g, err := l.prepare(ctx, p)
 	if err != nil {
 		return err
@@ -161,6 +162,23 @@ func (l Launcher) freeze(ctx context.Context, p plan, d template.Draft) error {
 	}
 	if err := f.Freeze(ctx, d.State); err != nil {
 		return fmt.Errorf("cannot freeze the guest: %w", err)
+	}
+	if c, ok := g.machine.(vmm.Checkpointer); ok {
+		if err := checkpoint(ctx, c, d.Process); err != nil {
+			l.Log.Info("starts from the template are without a checkpoint of the VMM", "error", err)
+		}
+	}
+	return nil
+}
+
+// checkpoint keeps a VMM in a file, or leaves none.
+func checkpoint(ctx context.Context, c vmm.Checkpointer, path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err = errors.Join(c.Checkpoint(ctx, file), file.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
 	}
 	return nil
 }

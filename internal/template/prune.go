@@ -47,7 +47,7 @@ func remove(dir string, dry bool) (freed int64, err error) {
 }
 
 func usage(dir string) (n int64) {
-	for _, name := range []string{memoryFile, stateFile, scratchFile} {
+	for _, name := range []string{memoryFile, stateFile, scratchFile, processFile} {
 		if _, onDisk, err := sizes(filepath.Join(dir, name)); err == nil {
 			n += onDisk
 		}

@@ -48,6 +48,7 @@ const (
 	memoryFile  = "memory"
 	stateFile   = "state"
 	scratchFile = "scratch.img"
+	processFile = "process" // there may be none
 	metaFile    = "template.json"
 	lockFile    = "lock"
 )
@@ -62,6 +63,7 @@ type meta struct {
 	StateSHA256  string    `json:"state_sha256"`
 	Memory       stamp     `json:"memory"`
 	Scratch      stamp     `json:"scratch"`
+	Process      stamp     `json:"process"` // zero if there is none
 }
 
 // stamp is what tells that a file is still the one that was written, without reading it: whoever writes to a
@@ -85,6 +87,7 @@ type Template struct {
 	Memory  string // path
 	Scratch string // path
 	State   *os.File
+	Process string // path of the VMM's checkpoint; empty if there is none
 	dir     string
 	lock    *os.File
 }
@@ -132,6 +135,9 @@ func open(dir string, key Key) (_ *Template, err error) {
 	if scratch, _, err := sizes(t.Scratch); err != nil || scratch != m.ScratchBytes ||
 		!m.Scratch.of(t.Scratch) {
 		return nil, fmt.Errorf("the template's disk is damaged: %w", errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	if process := filepath.Join(dir, processFile); m.Process.Inode != 0 && m.Process.of(process) {
+		t.Process = process
 	}
 	if t.State, err = os.Open(filepath.Join(dir, stateFile)); err != nil {
 		return nil, err
@@ -190,6 +196,7 @@ type Draft struct {
 	Memory  string   // path: made by the VMM, with shared memory
 	Scratch string   // path
 	State   *os.File // for the VMM to write to
+	Process string   // path, to be made if the VMM itself can be kept
 }
 
 // make makes the store's directory. What is in there stays its owner's unless it is shared.
@@ -269,7 +276,11 @@ func (s *Store) Make(
 		return 0, err
 	}
 	defer os.RemoveAll(tmp)
-	d := Draft{Memory: filepath.Join(tmp, memoryFile), Scratch: filepath.Join(tmp, scratchFile)}
+	d := Draft{
+		Memory:  filepath.Join(tmp, memoryFile),
+		Scratch: filepath.Join(tmp, scratchFile),
+		Process: filepath.Join(tmp, processFile),
+	}
 	if d.State, err = os.OpenFile(filepath.Join(tmp, stateFile), os.O_RDWR|os.O_CREATE|os.O_EXCL,
 		0o600); err != nil {
 		return 0, err
@@ -322,6 +333,14 @@ func seal(tmp string, key Key, d Draft, shared bool) (int64, error) {
 		return 0, err
 	}
 	m.Memory.Changed = 0
+	if _, err := os.Lstat(d.Process); err == nil {
+		if err := errors.Join(syncFile(d.Process), os.Chmod(d.Process, 0o755)); err != nil {
+			return 0, err
+		}
+		if m.Process, err = stampOf(d.Process); err != nil {
+			return 0, err
+		}
+	}
 	if m.Scratch, err = stampOf(d.Scratch); err != nil {
 		return 0, err
 	}
