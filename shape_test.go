@@ -35,7 +35,7 @@ var shape = []room{
 	{path: "internal/environment/oci", level: 2, may: []string{"internal/environment", "internal/image"}},
 	{path: "internal/agent", level: 2,
 		may: []string{"internal/link", "internal/wire", "internal/archive", "internal/process"}},
-	{path: "internal/template", level: 2},
+	{path: "internal/template", level: 2, may: []string{"internal/checkpoint"}},
 	{path: "internal/hostcompat", level: 2, may: []string{
 		"internal/link", "internal/wire", "internal/archive", "internal/process", "internal/confine",
 		"internal/socketpair",

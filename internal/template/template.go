@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pyro-mcp/pyro/internal/checkpoint"
 )
 
 // Format is part of each key: it is raised if a template made before would be wrong now.
@@ -87,7 +89,8 @@ type Template struct {
 	Memory  string // path
 	Scratch string // path
 	State   *os.File
-	Process string // path of the VMM's checkpoint; empty if there is none
+	Process string // path of the VMM's checkpoint; empty if there is none that fits this host as it is now
+	Stale   bool   // there was one, so that it is worth to make the template anew
 	dir     string
 	lock    *os.File
 }
@@ -136,8 +139,11 @@ func open(dir string, key Key) (_ *Template, err error) {
 		!m.Scratch.of(t.Scratch) {
 		return nil, fmt.Errorf("the template's disk is damaged: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
-	if process := filepath.Join(dir, processFile); m.Process.Inode != 0 && m.Process.of(process) {
-		t.Process = process
+	if m.Process.Inode != 0 {
+		t.Process = filepath.Join(dir, processFile)
+		if !m.Process.of(t.Process) || !fits(t.Process) {
+			t.Process, t.Stale = "", true
+		}
 	}
 	if t.State, err = os.Open(filepath.Join(dir, stateFile)); err != nil {
 		return nil, err
@@ -148,6 +154,16 @@ func open(dir string, key Key) (_ *Template, err error) {
 	}
 	_, err = t.State.Seek(0, io.SeekStart)
 	return t, err
+}
+
+// fits tells whether a checkpoint may go on here and now.
+func fits(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	return checkpoint.Fits(file) == nil
 }
 
 func readMeta(dir string) (m meta, err error) {
@@ -265,8 +281,11 @@ func (s *Store) Make(
 	defer os.Remove(gate.Name())
 	final := filepath.Join(s.dir, key.Name())
 	if t := s.Find(key); t != nil {
+		stale := t.Stale
 		_, n, err = sizes(t.Memory)
-		return n, errors.Join(err, t.Close())
+		if err = errors.Join(err, t.Close()); err != nil || !stale {
+			return n, err
+		}
 	}
 	tmp := final + ".tmp"
 	if err := os.RemoveAll(tmp); err != nil {

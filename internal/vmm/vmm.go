@@ -88,8 +88,9 @@ type Freezer interface {
 // Checkpointer is the ability of a [Machine] that was frozen to be kept with its VMM: who starts from that has
 // no VMM to wait for that starts, and one that knows the guest's code already.
 type Checkpointer interface {
-	// Checkpoint writes the VMM to an empty file that may be executed. The machine is of no more use
-	// afterwards, also if it fails, as it does on hosts that have no means for it.
+	// Checkpoint writes the VMM to an empty file that may be executed, for package checkpoint to tell whether
+	// it fits. The machine is of no more use afterwards, also if it fails, as it does on hosts that have no
+	// means for it. What a checkpoint is to go on from, disks and all, must flush to the host's disk.
 	Checkpoint(ctx context.Context, to *os.File) error
 }
 

@@ -80,33 +80,32 @@ func replaced() confine.Calls {
 	}
 }
 
-// goingOn is a checkpoint that fits, with what it needs open.
+// goingOn is a checkpoint, with what it needs open.
 type goingOn struct {
 	path          string
 	image, memory *os.File
 }
 
-// checkpoint opens the checkpoint of a spec if it fits this host, and takes from the spec what it makes
+// checkpoint opens the checkpoint of a spec, nil if there is none, and takes from the spec what it makes
 // needless.
-func (f *files) checkpoint(spec *vmm.Spec) *goingOn {
-	if spec.Checkpoint == "" || spec.Memory == nil || spec.Memory.Shared || spec.Memory.Overlay != nil {
-		return nil
+func (f *files) checkpoint(spec *vmm.Spec) (*goingOn, error) {
+	if spec.Checkpoint == "" {
+		return nil, nil
 	}
-	image, err := os.Open(spec.Checkpoint)
-	if err != nil {
-		return nil
+	if spec.Memory == nil || spec.Memory.Shared || spec.Memory.Overlay != nil {
+		return nil, errors.New("a checkpoint goes on with the memory that it was taken with alone")
 	}
-	*f = append(*f, image)
-	memory, err := os.Open(spec.Memory.Path)
-	if err != nil {
-		return nil
-	}
-	*f = append(*f, memory)
-	if checkpoint.Fits(image) != nil {
-		return nil
+	from := goingOn{path: spec.Checkpoint}
+	for path, to := range map[string]**os.File{spec.Checkpoint: &from.image, spec.Memory.Path: &from.memory} {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		*f = append(*f, file)
+		*to = file
 	}
 	spec.Incoming = nil
-	return &goingOn{spec.Checkpoint, image, memory}
+	return &from, nil
 }
 
 // goOn makes a command line one for a checkpoint: it is for people to see, and has the files in order.

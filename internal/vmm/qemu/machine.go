@@ -78,7 +78,11 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 	if spec.Accelerator == vmm.TCG {
 		noHugePages()
 	}
-	goesOn := opened.checkpoint(&spec)
+	goesOn, err := opened.checkpoint(&spec)
+	if err != nil {
+		parent.close()
+		return nil, err
+	}
 	c := build(d.platform, known.release.Abilities, d.cpu(spec.Accelerator, known), spec, child,
 		d.kernelCmdline(spec))
 	if goesOn != nil {
