@@ -1,5 +1,5 @@
-// Package checkpoint keeps a process as a file, and makes a process of it again: the file is an executable, and
-// whoever executes it becomes that process, with its memory, threads and files, where it stood.
+// Package checkpoint keeps a process as a file, and makes a process of it again: the file is an executable,
+// and whoever executes it becomes that process, with its memory, threads and files, where it stood.
 //
 // It is made for programs that we have started ourselves, which hold little of the kernel's: memory, threads,
 // sockets and files that are handed to them, event descriptors. What holds more is refused. A checkpoint goes
@@ -48,8 +48,16 @@ func Identify(f *os.File) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	st := info.Sys().(*syscall.Stat_t)
-	return File{st.Dev, st.Ino}, nil
+	return FileOf(info), nil
+}
+
+// FileOf tells which file an os.FileInfo is of, if that comes from this system.
+func FileOf(info os.FileInfo) File {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return File{}
+	}
+	return File{st.Dev, st.Ino}
 }
 
 // need is a file that a checkpoint maps, and that must be what it was.
@@ -126,9 +134,9 @@ func bootID() (string, error) {
 	return strings.TrimSpace(string(data)), err
 }
 
-// Take writes a checkpoint of a process to an empty file. The caller must be allowed to trace the process, and
-// nobody may wait for it meanwhile, since a wait gets what is for the tracer. The process does not go on from
-// there: it is only to be killed, also if Take fails. What cannot be kept gives [ErrUnsupported].
+// Take writes a checkpoint of a process to an empty file. The caller must be allowed to trace the process,
+// and nobody may wait for it meanwhile, since a wait gets what is for the tracer. The process does not go on
+// from there: it is only to be killed, also if Take fails. What cannot be kept gives [ErrUnsupported].
 func Take(ctx context.Context, p Process, to *os.File) error {
 	boot, err := bootID()
 	if err == nil {

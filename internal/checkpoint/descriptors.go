@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -84,11 +83,11 @@ func describe(p Process, number int) (descriptor, error) {
 	if d.kind == eventfd || d.kind == signalfd || d.kind == epoll || number < firstPassed {
 		return d, nil
 	}
-	var st syscall.Stat_t
-	if err := syscall.Stat(path, &st); err != nil {
+	open, err := os.Stat(path)
+	if err != nil {
 		return d, err
 	}
-	d.kind, d.file = passed, slices.Index(p.Files, File{st.Dev, st.Ino})
+	d.kind, d.file = passed, slices.Index(p.Files, FileOf(open))
 	if d.file < 0 {
 		return d, unsupported("it has opened %q by itself", target)
 	}

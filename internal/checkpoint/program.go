@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,12 +55,13 @@ const (
 // spareOf is where the passed file i is kept, and the checkpoint itself behind the last.
 func spareOf(i int) uint64 { return uint64(spare + i) }
 
-// stash moves what was passed out of the way.
+// stash moves what was passed out of the way, and closes all else that whoever executes it has left open.
 func (p *program) stash(n int) {
+	p.call(unix.SYS_CLOSE_RANGE, uint64(firstPassed+n), math.MaxUint32, 0)
 	for i := range n {
 		p.call(unix.SYS_DUP3, uint64(firstPassed+i), spareOf(i), unix.O_CLOEXEC)
-		p.call(unix.SYS_CLOSE, uint64(firstPassed+i))
 	}
+	p.call(unix.SYS_CLOSE_RANGE, firstPassed, spare-1, 0)
 }
 
 // moveKernel brings the kernel's own regions to where the process knows them. The first of them, and what is
@@ -150,7 +152,7 @@ func givenFile(files []File, r region) int {
 }
 
 // open makes the process's descriptors under their numbers.
-func (p *program) open(all []descriptor, files int, d *data) {
+func (p *program) open(all []descriptor, d *data) {
 	taken := map[int]bool{0: true, 1: true, 2: true}
 	lowest := func() int {
 		n := 0
@@ -184,9 +186,7 @@ func (p *program) open(all []descriptor, files int, d *data) {
 		}
 		taken[each.number] = true
 	}
-	for i := range files + 1 {
-		p.call(unix.SYS_CLOSE, spareOf(i))
-	}
+	p.call(unix.SYS_CLOSE_RANGE, spare, math.MaxUint32, 0)
 }
 
 // watchAll makes the epolls wait for what they did.

@@ -28,17 +28,23 @@ type state struct {
 }
 
 func take(ctx context.Context, p Process, boot string, to *os.File) error {
-	// What is traced belongs to the thread that traces it. It ends with the goroutine, and lets go of all.
+	// What is traced belongs to the thread that traces it.
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		done <- takeTraced(ctx, p, boot, to)
 	}()
 	return <-done
 }
 
 func takeTraced(ctx context.Context, p Process, boot string, to *os.File) error {
-	s, err := capture(ctx, p)
+	ids, err := stop(ctx, p.PID)
+	defer func() { letGo(ids) }()
+	if err != nil {
+		return err
+	}
+	s, err := capture(p, ids)
 	if err != nil {
 		return err
 	}
@@ -73,16 +79,12 @@ func takeTraced(ctx context.Context, p Process, boot string, to *os.File) error 
 	return err
 }
 
-// capture finds out all that there is to know about a process.
-func capture(ctx context.Context, p Process) (s state, err error) {
-	ids, err := stop(ctx, p.PID)
-	if err != nil {
-		return s, err
-	}
+// capture finds out all that there is to know about a process that has stopped.
+func capture(p Process, ids []int) (s state, err error) {
 	if s.regions, err = regions(p.PID); err != nil {
 		return s, err
 	}
-	t, err := newTracee(ctx, p.PID, s.regions)
+	t, err := newTracee(p.PID, s.regions)
 	if err != nil {
 		return s, err
 	}
@@ -124,7 +126,7 @@ func growStack(all []region) []region {
 // the system calls, then what they point to. Its size does not depend on the base.
 func (s state) program(p Process, base uint64) ([]byte, []need, error) {
 	var size uint64
-	for { // Twice: what the calls point to stands behind them, and so at an address that depends on their number.
+	for { // Twice: what the calls point to stands behind them, at an address that depends on their number.
 		d := &data{base: base + pageSize + size}
 		first, needs, err := s.calls(p, d, base+pageSize)
 		if err != nil {
@@ -156,7 +158,7 @@ func (s state) calls(p Process, d *data, at uint64) ([]byte, []need, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	main.open(s.descriptors, len(p.Files), d)
+	main.open(s.descriptors, d)
 	main.watchAll(s.descriptors, d)
 	for _, number := range slices.Sorted(maps.Keys(s.actions)) {
 		a := s.actions[number]

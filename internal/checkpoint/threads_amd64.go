@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 	"unsafe"
@@ -52,53 +53,58 @@ type rseq struct {
 	_         uint32
 }
 
-// stop stops all threads of a process for good, the first one first. The calling thread must be locked.
+// stop stops all threads of a process, the first one first, and gives those that it traces, which are to be
+// let go by letGo whatever comes. The calling thread must be locked.
 func stop(ctx context.Context, pid int) (ids []int, err error) {
-	seen := map[int]bool{}
 	for { // Those that run make others.
 		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 		if err != nil {
-			return nil, err
+			return ids, err
 		}
 		before := len(ids)
 		for _, e := range entries {
 			id, err := strconv.Atoi(e.Name())
 			if err != nil {
-				return nil, err
+				return ids, err
 			}
-			if seen[id] {
+			if slices.Contains(ids, id) {
 				continue
 			}
-			if err := stopThread(ctx, id); errors.Is(err, unix.ESRCH) {
+			if err := unix.PtraceSeize(id); errors.Is(err, unix.ESRCH) {
 				continue // It has ended.
 			} else if err != nil {
-				return nil, unsupported("it may not be traced: %v", err)
+				return ids, unsupported("it may not be traced: %v", err)
 			}
-			seen[id], ids = true, append(ids, id)
+			ids = append(ids, id)
+			if err := errors.Join(unix.PtraceInterrupt(id), stopped(id), ctx.Err()); err != nil {
+				return ids, err
+			}
 		}
 		if len(ids) == before {
 			break
 		}
 	}
 	if len(ids) == 0 || ids[0] != pid {
-		return nil, unsupported("its first thread has ended")
+		return ids, unsupported("its first thread has ended")
 	}
 	return ids, nil
 }
 
-func stopThread(ctx context.Context, id int) error {
-	if err := unix.PtraceSeize(id); err != nil {
-		return err
+// letGo lets threads go on that are stopped, or that are about to.
+func letGo(ids []int) {
+	for _, id := range ids {
+		if unix.PtraceDetach(id) != nil && stopped(id) == nil {
+			_ = unix.PtraceDetach(id)
+		}
 	}
-	if err := unix.PtraceInterrupt(id); err != nil {
-		return err
-	}
-	return stopped(ctx, id)
 }
 
+// stopLimit bounds the wait for a thread to stop.
+const stopLimit = 5 * time.Second
+
 // stopped waits until a traced thread has stopped.
-func stopped(ctx context.Context, id int) error {
-	for {
+func stopped(id int) error {
+	for begun := time.Now(); ; time.Sleep(20 * time.Microsecond) {
 		var status unix.WaitStatus
 		got, err := unix.Wait4(id, &status, unix.WALL|unix.WNOHANG, nil)
 		switch {
@@ -109,17 +115,14 @@ func stopped(ctx context.Context, id int) error {
 			return nil
 		case got == id:
 			return unix.ESRCH
-		case ctx.Err() != nil:
-			return ctx.Err()
-		default:
-			time.Sleep(20 * time.Microsecond)
+		case time.Since(begun) > stopLimit:
+			return unsupported("a thread of it does not stop")
 		}
 	}
 }
 
 // tracee makes system calls in the name of a stopped thread.
 type tracee struct {
-	ctx  context.Context
 	pid  int
 	code uint64 // the address of an instruction for them
 	mem  *os.File
@@ -139,7 +142,7 @@ func (t tracee) call(id int, regs unix.PtraceRegs, number uintptr, args ...uint6
 		if err := unix.PtraceSyscall(id, 0); err != nil {
 			return 0, err
 		}
-		if err := stopped(t.ctx, id); err != nil {
+		if err := stopped(id); err != nil {
 			return 0, err
 		}
 	}
@@ -159,8 +162,8 @@ func (t tracee) call(id int, regs unix.PtraceRegs, number uintptr, args ...uint6
 func scratch(regs unix.PtraceRegs) uint64 { return (regs.Rsp - 1024) &^ 63 }
 
 // newTracee finds an instruction for system calls in the kernel's own code in the process.
-func newTracee(ctx context.Context, pid int, all []region) (tracee, error) {
-	t := tracee{ctx: ctx, pid: pid}
+func newTracee(pid int, all []region) (tracee, error) {
+	t := tracee{pid: pid}
 	var err error
 	if t.mem, err = os.Open(fmt.Sprintf("/proc/%d/mem", pid)); err != nil {
 		return t, err

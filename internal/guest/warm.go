@@ -172,15 +172,13 @@ func (l Launcher) freeze(ctx context.Context, p plan, d template.Draft) error {
 	p.scratch, p.memory = d.Scratch, &vmm.Memory{Path: d.Memory, Shared: true}
 	p.cmdline += " " + link.CmdlineWarm
 	p.Durable = true // A clone may be; one that is not does not flush.
-	g, err := l.prepare(ctx, p)
+	mute := p
+	mute.silent = true // A template holds no connection: what is frozen is a device whose peer has said nothing.
+	g, err := l.prepare(ctx, mute)
 	if err != nil {
 		return err
 	}
 	defer g.Kill()
-	if g.network != nil {
-		// A template holds no connection: what is frozen is a device whose peer has said nothing.
-		g.network.Close()
-	}
 	f, ok := g.machine.(vmm.Freezer)
 	if !ok {
 		return fmt.Errorf("the VMM %q cannot freeze a guest", p.driver.Name())

@@ -85,8 +85,8 @@ type Freezer interface {
 	Freeze(ctx context.Context, state *os.File) error
 }
 
-// Checkpointer is the ability of a [Machine] that was frozen to be kept with its VMM: who starts from that has
-// no VMM to wait for that starts, and one that knows the guest's code already.
+// Checkpointer is the ability of a [Machine] that was frozen to be kept with its VMM: who starts from that
+// has no VMM to wait for that starts, and one that knows the guest's code already.
 type Checkpointer interface {
 	// Checkpoint writes the VMM to an empty file that may be executed, for package checkpoint to tell whether
 	// it fits. The machine is of no more use afterwards, also if it fails, as it does on hosts that have no

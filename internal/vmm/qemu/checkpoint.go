@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,8 +30,8 @@ func (m *machine) Checkpoint(ctx context.Context, to *os.File) error {
 	return checkpoint.Take(ctx, checkpoint.Process{PID: m.PID(), Files: m.given, Filter: filter}, to)
 }
 
-// letGo waits until QEMU has closed the file of the state that it has written, which it does a moment after it
-// has said that it is done.
+// letGo waits until QEMU has closed the file of the state that it has written, which it does a moment after
+// it has said that it is done.
 func (m *machine) letGo(ctx context.Context) error {
 	for {
 		open, err := m.hasOpen(m.state)
@@ -59,15 +58,15 @@ func (m *machine) hasOpen(file checkpoint.File) (bool, error) {
 		if err != nil {
 			continue // It was closed just now.
 		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok && (checkpoint.File{Device: st.Dev, Inode: st.Ino}) == file {
+		if checkpoint.FileOf(info) == file {
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// replaced refuses what QEMU's own filter does, which a checkpoint is without: what -sandbox names in sandbox, as
-// QEMU's softmmu/qemu-seccomp.c lists it.
+// replaced refuses what QEMU's own filter does, which a checkpoint is without: what -sandbox names in
+// sandbox, as QEMU's softmmu/qemu-seccomp.c lists it.
 func replaced() confine.Calls {
 	return confine.Calls{
 		Alone: true,

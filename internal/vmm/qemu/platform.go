@@ -35,8 +35,8 @@ const quick = "cryptomgr.notests rcupdate.rcu_expedited=1 lsm=landlock audit=0 p
 // otherwise each new process of a program that ran before takes 2.5 to 3.5 times as long to start. What a
 // command could gain from known addresses is another process of its own VM.
 //
-// It has no instructions for random numbers either: QEMU answers them from a generator of its own library, whose
-// state is in a checkpoint, so that each machine that goes on from there would be told the same.
+// It has no instructions for random numbers either: QEMU answers them from a generator of its own library,
+// whose state is in a checkpoint, so that each machine that goes on from there would be told the same.
 //
 // Under KVM a guest gets the host's processor, but for its virtualization, which is a large part of the
 // host's kernel to attack, and its performance counters, which tell one guest of what others do.
