@@ -20,13 +20,13 @@ import (
 )
 
 // script is a program with what a checkpoint has to keep: much memory, threads that wait, one of them for a
-// long time, a signal's handler and mask, descriptors that the kernel makes, and a socket that it was given as
-// number 3. It answers each line with what it knows.
+// long time, a signal's handler and mask, descriptors that the kernel makes, and a socket that it was given
+// as number 3. It answers each line with what it knows.
 const script = `
 import ctypes, os, queue, select, signal, sys, threading, time
 os.closerange(4, 1024)
 libc = ctypes.CDLL(None, use_errno=True)
-spare = os.open("/dev/null", os.O_RDONLY)        # so that there is a hole among the numbers
+spare = os.open("/dev/null", os.O_RDONLY) # for a hole among the numbers
 event = libc.eventfd(3, os.O_NONBLOCK | os.O_CLOEXEC)
 epoll = select.epoll()
 epoll.register(event, select.EPOLLIN)
@@ -265,7 +265,8 @@ func TestFits(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{
-		"another boot":    []byte(strings.Replace(string(whole), string(boot[:30]), strings.Repeat("0", 30), 1)),
+		"another boot": []byte(strings.Replace(string(whole), string(boot[:30]),
+			strings.Repeat("0", 30), 1)),
 		"another program": []byte(strings.Replace(string(whole), `"inode":`, `"inode":1`, 1)),
 		"cut off":         whole[:len(whole)-10],
 		"empty":           nil,

@@ -172,8 +172,9 @@ func (l Launcher) freeze(ctx context.Context, p plan, d template.Draft) error {
 	p.scratch, p.memory = d.Scratch, &vmm.Memory{Path: d.Memory, Shared: true}
 	p.cmdline += " " + link.CmdlineWarm
 	p.Durable = true // A clone may be; one that is not does not flush.
+	// A template holds no connection: what is frozen is a device whose peer has said nothing.
 	mute := p
-	mute.silent = true // A template holds no connection: what is frozen is a device whose peer has said nothing.
+	mute.silent = true
 	g, err := l.prepare(ctx, mute)
 	if err != nil {
 		return err
