@@ -10,7 +10,7 @@ import (
 // is forgotten would have forks be made of something else.
 func TestLike(t *testing.T) {
 	own := []string{"Format", "ID", "Name", "State", "CreatedAt", "ExpiresAt", "Publish",
-		"Forwards", "AllowHostCompat", "ExecutionMode", "Accelerator", "Warm", "Confinement", "Warnings",
+		"Forwards", "AllowHostCompat", "ExecutionMode", "Accelerator", "Warm", "Stale", "Confinement", "Warnings",
 		"VMMConfinement", "LastError", "Metadata", "LastCommand", "Current", "From", "Resumed", "Running",
 		"Jobs", "Complete", "HostBootID"}
 	var full VM
