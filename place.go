@@ -36,13 +36,18 @@ func (p *Pyro) createHeld(ctx context.Context, vm record.VM, shape Shape) (*inst
 	defer release()
 	// What a snapshot left that was broken off is in nobody's way, and goes with it if it can.
 	_, _ = p.snapshots().Sweep()
+	noted := make(chan error, 1) // Beside the supervisor's start: what is synced takes as long.
+	go func() {
+		noted <- p.store.Use(vm.Boot.ImageSHA256, vm.Boot.Kernel.Path, p.instances.Dir(place.ID()))
+	}()
 	s, err := p.instances.Fill(ctx, place, vm)
+	unnoted := <-noted
 	if err != nil {
 		return nil, fromLink("", err)
 	}
-	if err := p.store.Use(vm.Boot.ImageSHA256, vm.Boot.Kernel.Path, p.instances.Dir(s.ID)); err != nil {
+	if unnoted != nil {
 		s.Close()
-		return nil, errors.Join(environmentError("", err), p.instances.Discard(s.ID))
+		return nil, errors.Join(environmentError("", unnoted), p.instances.Discard(s.ID))
 	}
 	return s, nil
 }

@@ -87,10 +87,10 @@ func (p *Pyro) runAndRemove(ctx context.Context, s *instances.Session, vm record
 	if err != nil {
 		return RunInVMResult{}, err
 	}
-	p.warmLater(vm)
+	ahead.Go(func() { p.warmLater(vm) }) // Both beside the end of this one.
 	if with.spare != nil {
 		missing = append(missing, with.spare.refused(vm)...)
-		ahead.Go(func() { p.keepSpare(ctx, vm, *with.spare) }) // Beside the end of this one.
+		ahead.Go(func() { p.keepSpare(ctx, vm, *with.spare) })
 	}
 	return RunInVMResult{
 		VMID:           s.ID,

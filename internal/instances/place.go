@@ -31,6 +31,9 @@ type Place struct {
 	lock *os.File
 }
 
+// ID is that of the VM to be.
+func (p Place) ID() string { return p.id }
+
 // Take waits for a place within the limit. Who comes later stands behind those who wait, those of other
 // processes included.
 func (i *Instances) Take(ctx context.Context, kind record.Kind, wait Wait) (Place, error) {

@@ -107,7 +107,7 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 func (d *Driver) kernelCmdline(spec vmm.Spec) string {
 	cmdline := d.platform.kernelCmdline(spec.Accelerator)
 	if spec.Accelerator == vmm.TCG && spec.Incoming == nil {
-		cmdline += " " + clockCmdline()
+		cmdline += " " + d.clocks.cmdline()
 	}
 	if spec.Cmdline != "" {
 		cmdline += " " + spec.Cmdline

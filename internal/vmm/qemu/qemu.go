@@ -37,6 +37,7 @@ type Options struct {
 type Driver struct {
 	options  Options
 	platform platform
+	clocks   reading // when the driver was made
 
 	mu      sync.Mutex
 	known   knowledge // the zero value is not known yet
@@ -60,7 +61,7 @@ func New(options Options) (*Driver, error) {
 	if options.KVMDevice == "" {
 		options.KVMDevice = "/dev/kvm"
 	}
-	return &Driver{options: options, platform: p}, nil
+	return &Driver{options: options, platform: p, clocks: readClocks()}, nil
 }
 
 // Name is "qemu".
