@@ -11,8 +11,8 @@ import (
 func TestLike(t *testing.T) {
 	own := []string{"Format", "ID", "Name", "State", "CreatedAt", "ExpiresAt", "Publish",
 		"Forwards", "AllowHostCompat", "ExecutionMode", "Accelerator", "Warm", "Stale", "Confinement",
-		"Warnings", "VMMConfinement", "LastError", "Metadata", "LastCommand", "Current", "From", "Resumed", "Running",
-		"Jobs", "Complete", "HostBootID"}
+		"Warnings", "VMMConfinement", "LastError", "Metadata", "LastCommand", "Current", "From", "Resumed",
+		"Running", "Jobs", "Complete", "HostBootID"}
 	var full VM
 	for i := range reflect.TypeFor[VM]().NumField() {
 		field := reflect.ValueOf(&full).Elem().Field(i)
