@@ -35,7 +35,7 @@ func (p *Pyro) WarmEnvironment(ctx context.Context, r WarmEnvironmentRequest) (W
 
 // warmLater has a template made for the next VM of a shape, by a supervisor that goes on alone.
 func (p *Pyro) warmLater(vm record.VM) {
-	if vm.Warm || vm.ExecutionMode != link.ModeGuest {
+	if vm.Warm && !vm.Stale || vm.ExecutionMode != link.ModeGuest {
 		return
 	}
 	vm.Kind, vm.TTLSeconds, vm.Metadata = record.KindBuild, 0, nil

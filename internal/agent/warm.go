@@ -42,6 +42,18 @@ func (a *Agent) warm(g *realMachine) error {
 // rehearsalLimit bounds each command of the rehearsal. An environment may lack them all.
 const rehearsalLimit = 5 * time.Second
 
+// rehearsed are the commands of the rehearsal: by which way one may come, and the programs that most commands
+// begin with, which are then in the guest's memory, and known to an emulator.
+func rehearsed() []link.Exec {
+	return []link.Exec{
+		{Command: "true"},
+		{Argv: []string{"/bin/true"}},
+		{Command: "ls -l / | wc -l; git --version"},
+		{Argv: []string{"python3", "-B", "-c", "import json, os, subprocess, sys"}},
+		{Command: "true"},
+	}
+}
+
 // rehearse talks to the agent as a supervisor does.
 func (a *Agent) rehearse() error {
 	host, port := net.Pipe()
@@ -53,7 +65,7 @@ func (a *Agent) rehearse() error {
 	}
 	ctx, client := context.Background(), link.NewClient(conn)
 	a.identified, a.who, a.workDir = true, &account{home: "/root"}, defaultWorkDir
-	for i, e := range []link.Exec{{Command: "true"}, {Argv: []string{"/bin/true"}}, {Command: "true"}} {
+	for i, e := range rehearsed() {
 		e.ID, e.TimeoutMS = "rehearsal-"+strconv.Itoa(i), rehearsalLimit.Milliseconds()
 		if _, err = client.Exec(ctx, e, link.Streams{}); err != nil {
 			break

@@ -46,7 +46,9 @@ func Times() []uint32 { return append([]uint32{unix.SYS_UTIMENSAT}, timesHere...
 // Calls says which system calls are refused beside those that always are.
 type Calls struct {
 	Denied   []uint32 // by their numbers
+	Void     []uint32 // those that do nothing, and are told to have succeeded
 	Families []uint32 // the kinds of socket that may be opened
+	Alone    bool     // no program and no process may be started, threads alone
 }
 
 // newNamespaces are the flags of clone that would make a namespace; clone3 keeps its flags if a filter
@@ -82,6 +84,20 @@ func (c Calls) filter() ([]bpf.RawInstruction, error) {
 	for _, call := range slices.Concat(denied, deniedHere, c.Denied) {
 		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: call, SkipFalse: 1},
 			refuse(unix.EPERM))
+	}
+	for _, call := range c.Void {
+		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: call, SkipFalse: 1}, refuse(0))
+	}
+	if c.Alone {
+		for _, call := range starting {
+			program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: call, SkipFalse: 1},
+				refuse(unix.EPERM))
+		}
+		program = append(program,
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_CLONE, SkipFalse: 4},
+			bpf.LoadAbsolute{Off: offsetArg0, Size: 4},
+			bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: unix.CLONE_THREAD, SkipTrue: 1}, refuse(unix.EPERM),
+			number)
 	}
 	program = append(program,
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_CLONE3, SkipFalse: 1}, refuse(unix.ENOSYS),
@@ -121,21 +137,36 @@ func (c Calls) Restrict() error {
 	return nil
 }
 
-// install puts a filter on this thread, or as the flags say, and returns what the kernel does.
-func install(raw []bpf.RawInstruction, flags uintptr) (int, error) {
-	code := make([]unix.SockFilter, len(raw))
+// Program is the filter for who puts it on by other means.
+func (c Calls) Program() ([]unix.SockFilter, error) {
+	raw, err := c.filter()
+	if err != nil {
+		return nil, fmt.Errorf("cannot assemble the system call filter: %w", err)
+	}
+	return code(raw), nil
+}
+
+// code is a filter as the kernel takes it.
+func code(raw []bpf.RawInstruction) []unix.SockFilter {
+	all := make([]unix.SockFilter, len(raw))
 	for i, in := range raw {
-		code[i] = unix.SockFilter{
+		all[i] = unix.SockFilter{
 			Code: in.Op,
 			Jt:   in.Jt,
 			Jf:   in.Jf,
 			K:    in.K,
 		}
 	}
-	program := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
+	return all
+}
+
+// install puts a filter on this thread, or as the flags say, and returns what the kernel does.
+func install(raw []bpf.RawInstruction, flags uintptr) (int, error) {
+	filter := code(raw)
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	got, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags,
 		uintptr(unsafe.Pointer(&program)))
-	runtime.KeepAlive(code)
+	runtime.KeepAlive(filter)
 	if errno != 0 {
 		return 0, errno
 	}

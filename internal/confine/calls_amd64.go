@@ -11,6 +11,9 @@ const (
 var deniedHere = []uint32{unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT, unix.SYS_USELIB,
 	unix.SYS__SYSCTL}
 
+// starting are the ones that start a program or a process, beside clone.
+var starting = []uint32{unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_FORK, unix.SYS_VFORK}
+
 // timesHere are the ones of this architecture alone that set a file's times.
 var timesHere = []uint32{unix.SYS_UTIME, unix.SYS_UTIMES, unix.SYS_FUTIMESAT}
 

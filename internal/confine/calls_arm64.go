@@ -10,6 +10,9 @@ const (
 // deniedHere are denied on this architecture, which has them.
 var deniedHere []uint32
 
+// starting are the ones that start a program or a process, beside clone.
+var starting = []uint32{unix.SYS_EXECVE, unix.SYS_EXECVEAT}
+
 // timesHere are the ones of this architecture alone that set a file's times.
 var timesHere []uint32
 

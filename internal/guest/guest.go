@@ -46,6 +46,7 @@ type Guest struct {
 	pipe    io.ReadWriteCloser // under wire
 	console *console
 	network *network.Network // nil without one
+	mute    io.Closer        // what stands in for a network that says nothing; nil without one
 
 	log       *slog.Logger
 	diskError atomic.Pointer[string] // what the host said when it failed a disk
@@ -133,6 +134,9 @@ func (g *Guest) release() {
 	}
 	if g.network != nil {
 		g.network.Close()
+	}
+	if g.mute != nil {
+		g.mute.Close()
 	}
 	if g.console != nil {
 		g.console.Close()

@@ -112,6 +112,7 @@ type Facts struct {
 	Accelerator string // empty if the host stands in
 	MemMiB      int
 	Warm        bool   // it was started from a template
+	Stale       bool   // the template is worth to be made anew: it starts guests faster then
 	Resumed     bool   // it goes on with the memory that was kept of it, or of another
 	Forgotten   string // if it should have and does not: why
 	Confinement string // of the host, if that stands in

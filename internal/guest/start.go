@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -149,6 +150,8 @@ type plan struct {
 	memory      *vmm.Memory     // nil if it is nobody else's business
 	base        string          // path of the memory that a snapshot would rest on; empty is none
 	incoming    *os.File        // a template's state, or a snapshot's
+	checkpoint  string          // path of a template's VMM; empty is none
+	silent      bool            // the network is connected, and says nothing
 	ready       func() error    // see [vmm.Spec].Ready
 }
 
@@ -316,6 +319,7 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		Cmdline:     p.cmdline,
 		Memory:      p.memory,
 		Incoming:    p.incoming,
+		Checkpoint:  p.checkpoint,
 		Ready:       p.ready,
 		Disks:       []vmm.Disk{{Path: p.Image, ID: "base", ReadOnly: true}},
 		Dir:         p.Dir,
@@ -348,7 +352,12 @@ func (g *Guest) power(ctx context.Context, p plan) (err error) {
 		}
 		spec.Network, spec.MAC = vmmFrames, g.network.Guest().MAC
 		spec.Cmdline += " " + link.CmdlineNetwork
-		go g.network.Serve(frames)
+		if p.silent {
+			g.mute = frames
+			go io.Copy(io.Discard, frames)
+		} else {
+			go g.network.Serve(frames)
+		}
 	}
 	console, writer, err := openConsole(filepath.Join(p.Dir, p.ConsoleFile))
 	if err != nil {

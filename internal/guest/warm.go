@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/pyro-mcp/pyro/internal/environment"
@@ -65,9 +66,9 @@ func (l Launcher) clone(ctx context.Context, p plan) *Guest {
 		l.Log.Warn("a template's disk cannot be cloned", "template", key.Name(), "error", err)
 		return nil // The template was found whole: what fails is the host, most often for want of room.
 	}
-	g, err := l.bring(limited, p)
+	g, err := l.goOn(limited, p, t)
 	if err == nil {
-		g.facts.Warm = true
+		g.facts.Warm, g.facts.Stale = true, t.Stale
 		return g
 	}
 	if ctx.Err() != nil {
@@ -78,6 +79,30 @@ func (l Launcher) clone(ctx context.Context, p plan) *Guest {
 		l.Log.Warn("what a template left cannot be removed", "error", err)
 	}
 	return nil
+}
+
+// goOn starts a guest from a template's checkpoint, or if there is none that works, from its state.
+func (l Launcher) goOn(ctx context.Context, p plan, t *template.Template) (*Guest, error) {
+	if t.Process == "" {
+		return l.bring(ctx, p)
+	}
+	with := p
+	with.checkpoint = t.Process
+	g, err := l.bring(ctx, with)
+	if err == nil || ctx.Err() != nil {
+		return g, err
+	}
+	l.Log.Warn("a template's checkpoint does not come up", "error", err)
+	if !errors.Is(err, vmm.ErrKilledOutside) && !errors.Is(err, vmm.ErrNoMemory) {
+		if err := t.Forget(); err != nil {
+			l.Log.Warn("a template's checkpoint cannot be removed", "error", err)
+		}
+	}
+	// The guest may have written to its disk.
+	if err := template.CloneDisk(t.Scratch, p.scratch); err != nil {
+		return nil, err
+	}
+	return l.bring(ctx, p)
 }
 
 // find gives a template of a key, or nil if there is none: the user's own, or one that the cache's owner
@@ -146,15 +171,15 @@ func (l Launcher) Warm(ctx context.Context, spec Spec, background bool) (link.Wa
 func (l Launcher) freeze(ctx context.Context, p plan, d template.Draft) error {
 	p.scratch, p.memory = d.Scratch, &vmm.Memory{Path: d.Memory, Shared: true}
 	p.cmdline += " " + link.CmdlineWarm
-	g, err := l.prepare(ctx, p)
+	p.Durable = true // A clone may be; one that is not does not flush.
+	// A template holds no connection: what is frozen is a device whose peer has said nothing.
+	mute := p
+	mute.silent = true
+	g, err := l.prepare(ctx, mute)
 	if err != nil {
 		return err
 	}
 	defer g.Kill()
-	if g.network != nil {
-		// A template holds no connection: what is frozen is a device whose peer has said nothing.
-		g.network.Close()
-	}
 	f, ok := g.machine.(vmm.Freezer)
 	if !ok {
 		return fmt.Errorf("the VMM %q cannot freeze a guest", p.driver.Name())
@@ -162,5 +187,52 @@ func (l Launcher) freeze(ctx context.Context, p plan, d template.Draft) error {
 	if err := f.Freeze(ctx, d.State); err != nil {
 		return fmt.Errorf("cannot freeze the guest: %w", err)
 	}
+	c, ok := g.machine.(vmm.Checkpointer)
+	if !ok {
+		return nil
+	}
+	err = keepVMM(ctx, c, d.Process)
+	g.Kill()
+	if err == nil {
+		if err = l.prove(ctx, p, d); err != nil {
+			err = errors.Join(err, os.Remove(d.Process))
+		}
+	}
+	if err != nil {
+		l.Log.Info("the template is without a checkpoint of its VMM", "error", err)
+	}
+	return ctx.Err()
+}
+
+// keepVMM writes a checkpoint, or leaves none.
+func keepVMM(ctx context.Context, c vmm.Checkpointer, path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o700)
+	if err != nil {
+		return err
+	}
+	// The VMM may run as another user, to whom it is shown by itself.
+	if err = errors.Join(c.Checkpoint(ctx, file), file.Chmod(0o755), file.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
 	return nil
+}
+
+// proofLimit bounds the start that proves a checkpoint.
+const proofLimit = time.Minute
+
+// prove starts a guest from a checkpoint that was just taken: whether this host lets it go on cannot be told
+// in another way.
+func (l Launcher) prove(ctx context.Context, p plan, d template.Draft) error {
+	ctx, cancel := context.WithTimeout(ctx, proofLimit)
+	defer cancel()
+	p.memory, p.checkpoint = &vmm.Memory{Path: d.Memory}, d.Process
+	p.scratch = filepath.Join(p.Dir, p.ScratchFile)
+	if err := template.CloneDisk(d.Scratch, p.scratch); err != nil {
+		return err
+	}
+	g, err := l.prepare(ctx, p)
+	if err == nil {
+		g.Kill()
+	}
+	return errors.Join(err, os.Remove(p.scratch))
 }

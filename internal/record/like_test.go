@@ -10,9 +10,9 @@ import (
 // is forgotten would have forks be made of something else.
 func TestLike(t *testing.T) {
 	own := []string{"Format", "ID", "Name", "State", "CreatedAt", "ExpiresAt", "Publish",
-		"Forwards", "AllowHostCompat", "ExecutionMode", "Accelerator", "Warm", "Confinement", "Warnings",
-		"VMMConfinement", "LastError", "Metadata", "LastCommand", "Current", "From", "Resumed", "Running",
-		"Jobs", "Complete", "HostBootID"}
+		"Forwards", "AllowHostCompat", "ExecutionMode", "Accelerator", "Warm", "Stale", "Confinement",
+		"Warnings", "VMMConfinement", "LastError", "Metadata", "LastCommand", "Current", "From", "Resumed",
+		"Running", "Jobs", "Complete", "HostBootID"}
 	var full VM
 	for i := range reflect.TypeFor[VM]().NumField() {
 		field := reflect.ValueOf(&full).Elem().Field(i)

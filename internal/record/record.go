@@ -86,7 +86,8 @@ type VM struct {
 	Accelerator     string `json:"accelerator"`
 	// What is to stand between the guest and the host; empty, in older records, is a virtual machine
 	Isolation string `json:"isolation,omitempty"`
-	Warm      bool   `json:"warm"` // the guest was started from a template
+	Warm      bool   `json:"warm"`            // the guest was started from a template
+	Stale     bool   `json:"stale,omitempty"` // the template is worth to be made anew
 	// Of the host, if it stands in for a guest
 	Confinement     string            `json:"confinement,omitempty"`
 	Warnings        []string          `json:"warnings,omitempty"`        // what the host may not be able to keep

@@ -66,7 +66,7 @@ func (s *supervisor) started(ctx context.Context) (*running, error) {
 	}
 	s.vm.State, s.vm.ExecutionMode, s.vm.Accelerator = record.StateStarted, facts.Mode, facts.Accelerator
 	s.vm.Warm, s.vm.Confinement, s.vm.VMMConfinement = facts.Warm, facts.Confinement, facts.VMMConfinement
-	s.vm.Resumed = facts.Resumed
+	s.vm.Resumed, s.vm.Stale = facts.Resumed, facts.Stale
 	go s.watch(g)
 	go s.reviveServices(g)
 	return g, s.save()

@@ -2,6 +2,7 @@ package template
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -16,6 +17,29 @@ import (
 // Discard removes a template that does not come up, whoever else is starting from it: what they have mapped
 // they keep, and who has not opened it yet finds none. The template is to be closed all the same.
 func (t *Template) Discard() error { return drop(t.dir) }
+
+// Forget gives up a template's checkpoint that does not come up; the template is as good without.
+func (t *Template) Forget() error {
+	m, err := readMeta(t.dir)
+	if err != nil {
+		return err
+	}
+	m.Process = stamp{}
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(t.dir, metaFile)
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	next := path + ".next"
+	if err := writeAs(next, append(data, '\n'), info.Mode().Perm() != 0o600); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(next, path), os.Remove(filepath.Join(t.dir, processFile)))
+}
 
 // drop deletes a template's directory, under another name first, so that nobody finds it half deleted.
 func drop(dir string) error {
@@ -47,7 +71,7 @@ func remove(dir string, dry bool) (freed int64, err error) {
 }
 
 func usage(dir string) (n int64) {
-	for _, name := range []string{memoryFile, stateFile, scratchFile} {
+	for _, name := range []string{memoryFile, stateFile, scratchFile, processFile} {
 		if _, onDisk, err := sizes(filepath.Join(dir, name)); err == nil {
 			n += onDisk
 		}

@@ -35,6 +35,9 @@ func (s *Store) Adopt(ctx context.Context, key Key, t *Template) (*Template, err
 		}
 		defer state.Close()
 		_, err = io.Copy(d.State, state)
+		if t.Process != "" {
+			err = errors.Join(err, CloneDisk(t.Process, d.Process))
+		}
 		return errors.Join(err, CloneDisk(t.Memory, d.Memory), CloneDisk(t.Scratch, d.Scratch))
 	})
 	if err != nil {

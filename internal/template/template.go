@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pyro-mcp/pyro/internal/checkpoint"
 )
 
 // Format is part of each key: it is raised if a template made before would be wrong now.
@@ -48,6 +50,7 @@ const (
 	memoryFile  = "memory"
 	stateFile   = "state"
 	scratchFile = "scratch.img"
+	processFile = "process" // there may be none
 	metaFile    = "template.json"
 	lockFile    = "lock"
 )
@@ -62,6 +65,7 @@ type meta struct {
 	StateSHA256  string    `json:"state_sha256"`
 	Memory       stamp     `json:"memory"`
 	Scratch      stamp     `json:"scratch"`
+	Process      stamp     `json:"process"` // zero if there is none
 }
 
 // stamp is what tells that a file is still the one that was written, without reading it: whoever writes to a
@@ -85,6 +89,8 @@ type Template struct {
 	Memory  string // path
 	Scratch string // path
 	State   *os.File
+	Process string // path of the VMM's checkpoint; empty if there is none that fits this host as it is now
+	Stale   bool   // there was one, so that it is worth to make the template anew
 	dir     string
 	lock    *os.File
 }
@@ -133,6 +139,12 @@ func open(dir string, key Key) (_ *Template, err error) {
 		!m.Scratch.of(t.Scratch) {
 		return nil, fmt.Errorf("the template's disk is damaged: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
+	if m.Process.Inode != 0 {
+		t.Process = filepath.Join(dir, processFile)
+		if !m.Process.of(t.Process) || !fits(t.Process) {
+			t.Process, t.Stale = "", true
+		}
+	}
 	if t.State, err = os.Open(filepath.Join(dir, stateFile)); err != nil {
 		return nil, err
 	}
@@ -142,6 +154,16 @@ func open(dir string, key Key) (_ *Template, err error) {
 	}
 	_, err = t.State.Seek(0, io.SeekStart)
 	return t, err
+}
+
+// fits tells whether a checkpoint may go on here and now.
+func fits(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	return checkpoint.Fits(file) == nil
 }
 
 func readMeta(dir string) (m meta, err error) {
@@ -190,6 +212,7 @@ type Draft struct {
 	Memory  string   // path: made by the VMM, with shared memory
 	Scratch string   // path
 	State   *os.File // for the VMM to write to
+	Process string   // path, to be made if the VMM itself can be kept
 }
 
 // make makes the store's directory. What is in there stays its owner's unless it is shared.
@@ -258,8 +281,11 @@ func (s *Store) Make(
 	defer os.Remove(gate.Name())
 	final := filepath.Join(s.dir, key.Name())
 	if t := s.Find(key); t != nil {
+		stale := t.Stale
 		_, n, err = sizes(t.Memory)
-		return n, errors.Join(err, t.Close())
+		if err = errors.Join(err, t.Close()); err != nil || !stale {
+			return n, err
+		}
 	}
 	tmp := final + ".tmp"
 	if err := os.RemoveAll(tmp); err != nil {
@@ -269,7 +295,11 @@ func (s *Store) Make(
 		return 0, err
 	}
 	defer os.RemoveAll(tmp)
-	d := Draft{Memory: filepath.Join(tmp, memoryFile), Scratch: filepath.Join(tmp, scratchFile)}
+	d := Draft{
+		Memory:  filepath.Join(tmp, memoryFile),
+		Scratch: filepath.Join(tmp, scratchFile),
+		Process: filepath.Join(tmp, processFile),
+	}
 	if d.State, err = os.OpenFile(filepath.Join(tmp, stateFile), os.O_RDWR|os.O_CREATE|os.O_EXCL,
 		0o600); err != nil {
 		return 0, err
@@ -322,6 +352,14 @@ func seal(tmp string, key Key, d Draft, shared bool) (int64, error) {
 		return 0, err
 	}
 	m.Memory.Changed = 0
+	if _, err := os.Lstat(d.Process); err == nil {
+		if err := errors.Join(syncFile(d.Process), os.Chmod(d.Process, 0o755)); err != nil {
+			return 0, err
+		}
+		if m.Process, err = stampOf(d.Process); err != nil {
+			return 0, err
+		}
+	}
 	if m.Scratch, err = stampOf(d.Scratch); err != nil {
 		return 0, err
 	}

@@ -46,6 +46,9 @@ type Spec struct {
 	// from there instead of booting. All else in the Spec must be as it was when that was written, but for
 	// the files themselves. Nil boots.
 	Incoming *os.File
+	// Checkpoint is the path of what [Checkpointer].Checkpoint wrote: go on from there, instead of from
+	// Incoming. The same holds for the rest of the Spec, but Disks may be durable or not. Empty is none.
+	Checkpoint string
 	// Ready is called when all of Incoming is loaded, before the guest runs its first instruction: until
 	// then no disk is touched. If it fails, so does the start. It may be nil.
 	Ready func() error

@@ -85,6 +85,15 @@ type Freezer interface {
 	Freeze(ctx context.Context, state *os.File) error
 }
 
+// Checkpointer is the ability of a [Machine] that was frozen to be kept with its VMM: who starts from that
+// has no VMM to wait for that starts, and one that knows the guest's code already.
+type Checkpointer interface {
+	// Checkpoint writes the VMM to an empty file that may be executed, for package checkpoint to tell whether
+	// it fits. The machine is of no more use afterwards, also if it fails, as it does on hosts that have no
+	// means for it. What a checkpoint is to go on from, disks and all, must flush to the host's disk.
+	Checkpoint(ctx context.Context, to *os.File) error
+}
+
 // Snapshotter is the ability of a [Machine] to be kept as it is at one moment while it goes on. It needs a
 // Spec whose Memory is not shared.
 type Snapshotter interface {

@@ -21,6 +21,7 @@ type command struct {
 	incoming string   // where to load a state from, once the capabilities are set
 	reads    []string // what is named by its path, to be read
 	lent     bool     // the file of the guest's memory is lent, see package confine
+	become   string   // the path of a checkpoint to go on from, which is the last of the files
 }
 
 func (c *command) add(args ...string) { c.args = append(c.args, args...) }

@@ -69,6 +69,9 @@ func (d *Driver) confined(ctx context.Context, binary string, c command, spec vm
 		FileBytes: longest(spec),
 		Borrow:    g.Borrow && c.lent,
 	}
+	if c.become != "" {
+		o.Checkpoint, o.Unflushed = c.become, !durable(spec)
+	}
 	lent, err := c.lend(spec)
 	if err != nil {
 		return nil, err

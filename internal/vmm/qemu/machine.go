@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pyro-mcp/pyro/internal/checkpoint"
 	"github.com/pyro-mcp/pyro/internal/vmm"
 )
 
@@ -25,7 +26,9 @@ type machine struct {
 	qmp     *qmpConn
 	link    *os.File
 
-	memoryFile uint64 // the inode of the guest's memory; 0 is anonymous memory
+	memoryFile uint64            // the inode of the guest's memory; 0 is anonymous memory
+	state      checkpoint.File   // that a frozen machine's state was written to
+	given      []checkpoint.File // what QEMU was started with, in order
 	memMiB     int
 
 	done   chan struct{}
@@ -75,15 +78,29 @@ func (d *Driver) start(ctx context.Context, spec vmm.Spec) (*machine, error) {
 	if spec.Accelerator == vmm.TCG {
 		noHugePages()
 	}
+	goesOn, err := opened.checkpoint(&spec)
+	if err != nil {
+		parent.close()
+		return nil, err
+	}
 	c := build(d.platform, known.release.Abilities, d.cpu(spec.Accelerator, known), spec, child,
 		d.kernelCmdline(spec))
+	if goesOn != nil {
+		c.goOn(*goesOn)
+	}
 	p, err := d.confined(ctx, known.release.QEMU.Path, c, spec)
+	var given []checkpoint.File
+	if err == nil && goesOn == nil {
+		if given, err = c.given(spec); err != nil {
+			p.kill()
+		}
+	}
 	if err != nil {
 		parent.close()
 		return nil, fmt.Errorf("cannot run %s: %w", known.release.QEMU.Path, err)
 	}
 	opened.close()
-	return newMachine(ctx, p, parent, spec, c.incoming)
+	return newMachine(ctx, p, parent, spec, c, given)
 }
 
 // kernelCmdline is the guest's kernel command line. One that resumes has had its own.
@@ -100,7 +117,7 @@ func (d *Driver) kernelCmdline(spec vmm.Spec) string {
 
 // newMachine takes over a process that has just started, and returns when it runs.
 func newMachine(
-	ctx context.Context, p *process, parent ends, spec vmm.Spec, incoming string,
+	ctx context.Context, p *process, parent ends, spec vmm.Spec, c command, given []checkpoint.File,
 ) (*machine, error) {
 	m := &machine{
 		process: p,
@@ -109,6 +126,7 @@ func newMachine(
 		moved:   make(chan string, 16),
 		link:    parent.link,
 		memMiB:  spec.MemMiB,
+		given:   given,
 	}
 	var err error
 	if m.qmp, err = newQMP(parent.qmp, m.event); err != nil {
@@ -117,7 +135,7 @@ func newMachine(
 		return nil, err
 	}
 	go m.watch()
-	if err := m.ready(ctx, spec, incoming); err != nil {
+	if err := m.ready(ctx, spec, c); err != nil {
 		return nil, m.giveUp(err)
 	}
 	return m, nil
@@ -140,13 +158,33 @@ func (m *machine) giveUp(err error) error {
 }
 
 // ready waits until QEMU has made the machine and, if it resumes, has loaded its state.
-func (m *machine) ready(ctx context.Context, spec vmm.Spec, incoming string) error {
-	if err := m.qmp.execute(ctx, "qmp_capabilities", nil, nil, nil); err != nil {
+func (m *machine) ready(ctx context.Context, spec vmm.Spec, c command) error {
+	if c.become == "" { // What has spoken with its first owner needs no beginning.
+		if err := m.qmp.execute(ctx, "qmp_capabilities", nil, nil, nil); err != nil {
+			return err
+		}
+	}
+	if err := m.loadMemory(spec.Memory); err != nil {
 		return err
 	}
-	if err := m.loadMemory(spec.Memory); err != nil || incoming == "" {
-		return err
+	if c.incoming != "" {
+		if err := m.loadState(ctx, c.incoming); err != nil {
+			return err
+		}
 	}
+	if spec.Ready != nil {
+		if err := spec.Ready(); err != nil {
+			return err
+		}
+	}
+	if c.become == "" && (c.incoming == "" || spec.Ready == nil) {
+		return nil
+	}
+	return m.qmp.execute(ctx, "cont", nil, nil, nil)
+}
+
+// loadState has QEMU load the state of the guest's devices.
+func (m *machine) loadState(ctx context.Context, incoming string) error {
 	if err := m.qmp.execute(ctx, "migrate-set-capabilities", capabilities(), nil, nil); err != nil {
 		return err
 	}
@@ -154,13 +192,7 @@ func (m *machine) ready(ctx context.Context, spec vmm.Spec, incoming string) err
 		nil); err != nil {
 		return err
 	}
-	if err := m.migrated(ctx); err != nil || spec.Ready == nil {
-		return err
-	}
-	if err := spec.Ready(); err != nil {
-		return err
-	}
-	return m.qmp.execute(ctx, "cont", nil, nil, nil)
+	return m.migrated(ctx)
 }
 
 // capabilities are for both sides of a migration: shared memory is no part of the state, and progress is
@@ -299,6 +331,9 @@ func (m *machine) freeze(ctx context.Context, state *os.File) error {
 		return err
 	}
 	defer out.Close()
+	if m.state, err = checkpoint.Identify(out); err != nil {
+		return err
+	}
 	for _, step := range []struct {
 		command   string
 		arguments any

@@ -44,6 +44,9 @@ const quick = "cryptomgr.notests rcupdate.rcu_expedited=1 lsm=landlock audit=0 p
 // otherwise each new process of a program that ran before takes 2.5 to 3.5 times as long to start. What a
 // command could gain from known addresses is another process of its own VM.
 //
+// It has no instructions for random numbers either: QEMU answers them from a generator of its own library,
+// whose state is in a checkpoint, so that each machine that goes on from there would be told the same.
+//
 // Under KVM a guest gets the host's processor, but for its virtualization, which is a large part of the
 // host's kernel to attack, and its performance counters, which tell one guest of what others do.
 //
@@ -61,7 +64,7 @@ func platforms() map[string]platform {
 					"host,-svm,-vmx,pmu=off",
 					"host,-svm,-vmx,pmu=off,-arch-capabilities",
 				},
-				vmm.TCG: {"max,-erms,-fsrm,-la57,-smap"},
+				vmm.TCG: {"max,-erms,-fsrm,-la57,-smap,-rdrand,-rdseed"},
 			},
 			cmdline: "console=ttyS0 quiet reboot=t panic=-1 pci=off " + quick,
 			tcg: "mitigations=off norandmaps init_on_alloc=0 hardened_usercopy=off noreplace-smp " +

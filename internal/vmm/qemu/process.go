@@ -29,6 +29,7 @@ type process struct {
 	tail *tail
 	done chan struct{} // closed when it has been reaped
 
+	handle      int // a pidfd; -1 if the kernel has none
 	confinement confine.Report
 	err         error // of Wait; read after done
 }
@@ -41,7 +42,7 @@ func noHugePages() { _ = unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0) }
 
 // start starts a process with nothing of our environment.
 func start(cmd *exec.Cmd, console, log *os.File) (*process, error) {
-	p := &process{tail: &tail{}, done: make(chan struct{})}
+	p := &process{tail: &tail{}, done: make(chan struct{}), handle: -1}
 	if log != nil {
 		fd, err := unix.FcntlInt(log.Fd(), unix.F_DUPFD_CLOEXEC, 0) // the caller may close its own
 		if err != nil {
@@ -76,13 +77,32 @@ func (p *process) run(started chan<- error) {
 		err = p.cmd.Start()
 		restore()
 	}
+	if err == nil {
+		p.handle, _ = unix.PidfdOpen(p.cmd.Process.Pid, 0)
+	}
 	started <- err
 	if err == nil {
+		p.awaitEnd()
 		p.err = p.cmd.Wait()
 		close(p.done)
 	}
 	if p.tail.log != nil {
 		p.tail.log.Close()
+	}
+}
+
+// awaitEnd waits for the end of the child, if the kernel knows how, without a call that would be told of all
+// else that happens to it: of a child that is traced a wait gets what is for the tracer.
+func (p *process) awaitEnd() {
+	if p.handle < 0 {
+		return
+	}
+	defer unix.Close(p.handle)
+	for {
+		ready := []unix.PollFd{{Fd: int32(p.handle), Events: unix.POLLIN}}
+		if _, err := unix.Poll(ready, -1); !errors.Is(err, unix.EINTR) {
+			return
+		}
 	}
 }
 

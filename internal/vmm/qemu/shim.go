@@ -40,8 +40,10 @@ type order struct {
 	Read       []string           `json:"read,omitempty"`  // files
 	Write      []string           `json:"write,omitempty"` // files
 	Device     string             `json:"device,omitempty"`
-	Borrow     bool               `json:"borrow"`     // one file is lent
-	FileBytes  uint64             `json:"file_bytes"` // how long a file may become
+	Checkpoint string             `json:"checkpoint,omitempty"` // to become instead of the program
+	Unflushed  bool               `json:"unflushed,omitempty"`  // what QEMU flushes need not reach the disk
+	Borrow     bool               `json:"borrow"`               // one file is lent
+	FileBytes  uint64             `json:"file_bytes"`           // how long a file may become
 	// the file descriptor to answer on; those before it are QEMU's
 	Control int `json:"control"`
 }
@@ -94,7 +96,7 @@ func Main(args []string) int {
 	if _, err := vmm.Deafen(); err != nil {
 		return 1
 	}
-	err = syscall.Exec(args[1], args[1:], []string{})
+	err = syscall.Exec(cmp.Or(o.Checkpoint, args[1]), args[1:], []string{})
 	fmt.Fprintf(os.Stderr, "cannot run %s: %v\n", args[1], err)
 	return 1
 }
@@ -114,7 +116,7 @@ func become(o order) (said outcome, listener *os.File) {
 	if err := restrictFiles(o); err != nil {
 		said.Landlock, said.LandlockErr = 0, err.Error()
 	}
-	said.CallsErr = reason(calls().Restrict())
+	said.CallsErr = reason(calls(o).Restrict())
 	if o.Borrow {
 		var err error
 		listener, err = confine.Borrow()
@@ -296,10 +298,14 @@ func restrictFiles(o order) error {
 
 // calls refuses what QEMU has no use for, beside what its own filter refuses: it is handed all sockets, and
 // looks into no other process.
-func calls() confine.Calls {
-	return confine.Calls{Denied: slices.Concat(confine.Spies(), confine.Sharing(), confine.Times(), []uint32{
+func calls(o order) confine.Calls {
+	c := confine.Calls{Denied: slices.Concat(confine.Spies(), confine.Sharing(), confine.Times(), []uint32{
 		// of its user's own files
 		unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT,
 		unix.SYS_FSETXATTR, unix.SYS_FREMOVEXATTR, unix.SYS_FLOCK,
 	})}
+	if o.Unflushed {
+		c.Void = []uint32{unix.SYS_FSYNC, unix.SYS_FDATASYNC}
+	}
+	return c
 }

@@ -3,6 +3,7 @@ package qemu
 import (
 	"cmp"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -33,7 +34,12 @@ func config(t testing.TB) vmmtest.Config {
 		t.Fatal(err)
 	}
 	accelerator := vmm.Accelerator(cmp.Or(os.Getenv("PYRO_TEST_ACCELERATOR"), string(vmm.TCG)))
-	return vmmtest.Config{Driver: driver, Guest: vmmtest.NewGuest(t), Accelerator: accelerator}
+	return vmmtest.Config{
+		Driver:      driver,
+		Guest:       vmmtest.NewGuest(t),
+		Accelerator: accelerator,
+		Checkpoints: accelerator == vmm.TCG && runtime.GOARCH == "amd64",
+	}
 }
 
 // TestProbe asks the KVM of the host that the test runs on, whatever it is like.

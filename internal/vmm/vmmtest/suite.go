@@ -28,6 +28,7 @@ type Config struct {
 	Driver      vmm.Driver
 	Guest       Guest
 	Accelerator vmm.Accelerator
+	Checkpoints bool // its machines are a [vmm.Checkpointer] that works on this host
 }
 
 // orphanVariable tells a copy of the test program that it is to start a machine, say its process id, and wait
@@ -47,6 +48,8 @@ func Run(t *testing.T, config Config) {
 	// The first boots; the others clone what it leaves, if the driver can.
 	t.Run("Boot", r.checkBoot)
 	t.Run("Clone", r.checkClone)
+	t.Run("Checkpoint", r.checkCheckpoint)
+	t.Run("DamagedCheckpoint", r.checkDamagedCheckpoint)
 	t.Run("Snapshot", r.checkSnapshot)
 	t.Run("BootedSnapshot", r.checkBootedSnapshot)
 	t.Run("DamagedState", r.checkDamagedState)
@@ -68,7 +71,7 @@ func Run(t *testing.T, config Config) {
 	}
 	entries, err := os.ReadDir(r.dir)
 	must(t, err)
-	if len(entries) > 2 { // memory and state of the template
+	if len(entries) > 3 { // memory, state and VMM of the template
 		t.Errorf("files are left: %v", entries)
 	}
 }
@@ -99,6 +102,7 @@ func (r *rig) checkBoot(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	must(t, freezer.Freeze(ctx, state))
+	r.takeCheckpoint(t, g)
 	must(t, g.Kill())
 	if info, err := state.Stat(); err != nil || info.Size() == 0 {
 		t.Fatalf("the state is empty (%v)", err)
