@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/pyro-mcp/pyro/internal/checkpoint"
 )
@@ -55,6 +56,17 @@ func find(t *testing.T, s *Store, key Key) *Template {
 	return found
 }
 
+// stampThen is the stamp of a template's memory as it lies there.
+func stampThen(t *testing.T, held *Template) stamp {
+	t.Helper()
+	now, err := stampOf(held.Memory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now.Changed = 0
+	return now
+}
+
 func TestACheckpointIsPartOfATemplate(t *testing.T) {
 	s, key := Open(t.TempDir()), Key{Image: "a"}
 	if _, err := s.Make(t.Context(), key, How{}, freezeWhole(t)); err != nil {
@@ -85,7 +97,20 @@ func TestACheckpointIsPartOfATemplate(t *testing.T) {
 	if stale := find(t, s, key); stale.Process != "" || !stale.Stale {
 		t.Errorf("a changed checkpoint is %q, stale: %v", stale.Process, stale.Stale)
 	}
-	if _, err := s.Make(t.Context(), key, How{}, freezeWhole(t)); err != nil {
+	held := s.Find(key) // by somebody who is starting from it
+	made := make(chan error, 1)
+	go func() {
+		_, err := s.Make(t.Context(), key, How{}, freezeWhole(t))
+		made <- err
+	}()
+	draft := filepath.Join(s.dir, key.Name()+".tmp", metaFile)
+	for _, err := os.Stat(draft); err != nil; _, err = os.Stat(draft) {
+		time.Sleep(time.Millisecond)
+	}
+	if now, err := readMeta(held.dir); err != nil || now.Memory != stampThen(t, held) {
+		t.Errorf("a template was replaced under who starts from it: %v", err)
+	}
+	if err := errors.Join(held.Close(), <-made); err != nil {
 		t.Fatal(err)
 	}
 	again := find(t, s, key)

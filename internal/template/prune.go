@@ -2,6 +2,7 @@ package template
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -17,6 +18,26 @@ import (
 // Discard removes a template that does not come up, whoever else is starting from it: what they have mapped
 // they keep, and who has not opened it yet finds none. The template is to be closed all the same.
 func (t *Template) Discard() error { return drop(t.dir) }
+
+// replace gives a finished draft its name. A template that has it goes, as soon as nobody is starting from it:
+// who is would find the one's memory with the other's state.
+func replace(ctx context.Context, draft, dir string) error {
+	lock, err := os.Open(filepath.Join(dir, lockFile))
+	if err != nil {
+		return errors.Join(os.RemoveAll(dir), os.Rename(draft, dir)) // There is none, or half of one.
+	}
+	defer lock.Close()
+	for unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	gone := dir + ".gone"
+	err = errors.Join(os.RemoveAll(gone), os.Rename(dir, gone), os.Rename(draft, dir))
+	return errors.Join(err, os.RemoveAll(gone))
+}
 
 // Forget gives up a template's checkpoint that does not come up; the template is as good without.
 func (t *Template) Forget() error {

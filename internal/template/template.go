@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -310,10 +309,7 @@ func (s *Store) Make(
 		return 0, err
 	}
 	n = usage(tmp)
-	if err := os.Rename(tmp, final); errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
-		return n, errors.Join(os.RemoveAll(final), os.Rename(tmp, final))
-	}
-	return n, err
+	return n, replace(ctx, tmp, final)
 }
 
 // seal writes down what must be true of a finished draft.

@@ -141,7 +141,7 @@ func (c command) given(spec vmm.Spec) (all []checkpoint.File, err error) {
 	for _, each := range append(c.files[:len(c.files):len(c.files)], file) {
 		f, err := checkpoint.Identify(each)
 		if err != nil {
-			return nil, errors.Join(err, file.Close())
+			return nil, err
 		}
 		all = append(all, f)
 	}
