@@ -19,8 +19,8 @@ import (
 // they keep, and who has not opened it yet finds none. The template is to be closed all the same.
 func (t *Template) Discard() error { return drop(t.dir) }
 
-// replace gives a finished draft its name. A template that has it goes, as soon as nobody is starting from it:
-// who is would find the one's memory with the other's state.
+// replace gives a finished draft its name. A template that has it goes, as soon as nobody is starting from
+// it: who is would find the one's memory with the other's state.
 func replace(ctx context.Context, draft, dir string) error {
 	lock, err := os.Open(filepath.Join(dir, lockFile))
 	if err != nil {
