@@ -21,12 +21,12 @@ func (p platform) kernelCmdline(a vmm.Accelerator) string {
 
 // quick spares each kernel some time.
 //
-// Of what its parts do as they start, four are left out. One looks through all 37,000 places at which
+// Of what its parts do as they start, three are left out. One looks through all 37,000 places at which
 // functions can be traced for those of functions that were replaced, a sixth of all instructions of a boot;
-// without it that is found out when the places are listed. Two test ciphers. One reads the key that Debian
+// without it that is found out when the places are listed. One tests a cipher. One reads the key that Debian
 // signs modules with, which are not checked.
 const quick = "cryptomgr.notests rcupdate.rcu_expedited=1 lsm=landlock audit=0 psi=0 noautogroup " +
-	"nowatchdog initcall_blacklist=ftrace_check_for_weak_functions,crypto_kdf108_init,blake2s_mod_init," +
+	"nowatchdog initcall_blacklist=ftrace_check_for_weak_functions,crypto_kdf108_init," +
 	"load_system_certificate_list"
 
 // platforms has the architectures by their Go names.
