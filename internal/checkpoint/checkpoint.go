@@ -134,9 +134,9 @@ func bootID() (string, error) {
 	return strings.TrimSpace(string(data)), err
 }
 
-// Take writes a checkpoint of a process to an empty file. The caller must be allowed to trace the process,
-// and nobody may wait for it meanwhile, since a wait gets what is for the tracer. The process does not go on
-// from there: it is only to be killed, also if Take fails. What cannot be kept gives [ErrUnsupported].
+// Take writes a checkpoint of a process to an empty file; it stands still meanwhile, and goes on afterwards.
+// The caller must be allowed to trace the process, and nobody may wait for it meanwhile, since a wait gets
+// what is for the tracer. What cannot be kept gives [ErrUnsupported].
 func Take(ctx context.Context, p Process, to *os.File) error {
 	boot, err := bootID()
 	if err == nil {

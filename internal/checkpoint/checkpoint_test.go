@@ -298,3 +298,57 @@ func TestBroken(t *testing.T) {
 		t.Errorf("without its files it ends with %v", err)
 	}
 }
+
+// busy computes in several threads, with what the processor has for floating point, and says what came out.
+const busy = `
+import hashlib, math, os, threading
+os.closerange(3, 1024)
+digests, sums = [b""] * 3, [0.0] * 3
+def compute(i):
+    for n in range(20000):
+        digests[i] = hashlib.sha256(digests[i] + bytes([i]) * 3000).digest()
+        sums[i] += math.sin(n) * math.sqrt(n + i)
+threads = [threading.Thread(target=compute, args=(i,)) for i in range(3)]
+for each in threads: each.start()
+print("begun", flush=True)
+for each in threads: each.join()
+print(b"".join(digests).hex(), *map(repr, sums), flush=True)
+`
+
+// TestBusy takes checkpoints in the middle of anything: what goes on from there comes to the same.
+func TestBusy(t *testing.T) {
+	p := begin(t, exec.Command("python3", "-c", busy))
+	if line, err := p.out.ReadString('\n'); err != nil || line != "begun\n" {
+		t.Fatal(line, err)
+	}
+	var paths []string
+	for range 3 { // The process goes on, too.
+		path := filepath.Join(t.TempDir(), "checkpoint")
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o755)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = checkpoint.Take(t.Context(), checkpoint.Process{PID: p.cmd.Process.Pid}, f)
+		if err = errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	want, err := p.out.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		image, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(path)
+		cmd.ExtraFiles = []*os.File{image}
+		q := begin(t, cmd)
+		image.Close()
+		if got, err := q.out.ReadString('\n'); err != nil || got != want {
+			t.Errorf("%q, %v; not %q", got, err, want)
+		}
+	}
+}

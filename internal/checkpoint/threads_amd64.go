@@ -220,7 +220,7 @@ func (t tracee) inspect(id int) (h thread, err error) {
 		return h, err
 	}
 	h.again()
-	return h, nil
+	return h, unix.PtraceSetRegs(id, &h.regs) // This one goes on as the copies do.
 }
 
 // ask finds out by calls in a thread's name what is not told to others.
@@ -258,6 +258,7 @@ func (h *thread) again() {
 	if int64(h.regs.Orig_rax) < 0 {
 		return // It was in none.
 	}
+	defer func() { h.regs.Orig_rax = ^uint64(0) }()
 	switch int64(h.regs.Rax) {
 	case restartSys, restartNoIntr, restartNoHand:
 		h.regs.Rax = h.regs.Orig_rax

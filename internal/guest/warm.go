@@ -93,7 +93,7 @@ func (l Launcher) goOn(ctx context.Context, p plan, t *template.Template) (*Gues
 		return g, err
 	}
 	l.Log.Warn("a template's checkpoint does not come up", "error", err)
-	if !errors.Is(err, vmm.ErrKilledOutside) && !errors.Is(err, vmm.ErrNoMemory) {
+	if isBroken(err) {
 		if err := t.Forget(); err != nil {
 			l.Log.Warn("a template's checkpoint cannot be removed", "error", err)
 		}
@@ -103,6 +103,14 @@ func (l Launcher) goOn(ctx context.Context, p plan, t *template.Template) (*Gues
 		return nil, err
 	}
 	return l.bring(ctx, p)
+}
+
+// isBroken tells whether it was the checkpoint's fault that a guest did not start from it, and not somebody's
+// who killed it, or the host's.
+func isBroken(err error) bool {
+	var far *link.Error
+	return errors.Is(err, vmm.ErrCheckpoint) ||
+		errors.As(err, &far) && far.Code == link.CodeGuestLost && far.Cause == ""
 }
 
 // find gives a template of a key, or nil if there is none: the user's own, or one that the cache's owner

@@ -281,10 +281,8 @@ func (s *Store) Make(
 	defer os.Remove(gate.Name())
 	final := filepath.Join(s.dir, key.Name())
 	if t := s.Find(key); t != nil {
-		stale := t.Stale
-		_, n, err = sizes(t.Memory)
-		if err = errors.Join(err, t.Close()); err != nil || !stale {
-			return n, err
+		if err := t.Close(); err != nil || !t.Stale {
+			return usage(final), err
 		}
 	}
 	tmp := final + ".tmp"
@@ -308,10 +306,10 @@ func (s *Store) Make(
 	if err := freeze(ctx, d); err != nil {
 		return 0, err
 	}
-	n, err = seal(tmp, key, d, how.Shared)
-	if err != nil {
+	if err := seal(tmp, key, d, how.Shared); err != nil {
 		return 0, err
 	}
+	n = usage(tmp)
 	if err := os.Rename(tmp, final); errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
 		return n, errors.Join(os.RemoveAll(final), os.Rename(tmp, final))
 	}
@@ -319,57 +317,54 @@ func (s *Store) Make(
 }
 
 // seal writes down what must be true of a finished draft.
-func seal(tmp string, key Key, d Draft, shared bool) (int64, error) {
+func seal(tmp string, key Key, d Draft, shared bool) (err error) {
 	m := meta{Key: key, MadeAt: time.Now().UTC()}
 	m.Key.Format = Format
 	if err := syncFile(d.Memory); err != nil {
-		return 0, err
+		return err
 	}
-	var scratchOnDisk int64
-	var err error
 	if m.MemoryBytes, m.MemoryOnDisk, err = sizes(d.Memory); err != nil {
-		return 0, err
+		return err
 	}
-	if m.ScratchBytes, scratchOnDisk, err = sizes(d.Scratch); err != nil {
-		return 0, err
+	if m.ScratchBytes, _, err = sizes(d.Scratch); err != nil {
+		return err
 	}
 	if _, err := d.State.Seek(0, io.SeekStart); err != nil {
-		return 0, err
+		return err
 	}
 	if m.StateSHA256, err = digest(d.State); err != nil {
-		return 0, err
+		return err
 	}
 	// A VMM may run as another user, to whom its files are shown by themselves: nobody else gets past the
 	// directories, unless the template is shared. One that cannot open memory for reading alone opens it for
 	// writing too, and writes nothing.
 	if err := errors.Join(syncFile(d.Scratch), os.Chmod(d.Memory, 0o644)); err != nil {
-		return 0, err
+		return err
 	}
 	if err := chmod(tmp, d, shared); err != nil {
-		return 0, err
+		return err
 	}
 	if m.Memory, err = stampOf(d.Memory); err != nil {
-		return 0, err
+		return err
 	}
 	m.Memory.Changed = 0
 	if _, err := os.Lstat(d.Process); err == nil {
 		if err := errors.Join(syncFile(d.Process), os.Chmod(d.Process, 0o755)); err != nil {
-			return 0, err
+			return err
 		}
 		if m.Process, err = stampOf(d.Process); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	if m.Scratch, err = stampOf(d.Scratch); err != nil {
-		return 0, err
+		return err
 	}
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
-		return 0, err
+		return err
 	}
-	err = errors.Join(d.State.Sync(), writeAs(filepath.Join(tmp, lockFile), nil, shared),
+	return errors.Join(d.State.Sync(), writeAs(filepath.Join(tmp, lockFile), nil, shared),
 		writeAs(filepath.Join(tmp, metaFile), append(data, '\n'), shared))
-	return m.MemoryOnDisk + scratchOnDisk, err
 }
 
 func syncFile(path string) error {

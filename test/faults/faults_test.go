@@ -93,6 +93,13 @@ func TestKills(t *testing.T) { kills(t, moments()) }
 
 func kills(t *testing.T, all []moment) {
 	cells, passed := 0, 0
+	// No kill is taken for a fault of the checkpoint that a guest is started from.
+	before := newWorld(t).checkpoints()
+	defer func() {
+		if after := newWorld(t).checkpoints(); len(after) < len(before) {
+			t.Errorf("of the checkpoints %q there are left %q", before, after)
+		}
+	}()
 	for _, m := range all {
 		delays := m.delays
 		if delays == nil {
@@ -129,6 +136,28 @@ func kills(t *testing.T, all []moment) {
 		}
 	}
 	t.Logf("%d cells, %d passed", cells, passed)
+}
+
+// checkpoints lists the checkpoints of VMMs that templates have.
+func (w world) checkpoints() []string {
+	w.Helper()
+	if os.Getenv("PYRO_ISOLATION") == "gvisor" {
+		return nil // It has no templates.
+	}
+	w.must("env", "warm", environment)
+	cache := os.Getenv("PYRO_CACHE_DIR")
+	if cache == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			w.Fatal(err)
+		}
+		cache = filepath.Join(dir, "pyro")
+	}
+	found, err := filepath.Glob(filepath.Join(cache, "templates", "*", "process"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return found
 }
 
 // start starts a caller that goes on by itself.

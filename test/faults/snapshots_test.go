@@ -44,6 +44,11 @@ func snapshotMoments() []moment {
 			w.must("task", "snapshot", id, "--name", "before")
 			w.must("task", "exec", id, "--", "sh", "-c", "echo newer >state")
 			return w.start("task", "rollback", id, "before"), func() {
+				// Whoever asked for it is gone, and it goes on: it ends the command that it meets.
+				w.until("a command that no rollback ends", func() bool {
+					_, err := w.pyro("task", "exec", id, "--", "true")
+					return err == nil
+				})
 				w.keeps(id)
 				w.isWhole(id, "new", "newer")
 				w.usable()

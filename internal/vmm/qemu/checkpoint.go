@@ -30,6 +30,20 @@ func (m *machine) Checkpoint(ctx context.Context, to *os.File) error {
 	return checkpoint.Take(ctx, checkpoint.Process{PID: m.PID(), Files: m.given, Filter: filter}, to)
 }
 
+// blame tells whether it was the fault of its checkpoint that a machine has not started, which ends with the
+// number of the error that a system call gave.
+func (m *machine) blame(err error) error {
+	cause := m.Err()
+	if cause == nil || errors.Is(cause, vmm.ErrKilled) || errors.Is(cause, vmm.ErrKilledOutside) {
+		return err
+	}
+	switch unix.Errno(max(0, m.process.cmd.ProcessState.ExitCode())) {
+	case unix.ENOMEM, unix.EAGAIN, unix.ENFILE:
+		return fmt.Errorf("%w: %w", vmm.ErrNoMemory, err)
+	}
+	return fmt.Errorf("%w: %w", vmm.ErrCheckpoint, err)
+}
+
 // letGo waits until QEMU has closed the file of the state that it has written, which it does a moment after
 // it has said that it is done.
 func (m *machine) letGo(ctx context.Context) error {

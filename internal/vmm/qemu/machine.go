@@ -136,7 +136,11 @@ func newMachine(
 	}
 	go m.watch()
 	if err := m.ready(ctx, spec, c); err != nil {
-		return nil, m.giveUp(err)
+		err = m.giveUp(err)
+		if c.become != "" {
+			err = m.blame(err)
+		}
+		return nil, err
 	}
 	return m, nil
 }

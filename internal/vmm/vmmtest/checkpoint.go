@@ -91,7 +91,7 @@ func (r *rig) checkDamagedCheckpoint(t *testing.T) {
 			machine.Kill()
 			t.Errorf("%s: a machine starts from a damaged checkpoint", name)
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || !errors.Is(err, vmm.ErrCheckpoint) {
 			t.Errorf("%s: the damage is not noticed: %v", name, err)
 		}
 		cancel()
