@@ -12,6 +12,7 @@ import (
 	"github.com/pyro-mcp/pyro/internal/link"
 	"github.com/pyro-mcp/pyro/internal/template"
 	"github.com/pyro-mcp/pyro/internal/vmm"
+	"golang.org/x/sys/unix"
 )
 
 // yieldingLimit bounds the making of a template that gets only the time that nobody else wants.
@@ -105,8 +106,8 @@ func (l Launcher) goOn(ctx context.Context, p plan, t *template.Template) (*Gues
 	return l.bring(ctx, p)
 }
 
-// isBroken tells whether it was the checkpoint's fault that a guest did not start from it, and not somebody's
-// who killed it, or the host's.
+// isBroken tells whether a checkpoint cannot be had, or whether it was its fault that a guest did not start
+// from it, and not somebody's who killed that.
 func isBroken(err error) bool {
 	var far *link.Error
 	return errors.Is(err, vmm.ErrCheckpoint) ||
@@ -206,10 +207,14 @@ func (l Launcher) freeze(ctx context.Context, p plan, d template.Draft) error {
 			err = errors.Join(err, os.Remove(d.Process))
 		}
 	}
-	if err != nil {
-		l.Log.Info("the template is without a checkpoint of its VMM", "error", err)
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return ctx.Err()
+	case !isBroken(err) && !errors.Is(err, unix.ENOSPC):
+		return err // The next one may succeed, and a template is made once.
 	}
-	return ctx.Err()
+	l.Log.Info("the template is without a checkpoint of its VMM", "error", err)
+	return nil
 }
 
 // keepVMM writes a checkpoint, or leaves none.

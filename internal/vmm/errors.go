@@ -12,8 +12,9 @@ var (
 	ErrNoMemory = errors.New("not enough memory on the host")
 	// ErrKVM is that KVM was asked for and cannot be used.
 	ErrKVM = errors.New("kvm cannot be used")
-	// ErrCheckpoint is that a VMM did not go on from its checkpoint, but ended by itself.
-	ErrCheckpoint = errors.New("its checkpoint does not go on")
+	// ErrCheckpoint is that a VMM cannot be kept in a checkpoint on this host, or did not go on from it, but
+	// ended by itself.
+	ErrCheckpoint = errors.New("a checkpoint is of no use")
 	// ErrKilledOutside is how a machine ends whose VMM somebody else has killed: often the host, for want
 	// of memory.
 	ErrKilledOutside = errors.New("killed from outside")

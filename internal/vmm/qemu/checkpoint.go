@@ -18,7 +18,7 @@ import (
 // Checkpoint keeps QEMU as it stands after [machine.Freeze]: with the guest's code as it has translated it.
 func (m *machine) Checkpoint(ctx context.Context, to *os.File) error {
 	if len(m.given) == 0 || m.process.handle < 0 {
-		return checkpoint.ErrUnsupported
+		return vmm.ErrCheckpoint
 	}
 	filter, err := replaced().Program()
 	if err == nil {
@@ -27,7 +27,11 @@ func (m *machine) Checkpoint(ctx context.Context, to *os.File) error {
 	if err != nil {
 		return err
 	}
-	return checkpoint.Take(ctx, checkpoint.Process{PID: m.PID(), Files: m.given, Filter: filter}, to)
+	err = checkpoint.Take(ctx, checkpoint.Process{PID: m.PID(), Files: m.given, Filter: filter}, to)
+	if errors.Is(err, checkpoint.ErrUnsupported) {
+		return fmt.Errorf("%w: %w", vmm.ErrCheckpoint, err)
+	}
+	return err
 }
 
 // blame tells whether it was the fault of its checkpoint that a machine has not started, which ends with the
