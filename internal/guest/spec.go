@@ -50,6 +50,10 @@ type Spec struct {
 	AllowHost   bool   // the host may stand in, confined, if no guest can be had
 	OnHost      bool   // the host stood in before, and has its files
 
+	// Others tells whether commands run in VMs of their own just then, for which a template steps aside that
+	// is made in the background. It may be nil.
+	Others func() bool
+
 	// Files of the VM's directory, by name.
 	ScratchFile string
 	ConsoleFile string

@@ -152,6 +152,7 @@ type plan struct {
 	incoming    *os.File        // a template's state, or a snapshot's
 	checkpoint  string          // path of a template's VMM; empty is none
 	silent      bool            // the network is connected, and says nothing
+	yields      bool            // nobody waits for it: it steps aside for others
 	ready       func() error    // see [vmm.Spec].Ready
 }
 
@@ -299,6 +300,9 @@ func (l Launcher) prepare(ctx context.Context, p plan) (*Guest, error) {
 		return nil, err
 	}
 	took.Done("VMM started", "template", p.incoming != nil)
+	if m, ok := g.machine.(vmm.Machine); ok && p.yields && p.Others != nil {
+		defer stepAside(m.PID(), p.Others)()
+	}
 	if err := g.guarded(ctx, g.greet); err != nil {
 		g.Kill()
 		return nil, silentError{err}

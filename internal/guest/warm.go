@@ -154,6 +154,7 @@ func (l Launcher) Warm(ctx context.Context, spec Spec, background bool) (link.Wa
 			Message: fmt.Sprintf("%s cannot freeze a guest, which a template is", p.driver.Name()),
 		}
 	}
+	p.yields = background
 	key := p.key()
 	store := template.Open(p.OwnDir)
 	how := template.How{Wait: !background, Shared: environment.Shared(p.Image)}

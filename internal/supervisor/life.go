@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -175,10 +177,19 @@ func (s *supervisor) spec(vm record.VM) guest.Spec {
 		Isolation:   vm.Isolation,
 		AllowHost:   vm.AllowHostCompat,
 		OnHost:      vm.ExecutionMode == guest.ModeHost,
+		Others:      s.others,
 		ScratchFile: record.ScratchFile,
 		ConsoleFile: record.ConsoleFile,
 		NetworkFile: record.NetworkFile,
 	}
+}
+
+// others tells whether there are VMs of one command.
+func (s *supervisor) others() bool {
+	entries, err := os.ReadDir(filepath.Dir(s.dir))
+	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return strings.HasPrefix(e.Name(), string(record.KindRun)+"-")
+	})
 }
 
 // machineID stays the same for a task that is started again.
