@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestStepsAside has a process stand still while others are at work, and go on for a turn, and for good in the
-// end, also if it stood still then.
+// TestStepsAside has a process stand still while others are at work, and go on for a turn, and for good in
+// the end, also if it stood still then.
 func TestStepsAside(t *testing.T) {
 	cmd := exec.Command("sleep", "1000")
 	if err := cmd.Start(); err != nil {
