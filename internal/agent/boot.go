@@ -44,7 +44,6 @@ func boot() (*Agent, io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	calmMonitor()
 	cmdline, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
 		return nil, nil, err

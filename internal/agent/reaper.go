@@ -64,7 +64,6 @@ func newReaper() *reaper {
 func (r *reaper) start(path string, argv []string, attr *syscall.ProcAttr) (*child, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	defer promptly()()
 	pid, err := syscall.ForkExec(path, argv, attr)
 	if err != nil {
 		return nil, err
