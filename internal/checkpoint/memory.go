@@ -117,30 +117,40 @@ func find(pid int, all []region) error {
 	return nil
 }
 
-// written lists the pages of a region that are the process's own rather than its file's, as the kernel's
-// Documentation/admin-guide/mm/pagemap.rst has it.
+// written lists the pages of a region that are the process's own rather than its file's.
 func written(pagemap *os.File, r region) (own []extent, err error) {
+	err = EachWritten(pagemap, r.start, r.end, func(page uint64) {
+		if last := len(own) - 1; last >= 0 && page-own[last].end <= maxGap*pageSize {
+			own[last].end = page + pageSize
+		} else {
+			own = append(own, extent{start: page, end: page + pageSize})
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot tell which pages the process has written: %w", err)
+	}
+	return own, nil
+}
+
+// EachWritten calls do with the address of each page between two addresses that is a process's own rather
+// than its file's, in order. The open pagemap is the process's, of a form that the kernel's
+// Documentation/admin-guide/mm/pagemap.rst has.
+func EachWritten(pagemap *os.File, start, end uint64, do func(page uint64)) error {
 	const present, swapped, ofFile = 1 << 63, 1 << 62, 1 << 61
-	entries := make([]byte, 8*min(r.size()/pageSize, 16384))
-	for at := r.start; at < r.end; at += uint64(len(entries)) / 8 * pageSize {
-		part := entries[:min(uint64(len(entries)), (r.end-at)/pageSize*8)]
+	entries := make([]byte, 8*min((end-start)/pageSize, 16384))
+	for at := start; at < end; at += uint64(len(entries)) / 8 * pageSize {
+		part := entries[:min(uint64(len(entries)), (end-at)/pageSize*8)]
 		if _, err := pagemap.ReadAt(part, int64(at/pageSize*8)); err != nil {
-			return nil, fmt.Errorf("cannot tell which pages the process has written: %w", err)
+			return err
 		}
 		for i := 0; i < len(part); i += 8 {
 			flags := binary.NativeEndian.Uint64(part[i:])
-			if flags&(present|swapped) == 0 || flags&ofFile != 0 {
-				continue
-			}
-			page := at + uint64(i)/8*pageSize
-			if last := len(own) - 1; last >= 0 && page-own[last].end <= maxGap*pageSize {
-				own[last].end = page + pageSize
-			} else {
-				own = append(own, extent{start: page, end: page + pageSize})
+			if flags&(present|swapped) != 0 && flags&ofFile == 0 {
+				do(at + uint64(i)/8*pageSize)
 			}
 		}
 	}
-	return own, nil
+	return nil
 }
 
 // keep writes what the regions have of their own to a file from at on, and notes where. It gives the place

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/pyro-mcp/pyro/internal/checkpoint"
 )
@@ -105,7 +104,11 @@ func TestACheckpointIsPartOfATemplate(t *testing.T) {
 	}()
 	draft := filepath.Join(s.dir, key.Name()+".tmp", metaFile)
 	for _, err := os.Stat(draft); err != nil; _, err = os.Stat(draft) {
-		time.Sleep(time.Millisecond)
+		select {
+		case err := <-made:
+			t.Fatalf("it was made while somebody was starting from the one before: %v", err)
+		default:
+		}
 	}
 	if now, err := readMeta(held.dir); err != nil || now.Memory != stampThen(t, held) {
 		t.Errorf("a template was replaced under who starts from it: %v", err)

@@ -3,7 +3,6 @@ package qemu
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pyro-mcp/pyro/internal/checkpoint"
 )
 
 const (
@@ -74,32 +75,23 @@ func parseMapping(line string) (start, end, inode uint64, ok bool) {
 
 // written finds the pages that the guest has written: those that are QEMU's own rather than its file's.
 func (m memory) written() ([]extent, error) {
-	const present, swapped, ofFile = 1 << 63, 1 << 62, 1 << 61
 	pagemap, err := os.Open(fmt.Sprintf("/proc/%d/pagemap", m.pid))
 	if err != nil {
 		return nil, err
 	}
 	defer pagemap.Close()
-	entries := make([]byte, 8*16384)
 	var runs []extent
-	for at := int64(0); at < m.size; at += int64(len(entries)) / 8 * pageSize {
-		part := entries[:min(int64(len(entries)), (m.size-at)/pageSize*8)]
-		if _, err := pagemap.ReadAt(part, int64(m.start)/pageSize*8+at/pageSize*8); err != nil {
-			return nil, fmt.Errorf("cannot tell which pages the guest has written: %w", err)
+	err = checkpoint.EachWritten(pagemap, m.start, m.start+uint64(m.size), func(address uint64) {
+		page := int64(address - m.start)
+		if last := len(runs) - 1; last >= 0 && runs[last].at+runs[last].size == page &&
+			runs[last].size < pieceSize {
+			runs[last].size += pageSize
+		} else {
+			runs = append(runs, extent{page, pageSize})
 		}
-		for i := 0; i < len(part); i += 8 {
-			flags := binary.NativeEndian.Uint64(part[i:])
-			if flags&(present|swapped) == 0 || flags&ofFile != 0 {
-				continue
-			}
-			page := at + int64(i)/8*pageSize
-			if last := len(runs) - 1; last >= 0 && runs[last].at+runs[last].size == page &&
-				runs[last].size < pieceSize {
-				runs[last].size += pageSize
-			} else {
-				runs = append(runs, extent{page, pageSize})
-			}
-		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot tell which pages the guest has written: %w", err)
 	}
 	return runs, nil
 }
