@@ -127,11 +127,11 @@ const tioclinux = 0x541c
 // Restrict puts the filter on all threads of this process, for good. It needs no privileges once no_new_privs
 // is set.
 func (c Calls) Restrict() error {
-	raw, err := c.filter()
+	program, err := c.Program()
 	if err != nil {
-		return fmt.Errorf("cannot assemble the system call filter: %w", err)
+		return err
 	}
-	if _, err := install(raw, unix.SECCOMP_FILTER_FLAG_TSYNC); err != nil {
+	if _, err := install(program, unix.SECCOMP_FILTER_FLAG_TSYNC); err != nil {
 		return fmt.Errorf("cannot filter system calls: %w", err)
 	}
 	return nil
@@ -161,8 +161,7 @@ func code(raw []bpf.RawInstruction) []unix.SockFilter {
 }
 
 // install puts a filter on this thread, or as the flags say, and returns what the kernel does.
-func install(raw []bpf.RawInstruction, flags uintptr) (int, error) {
-	filter := code(raw)
+func install(filter []unix.SockFilter, flags uintptr) (int, error) {
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	got, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags,
 		uintptr(unsafe.Pointer(&program)))

@@ -72,7 +72,7 @@ func Borrow() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot assemble the filter for a lent file: %w", err)
 	}
-	fd, err := install(raw, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
+	fd, err := install(code(raw), unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
 	if err != nil {
 		return nil, fmt.Errorf("cannot ask for a lent file: %w", err)
 	}
