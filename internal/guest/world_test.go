@@ -59,10 +59,10 @@ func (d *here) Start(_ context.Context, spec vmm.Spec) (vmm.Machine, error) {
 		}
 		serve = func(port net.Conn) error { return a.Serve(port) }
 	}
-	go serve(port)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.machines, d.specs = append(d.machines, m), append(d.specs, spec)
+	go serve(port) // It may ask for the newest.
 	return m, nil
 }
 
